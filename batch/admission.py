@@ -1,0 +1,204 @@
+"""Which rows of a manifest become jobs: what is new, what is done, what changed, and why.
+
+``decide`` is pure; ``Admission`` feeds it from the manifest, the journal and the files' stamps, a batch at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+import msgspec
+
+from batch import sources
+from batch.journal import Journal
+from batch.model import WITH_SERVICE, Event, Job, Recording, Reject, State
+from batch.results import Results
+
+_BATCH_ROWS: Final = 500
+_TRIED_ANYWAY: Final = frozenset(
+    {
+        *("missing", "unreadable", "empty", "too_large", "changed", "unwritable"),
+        *("not_connected", "broken_connection", "timeout", "timeout_answer", "bad_answer", "server_error"),
+        *("throttled", "upload_failed", "link_refused"),
+    }
+)
+"""Failures that cost nothing and that time or the user may have mended: the next run tries them unasked."""
+
+
+class Verdict(StrEnum):
+    RUN = "run"
+    REFETCH = "refetch"
+    DONE = "done"
+    FAILED_BEFORE = "failed before"
+    UNDER_WAY = "under way"
+    ELSEWHERE = "elsewhere"
+
+
+class Decision(NamedTuple):
+    verdict: Verdict
+    why: str
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What the user asks to be done again: everything (``force``), or what ``failed`` or also came out ``empty``."""
+
+    force: bool = False
+    failed: bool = False
+    empty: bool = False
+
+
+def decide(
+    recording: Recording, job: Job | None, service: str, wish: Wish, *, changed: bool, stored: bool
+) -> Decision:
+    """What to do about a row.
+
+    ``changed``: its audio is not what was staged before; ``stored``: its result is in place.
+    """
+    if job is None:
+        return Decision(Verdict.RUN, "new")
+    if job.service != service:
+        if job.state in WITH_SERVICE:
+            return Decision(Verdict.ELSEWHERE, f"still with {job.service}: run with --service {job.service} first")
+        return Decision(Verdict.RUN, f"service changed from {job.service}")
+    if changed:
+        return Decision(Verdict.RUN, "audio changed")
+    if differing := _differing(recording, job.recording):
+        return Decision(Verdict.RUN, f"option changed: {', '.join(differing)}")
+    return _decide_same(job, wish, stored)
+
+
+def _decide_same(job: Job, wish: Wish, stored: bool) -> Decision:
+    """For a row whose audio and options are those of its job."""
+    if job.state in WITH_SERVICE:
+        return Decision(Verdict.UNDER_WAY, "submitted before")
+    if wish.force:
+        return Decision(Verdict.RUN, "forced")
+    if job.state is State.FAILED:
+        again = wish.failed or job.kind in _TRIED_ANYWAY
+        return Decision(Verdict.RUN if again else Verdict.FAILED_BEFORE, f"failed before: {job.kind}")
+    if job.state is not State.COLLECTED:
+        return Decision(Verdict.RUN, "begun before")
+    if wish.empty and job.kind == "no_speech":
+        return Decision(Verdict.RUN, "came out empty before")
+    return Decision(Verdict.DONE, "done before") if stored else Decision(Verdict.REFETCH, "result missing")
+
+
+def _differing(one: Recording, other: Recording) -> list[str]:
+    names = sorted(one.options.keys() | other.options.keys())
+    return [name for name in names if one.options.get(name) != other.options.get(name)]
+
+
+class Window(msgspec.Struct, frozen=True):
+    """The part of the manifest that this run takes: at most ``limit`` jobs, and shard ``shard`` of ``shards``."""
+
+    limit: int | None = None
+    shard: int = 1
+    shards: int = 1
+
+    def takes(self, key: str) -> bool:
+        """Whether the key belongs to this shard: by its CRC-32, so that it does on every machine and every night."""
+        return self.shards == 1 or zlib.crc32(key.encode()) % self.shards == self.shard - 1
+
+
+class Admission:
+    """Turns manifest rows into jobs to carry. ``rows`` blocks while it reads; it is drawn from in a thread.
+
+    ``under_way``: keys of the jobs that this run carries anyway because the service has them.
+    """
+
+    def __init__(
+        self,
+        rows: Iterator[Recording | Reject],
+        journal: Journal,
+        results: Results,
+        service: str,
+        *,
+        wish: Wish,
+        window: Window,
+        under_way: frozenset[str] = frozenset(),
+        notify: Callable[[Event], None],
+    ) -> None:
+        self._rows, self._journal, self._results, self._service = rows, journal, results, service
+        self._wish, self._window, self._under_way, self._notify = wish, window, under_way, notify
+
+    async def jobs(self) -> AsyncIterator[Job]:
+        """The jobs to carry, in the order of the manifest. Raises what reading the manifest raises."""
+        admitted = 0
+        while batch := await asyncio.to_thread(lambda: list(itertools.islice(self._rows, _BATCH_ROWS))):
+            for job in await self._judge(batch):
+                if admitted == self._window.limit:
+                    return
+                admitted += 1
+                yield job
+
+    async def _judge(self, batch: Sequence[Recording | Reject]) -> list[Job]:
+        recordings = await self._claimed(batch)
+        known = await self._journal.find([recording.key for recording in recordings])
+        return await asyncio.to_thread(lambda: [job for row in recordings if (job := self._job(row, known))])
+
+    async def _claimed(self, batch: Sequence[Recording | Reject]) -> list[Recording]:
+        """The rows of this shard that are the first to use their key."""
+        rows = [row for row in batch if isinstance(row, Recording) and self._window.takes(row.key)]
+        for row in batch:
+            if isinstance(row, Reject):
+                self._notify(Event("rejected", reject=row, message=row.reason))
+        firsts = await self._journal.claim(rows)
+        for row, first in zip(rows, firsts, strict=True):
+            if first and (first.source, first.options) != (row.source, row.options):
+                self._reject_duplicate(row, first)
+        return [row for row, first in zip(rows, firsts, strict=True) if first is None]
+
+    def _reject_duplicate(self, row: Recording, first: Recording) -> None:
+        what = "audio" if first.source != row.source else "options"
+        reason = (
+            f"{row.where} has the key {row.key!r} of {first.where} but different {what}: "
+            "give each its own id. The first one runs"
+        )
+        self._notify(Event("rejected", reject=Reject(row.manifest, row.line, reason, row.key), message=reason))
+
+    def _job(self, recording: Recording, known: dict[str, Job]) -> Job | None:
+        """The job to carry for a row, if any. Blocks: looks at the files."""
+        job = known.get(recording.key)
+        stored = job is not None and job.state is State.COLLECTED and self._results.exists(job.key)
+        changed = job is not None and _is_changed(recording, job)
+        decision = decide(recording, job, self._service, self._wish, changed=changed, stored=stored)
+        if recording.key in self._under_way and not decision.why.startswith(("audio changed", "option changed")):
+            return None
+        if decision.verdict is Verdict.RUN:
+            return _begin(recording, job, self._service, fresh=changed)
+        if decision.verdict is Verdict.REFETCH and job:
+            return job.move(State.SUBMITTED)
+        self._notify(Event("skipped", job=job, message=decision.why, kind=decision.verdict))
+        return None
+
+
+def _begin(recording: Recording, job: Job | None, service: str, *, fresh: bool) -> Job:
+    """A new job, which keeps what was already staged of the same audio for the same service."""
+    if job is None:
+        return Job(recording=recording, service=service)
+    if job.state is State.STAGED and job.service == service and not fresh:
+        return msgspec.structs.replace(job, recording=recording)
+    past_ids = (*job.past_ids, job.transcript_id) if job.transcript_id else job.past_ids
+    return Job(recording=recording, service=service, past_ids=past_ids)
+
+
+def _is_changed(recording: Recording, job: Job) -> bool:
+    """Whether the row's audio differs from what the job staged. The digest is read only if the stamp differs."""
+    if job.sha256 is None:
+        return recording.source != job.recording.source
+    now = sources.stamp(recording.source)
+    if now is None:
+        return recording.source != job.recording.source
+    if recording.source == job.recording.source and now == (job.size_bytes, job.mtime_ns):
+        return False
+    if now.size_bytes != job.size_bytes:
+        return True
+    try:
+        return sources.digest(recording.source) != job.sha256
+    except OSError:
+        return True

@@ -1,0 +1,199 @@
+"""The v2 API over aiohttp: one method a route, each a single attempt, every foreign error turned into one of ours.
+
+Retrying, pacing and reconciling are decided above; here a request is sent once and its answer is understood.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from batch import __version__, errors
+from batch.protocol import PAGE_LIMIT, Head, Page, Route, Upload, error_text, refusal
+
+T = TypeVar("T")
+_SAFE_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class Deadlines(msgspec.Struct, frozen=True):
+    """How long, in seconds, to wait: for a connection, for an answer, and for an upload that does not move."""
+
+    connect_seconds: float = 10.0
+    answer_seconds: float = 60.0
+    stall_seconds: float = 60.0
+    upload_answer_seconds: float = 300.0
+
+
+class Client:
+    """One service at ``base_url``. Raises only ``batch.errors``: see ``protocol.REFUSALS`` for which answer is which.
+
+    ``session`` keeps its connections; ``fresh`` must not reuse them: a request on a connection that the service is
+    just closing is lost without an answer, which for a submission costs a look at the list.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        fresh: aiohttp.ClientSession,
+        base_url: str,
+        key: str | None,
+        deadlines: Deadlines | None = None,
+    ) -> None:
+        self._session, self._fresh, self._base = session, fresh, URL(base_url)
+        self._headers = {"Authorization": key} if key else {}
+        self._deadlines = deadlines or Deadlines()
+
+    async def upload(self, chunks: AsyncIterator[bytes], size_bytes: int) -> str:
+        """Send ``size_bytes`` of audio; return the ``upload_url``. A slow upload that still moves is healthy."""
+        broken: list[Exception] = []
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size_bytes)}
+        try:
+            async with asyncio.timeout(self._deadlines.stall_seconds) as deadline:
+                body = self._moving(chunks, size_bytes, deadline, broken)
+                answer = await self._call(Route.UPLOAD, "POST", "v2/upload", data=body, headers=headers)
+        except TimeoutError as error:
+            raise errors.Unanswered(f"the upload to {self._base} stands still", kind="timeout") from error
+        except errors.Again as error:
+            raise (broken[0] if broken else error) from error
+        return _decoded(answer, Upload).upload_url
+
+    async def submit(self, audio_url: str, options: Mapping[str, Any]) -> Head:
+        """Ask for a transcript: this is what costs money. ``Unanswered`` means that it may have been taken."""
+        body = msgspec.json.encode({"audio_url": audio_url, **options})
+        headers = {"Content-Type": "application/json"}
+        answer = await self._call(Route.SUBMIT, "POST", "v2/transcript", data=body, headers=headers)
+        return _decoded(answer, Head)
+
+    async def fetch(self, transcript_id: str) -> tuple[Head, bytes]:
+        """The transcript object as the service gave it, and the head of it."""
+        answer = await self._call(Route.FETCH, "GET", f"v2/transcript/{_safe(transcript_id)}")
+        return _decoded(answer, Head), answer
+
+    async def page(self, *, before_id: str | None = None, limit: int = PAGE_LIMIT) -> Page:
+        """One page of the account's transcripts, newest first; ``before_id`` asks for those older than it."""
+        params = {"limit": str(limit)} | ({"before_id": before_id} if before_id else {})
+        return _decoded(await self._call(Route.LIST, "GET", "v2/transcript", params=params), Page)
+
+    async def _moving(
+        self, chunks: AsyncIterator[bytes], size_bytes: int, deadline: asyncio.Timeout, broken: list[Exception]
+    ) -> AsyncIterator[bytes]:
+        """The chunks, with the deadline put off each time the socket has taken one.
+
+        aiohttp reports whatever a body raises as a broken connection; ``broken`` keeps what it really was.
+        """
+        loop, left = asyncio.get_running_loop(), size_bytes
+        try:
+            async for chunk in chunks:
+                left -= len(chunk)
+                pause = self._deadlines.stall_seconds if left > 0 else self._deadlines.upload_answer_seconds
+                deadline.reschedule(loop.time() + pause)
+                yield chunk
+        except errors.DiaristError as error:
+            broken.append(error)
+            raise
+
+    async def _call(self, route: Route, method: str, path: str, **request: Any) -> bytes:
+        session = self._fresh if route is Route.SUBMIT else self._session
+        request["headers"] = self._headers | request.get("headers", {})
+        request["timeout"] = self._timeout(route)
+        try:
+            async with session.request(method, self._base / path, allow_redirects=False, **request) as answer:
+                body = await answer.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _misfortune(error, self._base) from error
+        if answer.status != 200:
+            raise _refused(route, answer, body, self._base)
+        return body
+
+    def _timeout(self, route: Route) -> aiohttp.ClientTimeout:
+        read = self._deadlines.upload_answer_seconds if route is Route.UPLOAD else self._deadlines.answer_seconds
+        return aiohttp.ClientTimeout(total=None, sock_connect=self._deadlines.connect_seconds, sock_read=read)
+
+
+@asynccontextmanager
+async def connect(
+    base_url: str, key: str | None, *, connections: int, deadlines: Deadlines | None = None
+) -> AsyncIterator[Client]:
+    """A client with sessions of its own, closed at the end. ``connections`` bounds each of the two sessions."""
+    agent = {"User-Agent": f"diarist/{__version__}"}
+    keeping = aiohttp.TCPConnector(limit=connections)
+    closing = aiohttp.TCPConnector(limit=connections, force_close=True)
+    async with (
+        aiohttp.ClientSession(connector=keeping, headers=agent) as session,
+        aiohttp.ClientSession(connector=closing, headers=agent) as fresh,
+    ):
+        yield Client(session, fresh, base_url, key, deadlines)
+
+
+def _safe(transcript_id: str) -> str:
+    if not _SAFE_ID.fullmatch(transcript_id):
+        raise errors.UnknownId(f"the service gave an unusable transcript id: {transcript_id!r}", kind="unknown_id")
+    return transcript_id
+
+
+def _decoded(body: bytes, kind: type[T]) -> T:
+    """The body as ``kind``; unknown fields are ignored. A body that is not that is no answer at all."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        start = body[:80].decode("utf-8", "replace")
+        raise errors.Unanswered(
+            f"the answer is not what v2 documents ({error}): {start!r}", kind="bad_answer"
+        ) from error
+
+
+def _misfortune(error: Exception, base: URL) -> errors.DiaristError:
+    """A failed request as one of our errors: what matters is whether the service can have seen it."""
+    said = f"{type(error).__name__}: {error}".strip(": ")
+    match error:
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+            return errors.Unavailable(f"no secure connection to {base}: {said}. Check the address and the clock")
+        case aiohttp.InvalidURL():
+            return errors.WrongAddress(f"{base} is not an address: {said}", kind="wrong_address")
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            return errors.Refused(f"no connection to {base} ({said})", kind="not_connected")
+        case TimeoutError():
+            return errors.Unanswered(f"{base} did not answer in time", kind="timeout")
+    return errors.Unanswered(f"the connection to {base} broke ({said})", kind="broken_connection")
+
+
+def _refused(route: Route, answer: aiohttp.ClientResponse, body: bytes, base: URL) -> errors.DiaristError:
+    text = error_text(body)
+    if answer.status < 300:
+        return errors.Unanswered(f"{base} answered {answer.status} instead of 200: {text}", kind="bad_answer")
+    row = refusal(route, answer.status, text)
+    message = f"the service answered {answer.status} to {route}: {text or answer.reason}{_advice(row.reach, base)}"
+    if issubclass(row.reach, errors.Again):
+        return row.reach(message, kind=row.kind, retry_after_seconds=_retry_after(answer))
+    return row.reach(message, kind=row.kind)
+
+
+def _advice(reach: type[errors.DiaristError], base: URL) -> str:
+    if issubclass(reach, errors.KeyRefused):
+        return f". Set ASSEMBLYAI_API_KEY to a key that {base} knows (keys differ by region), then run again"
+    if issubclass(reach, errors.NoFunds):
+        return ". Top up the account, then run the same command again: nothing that was done is lost"
+    if issubclass(reach, errors.WrongAddress):
+        return f". Does {base} speak AssemblyAI v2? Check --service"
+    return ""
+
+
+def _retry_after(answer: aiohttp.ClientResponse) -> float | None:
+    """Retry-After in seconds, whether given as a number or as a date (RFC 9110, section 10.2.3)."""
+    given = answer.headers.get("Retry-After", "").strip()
+    if given.isdigit():
+        return float(given)
+    try:
+        then = email.utils.parsedate_to_datetime(given)
+        now = email.utils.parsedate_to_datetime(answer.headers["Date"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return max(0.0, (then - now).total_seconds())

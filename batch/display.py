@@ -1,0 +1,257 @@
+"""Turns events into what a person reads: a live view, plain lines, or JSON lines. Nobody else prints.
+
+Everything here goes to standard error; standard output is for what a command is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Final, Protocol
+
+import msgspec
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from batch.model import ENDED, Event, Job, State
+from batch.summary import Summary
+
+_HEARTBEAT_SECONDS: Final = 15.0
+_RETRY_LINE_SECONDS: Final = 5.0
+_LINES_EACH: Final = 20
+"""So many recordings get a line each; after that only failures do, and a heartbeat tells the rest."""
+
+
+class Display(Protocol):
+    def show(self, event: Event) -> None: ...
+
+
+@contextlib.contextmanager
+def display(mode: str, summary: Summary, stream: IO[str], concurrency: int) -> Iterator[Display]:
+    """The display for ``mode`` (auto, live, plain, json or off), writing to ``stream`` while the context lasts."""
+    if mode == "auto":
+        mode = "live" if stream.isatty() else "plain"
+    if mode == "live":
+        with _Live(summary, stream, concurrency) as live:
+            yield live
+    elif mode == "plain":
+        yield _Plain(summary, stream, time.monotonic)
+    else:
+        yield _Json(stream) if mode == "json" else _Off(stream)
+
+
+class _Off:
+    """Says nothing but what a person must know."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def show(self, event: Event) -> None:
+        if event.name == "notice":
+            _line(self._stream, event.message)
+
+
+class _Json:
+    """One event a line."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def show(self, event: Event) -> None:
+        _line(self._stream, msgspec.json.encode(event).decode())
+
+
+class _Plain:
+    """Lines for a log: the first recordings and every failure by name, retries seldom, a heartbeat now and then."""
+
+    def __init__(self, summary: Summary, stream: IO[str], clock: Callable[[], float]) -> None:
+        self._summary, self._stream, self._clock = summary, stream, clock
+        self._began = self._beat = clock()
+        self._retried: dict[str, float] = {}
+
+    def show(self, event: Event) -> None:
+        if text := self._text(event):
+            _line(self._stream, text)
+        now = self._clock()
+        if now - self._beat >= _HEARTBEAT_SECONDS:
+            self._beat = now
+            _line(self._stream, "… " + pulse(self._summary, now - self._began))
+
+    def _text(self, event: Event) -> str:
+        if event.name == "moved" and event.job and event.job.state in ENDED:
+            many = self._summary.collected > _LINES_EACH and event.job.state is State.COLLECTED
+            return "" if many else ending(event.job)
+        if event.name == "rejected" and event.reject:
+            return f"✗ {event.reject.where}: {event.message}"
+        if event.name == "retrying":
+            return self._retry_text(event)
+        return _notice(event)
+
+    def _retry_text(self, event: Event) -> str:
+        now = self._clock()
+        if now - self._retried.get(event.kind, -_RETRY_LINE_SECONDS) < _RETRY_LINE_SECONDS:
+            return ""
+        self._retried[event.kind] = now
+        return f"↻ {event.message}; trying again in {event.seconds:.1f} s"
+
+
+class _Live:
+    """A view that is redrawn in place, with failures and notices scrolling away above it."""
+
+    def __init__(self, summary: Summary, stream: IO[str], concurrency: int) -> None:
+        self._summary, self._concurrency, self._began = summary, concurrency, time.monotonic()
+        self._live = Live(
+            console=Console(file=stream), get_renderable=self._view, refresh_per_second=5, transient=True
+        )
+        self._last_retry = ""
+
+    def __enter__(self) -> _Live:
+        self._live.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._live.stop()
+
+    def show(self, event: Event) -> None:
+        if event.name == "retrying":
+            self._last_retry = event.message
+        text = _notice(event)
+        if event.name == "rejected" and event.reject:
+            text = f"✗ {event.reject.where}: {event.message}"
+        if event.job and event.name == "moved" and event.job.state is State.FAILED:
+            text = ending(event.job)
+        if text:
+            self._live.console.print(text, markup=False, highlight=False)
+
+    def _view(self) -> Group:
+        summary, elapsed = self._summary, time.monotonic() - self._began
+        parts: list[Table | ProgressBar | Text] = []
+        if summary.total:
+            parts.append(ProgressBar(total=summary.total, completed=min(summary.handled, summary.total)))
+        states = Table.grid(padding=(0, 3))
+        states.add_row(*(Text(part) for part in _states(summary, self._concurrency)))
+        parts += [states, Text(pulse(summary, elapsed), overflow="ellipsis", no_wrap=True)]
+        if self._last_retry:
+            told = f"↻ {summary.retries.total()} retries, the last: {self._last_retry}"
+            parts.append(Text(told, overflow="ellipsis", no_wrap=True, style="yellow"))
+        return Group(*parts)
+
+
+def _line(stream: IO[str], text: str) -> None:
+    stream.write(text + "\n")
+    stream.flush()
+
+
+def _notice(event: Event) -> str:
+    if event.name != "notice":
+        return ""
+    return f"{event.job.recording.where}: {event.job.key}: {event.message}" if event.job else event.message
+
+
+def _states(summary: Summary, concurrency: int) -> list[str]:
+    alive = summary.alive
+    with_service = alive[State.SUBMITTING] + alive[State.SUBMITTED]
+    return [
+        f"staged {alive[State.STAGED]}",
+        f"in flight {with_service}/{concurrency}",
+        f"collected {summary.collected}",
+        f"failed {summary.failed + summary.rejected}",
+        f"skipped {summary.skipped.total()}",
+    ]
+
+
+def ending(job: Job) -> str:
+    """One line about a job that has ended."""
+    if job.state is State.FAILED:
+        return f"✗ {job.recording.where}: {job.key}: {job.reason} [{job.kind}]"
+    return f"✓ {job.key}: {_speakers(job)}, {clock_time(job.audio_seconds)}{_note(job)}"
+
+
+def pulse(summary: Summary, elapsed_seconds: float) -> str:
+    """How far the run is, how fast, and for how long yet, in one line."""
+    done = summary.ended.total()
+    of = f" of {summary.total:,}" if summary.total is not None else ""
+    hours, rate = summary.audio_seconds / 3600, summary.audio_seconds / max(elapsed_seconds, 1e-9)
+    parts = [f"{summary.handled:,}{of} done", f"{hours:.2f} h of audio", f"{rate:.1f}x real time"]
+    if summary.total is not None and done:
+        left = max(0, summary.total - summary.handled)
+        parts.append(f"{clock_time(left * elapsed_seconds / done)} left")
+    return " · ".join([*parts, f"{clock_time(elapsed_seconds)} so far"])
+
+
+def clock_time(seconds: float | None) -> str:
+    """``75`` as ``1:15``, ``3675`` as ``1:01:15``; a dash for None."""
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _speakers(job: Job) -> str:
+    return f"{job.speakers} speaker{'' if job.speakers == 1 else 's'}"
+
+
+def _note(job: Job) -> str:
+    return f" ({job.reason})" if job.reason else ""
+
+
+def closing(summary: Summary, out: Path, elapsed_seconds: float, stream: IO[str]) -> None:
+    """The table and the line that end a run."""
+    console = Console(file=stream, highlight=False, soft_wrap=False)
+    if summary.shown:
+        console.print(_table(summary, out))
+    for kind, failure in sorted(summary.failures.items(), key=lambda pair: -pair[1].count):
+        example = f"{failure.where}: {failure.key or '(no key)'}: {failure.reason}"
+        console.print(Text(f"{failure.count} x {kind}, for example {example}", style="red"), soft_wrap=True)
+    if summary.stopped_by:
+        console.print(Text(f"stopped: {summary.stopped_by}", style="red"), soft_wrap=True)
+    if summary.signal_number:
+        console.print(Text(_left_over(summary)), soft_wrap=True)
+    console.print(Text(_sentence(summary, out, elapsed_seconds), style="bold"), soft_wrap=True)
+
+
+def _table(summary: Summary, out: Path) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("recording", "speakers", "length", "state", "result"):
+        table.add_column(name, justify="right" if name in ("speakers", "length") else "left", overflow="fold")
+    for job in sorted(summary.shown, key=lambda job: (job.recording.manifest, job.recording.line)):
+        done = job.state is State.COLLECTED
+        result = str(out / f"{job.key}.json") if done else job.kind or ""
+        speakers = str(job.speakers) if done else "-"
+        table.add_row(job.key, speakers, clock_time(job.audio_seconds), job.state.value, result)
+    more = summary.ended.total() - len(summary.shown)
+    if more:
+        table.add_row(f"… and {more:,} more", "", "", "", str(out))
+    return table
+
+
+def _left_over(summary: Summary) -> str:
+    left = summary.alive[State.SUBMITTING] + summary.alive[State.SUBMITTED]
+    return (
+        f"interrupted: {left} submitted recordings are left to the service; "
+        "the same command collects them and continues"
+    )
+
+
+def _sentence(summary: Summary, out: Path, elapsed_seconds: float) -> str:
+    parts = [f"{summary.collected:,} collected"]
+    failed = summary.failed + summary.rejected + summary.skipped["failed before"]
+    if failed:
+        parts.append(f"{failed:,} failed" + _failed_before(summary))
+    if summary.skipped["done"]:
+        parts.append(f"{summary.skipped['done']:,} done before")
+    if summary.skipped["elsewhere"]:
+        parts.append(f"{summary.skipped['elsewhere']:,} still with another service")
+    audio = f"{clock_time(summary.audio_seconds)} of audio in {elapsed_seconds:.1f} s"
+    return f"{', '.join(parts)} · {audio} · results in {out}"
+
+
+def _failed_before(summary: Summary) -> str:
+    before = summary.skipped["failed before"]
+    return f" ({before:,} of them before: --retry failed tries them again)" if before else ""

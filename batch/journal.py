@@ -1,0 +1,249 @@
+"""The durable memory of a run: every job's state, in SQLite, behind one writer thread that commits for all waiters.
+
+One connection does everything, on its own thread. Whoever awaits ``record`` is woken after the commit that holds the
+fact, with ``synchronous=FULL``: a fact that was acknowledged survives a crash of the machine. Commits are shared by
+all who wait at that moment, because the disk's fsync, not SQLite, sets the pace.
+
+WAL needs shared memory, so the journal must lie on a local disk (https://www.sqlite.org/wal.html).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from batch import errors
+from batch.model import Job, Recording, State
+
+T = TypeVar("T")
+_SCHEMA_VERSION: Final = 1
+_COLUMNS: Final = (
+    *("key", "manifest", "line", "source", "options", "labels", "service", "state"),
+    *("audio_url", "staged_at", "sha256", "size_bytes", "mtime_ns", "intent_at", "transcript_id", "submitted_at"),
+    *("submissions", "past_ids", "ended_at", "audio_seconds", "speakers", "kind", "reason"),
+)
+_SCHEMA: Final = f"""
+CREATE TABLE IF NOT EXISTS jobs (
+    key TEXT PRIMARY KEY, manifest TEXT, line INTEGER, source TEXT, options TEXT, labels TEXT,
+    service TEXT, state TEXT, audio_url TEXT, staged_at REAL, sha256 TEXT, size_bytes INTEGER, mtime_ns INTEGER,
+    intent_at REAL, transcript_id TEXT, submitted_at REAL, submissions INTEGER, past_ids TEXT, ended_at REAL,
+    audio_seconds REAL, speakers INTEGER, kind TEXT, reason TEXT
+);
+CREATE INDEX IF NOT EXISTS jobs_open ON jobs (state) WHERE state NOT IN ('collected', 'failed');
+CREATE INDEX IF NOT EXISTS jobs_by_transcript ON jobs (transcript_id) WHERE transcript_id IS NOT NULL;
+PRAGMA user_version = {_SCHEMA_VERSION};
+"""
+_UPSERT: Final = (
+    f"INSERT INTO jobs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "
+    f"ON CONFLICT (key) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS[1:])}"
+)
+_SELECT: Final = f"SELECT {', '.join(_COLUMNS)} FROM jobs"
+_GROUP_LIMIT: Final = 2000
+
+
+class Journal:
+    """The journal at ``path``, opened (and made) at once. Every method but ``close`` may be awaited concurrently.
+
+    Raises ``Usage`` if the file is not a journal, is damaged or was written by a newer diarist, and ``Unavailable``
+    when the disk refuses a write: nothing that was acknowledged is lost, and the same command continues.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._asked: queue.SimpleQueue[_Ask[Any] | None] = queue.SimpleQueue()
+        opened: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, args=(opened,), name="journal", daemon=True)
+        self._thread.start()
+        if problem := opened.get():
+            raise problem
+
+    async def record(self, job: Job) -> Job:
+        """Write the job's facts; return it when they are on disk."""
+        row = _row(job)
+        await self._ask(lambda db: db.execute(_UPSERT, row))
+        return job
+
+    async def find(self, keys: Sequence[str]) -> dict[str, Job]:
+        """The jobs known under ``keys``, by key."""
+        return await self._ask(lambda db: {job.key: job for job in _select(db, "key", keys)})
+
+    async def in_states(self, states: Iterable[State]) -> list[Job]:
+        """All jobs in ``states``, in the order in which they were first listed."""
+        names = sorted(states)
+        return await self._ask(lambda db: _select(db, "state", names))
+
+    async def known_ids(self, transcript_ids: Sequence[str]) -> dict[str, float]:
+        """Of ``transcript_ids``, those that belong to a job, with the time of their submission."""
+        return await self._ask(lambda db: _known_ids(db, transcript_ids))
+
+    async def claim(self, recordings: Sequence[Recording]) -> list[Recording | None]:
+        """For each recording, the row of this run that took its key first, or None if it is itself the first.
+
+        Lives in a temporary table for this run only, so a manifest of millions costs no memory.
+        """
+        return await self._ask(lambda db: [_claim(db, recording) for recording in recordings])
+
+    async def counts(self) -> dict[State, int]:
+        """How many jobs are in each state."""
+        query = "SELECT state, count(*) FROM jobs GROUP BY state"
+        return await self._ask(lambda db: {State(state): count for state, count in db.execute(query)})
+
+    def close(self) -> None:
+        """Commit what is asked so far, fold the write-ahead log into the file, end the thread."""
+        self._asked.put(None)
+        self._thread.join()
+
+    async def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        ask: _Ask[T] = _Ask(work, asyncio.get_running_loop())
+        self._asked.put(ask)
+        return await ask.answer
+
+    def _serve(self, opened: queue.SimpleQueue[BaseException | None]) -> None:
+        try:
+            db = _open(self.path)
+        except BaseException as error:
+            opened.put(_explained(error, self.path))
+            return
+        opened.put(None)
+        while asks := self._group():
+            _settle(asks, *_commit(db, asks, self.path))
+        db.close()
+
+    def _group(self) -> list[_Ask[Any]]:
+        """Wait for one ask, then take all that have come meanwhile; empty at the end."""
+        first = self._asked.get()
+        asks = [first] if first else []
+        while asks and len(asks) < _GROUP_LIMIT and not self._asked.empty():
+            ask = self._asked.get()
+            if ask is None:
+                self._asked.put(None)
+                break
+            asks.append(ask)
+        return asks
+
+
+class _Ask(Generic[T]):
+    """Work for the journal's thread, and the loop and future that wait for its answer."""
+
+    __slots__ = ("answer", "loop", "work")
+
+    def __init__(self, work: Callable[[sqlite3.Connection], T], loop: asyncio.AbstractEventLoop) -> None:
+        self.work, self.loop = work, loop
+        self.answer: asyncio.Future[T] = loop.create_future()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    db = sqlite3.connect(path, isolation_level=None)
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > _SCHEMA_VERSION:
+        raise errors.Usage(f"{path} was written by a newer diarist (schema {version}): upgrade, or use another --out")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA temp_store = FILE")
+    db.executescript(_SCHEMA)
+    db.execute("CREATE TEMP TABLE claimed (key TEXT PRIMARY KEY, row TEXT) WITHOUT ROWID")
+    return db
+
+
+def _commit(
+    db: sqlite3.Connection, asks: Sequence[_Ask[Any]], path: Path
+) -> tuple[Sequence[Any], BaseException | None]:
+    """All of ``asks`` in one transaction: their answers, or the error that undid them together."""
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        answers = [ask.work(db) for ask in asks]
+        db.execute("COMMIT")
+    except BaseException as error:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        return (), _explained(error, path)
+    return answers, None
+
+
+def _settle(asks: Sequence[_Ask[Any]], answers: Sequence[Any], error: BaseException | None) -> None:
+    """Wake each loop's waiters, in one call a loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+    for index, ask in enumerate(asks):
+        by_loop.setdefault(ask.loop, []).append((ask.answer, None if error else answers[index]))
+    for loop, waiters in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_wake, waiters, error)
+
+
+def _wake(waiters: Iterable[tuple[asyncio.Future[Any], Any]], error: BaseException | None) -> None:
+    for future, answer in waiters:
+        if future.cancelled():
+            continue
+        if error is None:
+            future.set_result(answer)
+        else:
+            future.set_exception(error)
+
+
+def _explained(error: BaseException, path: Path) -> BaseException:
+    """SQLite's errors in our words; whatever is not SQLite's or the system's is a bug and stays as it is."""
+    if isinstance(error, sqlite3.OperationalError | OSError):
+        return errors.Unavailable(
+            f"cannot write the journal {path}: {error}. Free some space or make it writable, then run the same "
+            "command again: what was recorded so far is safe",
+            kind="journal_unwritable",
+        )
+    if isinstance(error, sqlite3.DatabaseError):
+        return errors.Usage(
+            f"the journal {path} is damaged: {error}. Restore it from a backup, or move it aside to start over "
+            "(results already written stay, but what was in flight may be paid again)",
+            kind="journal_damaged",
+        )
+    return error
+
+
+def _select(db: sqlite3.Connection, column: str, values: Sequence[str]) -> list[Job]:
+    marks = ", ".join("?" * len(values))
+    return [_job(row) for row in db.execute(f"{_SELECT} WHERE {column} IN ({marks}) ORDER BY rowid", values)]
+
+
+def _known_ids(db: sqlite3.Connection, ids: Sequence[str]) -> dict[str, float]:
+    marks = ", ".join("?" * len(ids))
+    query = f"SELECT transcript_id, submitted_at FROM jobs WHERE transcript_id IN ({marks})"
+    return {transcript_id: at or 0.0 for transcript_id, at in db.execute(query, ids)}
+
+
+def _claim(db: sqlite3.Connection, recording: Recording) -> Recording | None:
+    row = msgspec.json.encode(msgspec.structs.replace(recording, labels={})).decode()
+    if db.execute("INSERT OR IGNORE INTO claimed VALUES (?, ?)", (recording.key, row)).rowcount:
+        return None
+    first = db.execute("SELECT row FROM claimed WHERE key = ?", (recording.key,)).fetchone()[0]
+    return msgspec.json.decode(first, type=Recording)
+
+
+def _row(job: Job) -> tuple[Any, ...]:
+    facts = _flat(job.recording) | _flat(job)
+    return tuple(_text(facts[name]) for name in _COLUMNS)
+
+
+def _flat(struct: msgspec.Struct) -> dict[str, Any]:
+    return msgspec.structs.asdict(struct)
+
+
+def _text(value: Any) -> Any:
+    return msgspec.json.encode(value).decode() if isinstance(value, dict | tuple) else value
+
+
+def _job(row: Sequence[Any]) -> Job:
+    facts: Mapping[str, Any] = dict(zip(_COLUMNS, row, strict=True))
+    recording = Recording(
+        **{name: facts[name] for name in ("key", "source", "manifest", "line")},
+        options=msgspec.json.decode(facts["options"]),
+        labels=msgspec.json.decode(facts["labels"]),
+    )
+    rest = {name: facts[name] for name in Job.__struct_fields__ if name in facts}
+    past_ids = tuple(msgspec.json.decode(facts["past_ids"]))
+    return Job(recording=recording, **rest | {"state": State(facts["state"]), "past_ids": past_ids})

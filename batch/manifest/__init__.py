@@ -1,0 +1,66 @@
+"""Manifests: from what a user names on the command line to a stream of recordings, in constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from batch.errors import Usage
+from batch.manifest import columns, dialects, folders
+from batch.model import Recording, Reject
+
+__all__ = ["read"]
+
+
+def read(
+    manifests: Sequence[str],
+    *,
+    defaults: Mapping[str, Any],
+    cwd: Path,
+    stdin: IO[bytes] | None = None,
+    notice: Callable[[str], None] = lambda message: None,
+) -> Iterator[Recording | Reject]:
+    """The rows of all ``manifests`` in order, each a recording or the reason why it cannot be one. Blocks; lazy.
+
+    A manifest is a file of a known dialect, a directory, a glob, a recording, a URL, or ``-`` for ``stdin``. Relative
+    paths in it resolve against its directory (``cwd`` for ``-``). ``defaults`` are the options that a row's own
+    replace. ``notice`` hears of columns that look like misspelt options, once a manifest. Raises ``Usage`` for a
+    manifest that is not there, cannot be read or has no column for the audio, and when all of them list nothing.
+    """
+    listed = False
+    for named in manifests:
+        for row in _rows(named, defaults, cwd, stdin, notice):
+            listed = True
+            yield row
+    if not listed:
+        raise Usage(f"nothing is listed in {', '.join(manifests)}: no recordings, no rows")
+
+
+def _rows(
+    named: str,
+    defaults: Mapping[str, Any],
+    cwd: Path,
+    stdin: IO[bytes] | None,
+    notice: Callable[[str], None],
+) -> Iterator[Recording | Reject]:
+    def maker(folder: Path) -> columns.Maker:
+        return columns.Maker(named, folder, defaults, notice)
+
+    path = cwd / named
+    if named == "-":
+        if stdin is None:
+            raise Usage("- means standard input, and there is none")
+        return maker(cwd).recordings(dialects.lines_of_stream(stdin))
+    if named.startswith(("http://", "https://")):
+        return maker(cwd).recordings(iter([dialects.Row(1, {"audio": named})]))
+    if path.is_dir():
+        return maker(path).recordings(folders.in_directory(path))
+    if path.is_file():
+        if folders.is_recording(path.name):
+            return maker(path.parent).recordings(iter([dialects.Row(1, {"audio": path.name})]))
+        return maker(path.parent).recordings(dialects.lines_of_file(path))
+    if folders.is_glob(named):
+        folder, pattern = folders.split_glob(cwd, named)
+        return maker(folder).recordings(folders.in_glob(folder, pattern))
+    raise Usage(f"there is no manifest, directory or recording {named}: check the path (in {cwd})")

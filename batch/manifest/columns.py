@@ -1,0 +1,133 @@
+"""What a row's columns mean: which is the audio, which the key, which are options; the rest are labels."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from batch import options
+from batch.manifest.dialects import AUDIO_COLUMNS, Row
+from batch.model import Recording, Reject
+
+KEY_COLUMNS: Final = ("id", "key", "recording_id")
+_NAMING: Final = (*AUDIO_COLUMNS, *KEY_COLUMNS)
+_COMPONENT_BYTES: Final = 200
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_CACHED: Final = 1024
+
+
+class Maker:
+    """Makes recordings of the rows of one manifest."""
+
+    def __init__(
+        self, manifest: str, folder: Path, defaults: Mapping[str, Any], notice: Callable[[str], None]
+    ) -> None:
+        self._manifest, self._defaults, self._notice = manifest, defaults, notice
+        self._folder = os.path.abspath(folder)  # noqa: PTH100 (resolve() would follow links)
+        self._seen: set[str] = set()
+        self._read: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
+
+    def recordings(self, rows: Iterator[Row]) -> Iterator[Recording | Reject]:
+        """Each row as a recording, or as a reject that says what is wrong and what to do."""
+        for row in rows:
+            if row.problem:
+                yield Reject(self._manifest, row.line, row.problem)
+                continue
+            try:
+                yield self._recording(row)
+            except ValueError as error:
+                yield Reject(self._manifest, row.line, str(error), _text(row.cells, KEY_COLUMNS) or None)
+
+    def _recording(self, row: Row) -> Recording:
+        source = self._source(_text(row.cells, AUDIO_COLUMNS))
+        audio = next((name for name in AUDIO_COLUMNS if row.cells.get(name) not in (None, "")), "")
+        key_column = next((name for name in KEY_COLUMNS if row.cells.get(name) not in (None, "")), "")
+        key = str(row.cells[key_column]) if key_column else self._key(source)
+        if problem := key_problem(key):
+            raise ValueError(f"the key {key!r} {problem}: give the row another id")
+        used = {audio, key_column, *(name for name in _NAMING if row.cells.get(name) in (None, ""))}
+        rest = {name: value for name, value in row.cells.items() if name not in used}
+        given = {name: value for name, value in rest.items() if options.is_option(name)}
+        labels = {name: value for name, value in rest.items() if name not in given}
+        self._hint(labels)
+        return Recording(key, source, self._manifest, row.line, self._options(given), labels)
+
+    def _source(self, audio: str) -> str:
+        """An absolute path, or an http(s) URL."""
+        if not audio:
+            raise ValueError(f"no audio: fill in one of {', '.join(AUDIO_COLUMNS)}")
+        if _CONTROL.search(audio):
+            raise ValueError(f"the audio {audio!r} holds control characters")
+        scheme = match[1].lower() if (match := _SCHEME.match(audio)) else ""
+        if scheme in ("http", "https"):
+            if not urlsplit(audio).hostname:
+                raise ValueError(f"the audio {audio!r} is not a URL: it names no host")
+            return audio
+        if scheme == "file":
+            audio = unquote(urlsplit(audio).path)
+        elif scheme:
+            raise ValueError(f"the audio {audio!r}: {scheme}:// is not supported; give a path or an http(s) URL")
+        return os.path.abspath(os.path.join(self._folder, audio))  # noqa: PTH100, PTH118 (a hot path)
+
+    def _key(self, source: str) -> str:
+        """The path below the manifest's directory, else the whole path without its root; host and path of a URL."""
+        if source.startswith(("http://", "https://")):
+            url = urlsplit(source)
+            return (url.netloc.rpartition("@")[2] + url.path).rstrip("/")
+        inside = source.removeprefix(self._folder.rstrip("/") + "/")
+        return inside.lstrip("/")
+
+    def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The row's options, read once for all rows that give the same text."""
+        if not all(isinstance(value, str) for value in given.values()):
+            return options.read_options(given, self._defaults)
+        cells = tuple(given.items())
+        if cells not in self._read:
+            if len(self._read) >= _CACHED:
+                self._read.clear()
+            self._read[cells] = options.read_options(given, self._defaults)
+        return self._read[cells]
+
+    def _hint(self, labels: Mapping[str, Any]) -> None:
+        """Tell once of each label that looks like a misspelt option."""
+        for name in labels.keys() - self._seen:
+            self._seen.add(name)
+            plain = name.strip().lower().replace("-", "_").replace(" ", "_")
+            known = [*options.OPTION_NAMES, *options.ALIASES]
+            if close := difflib.get_close_matches(plain, known, 1, cutoff=0.88):
+                self._notice(
+                    f"{self._manifest}: the column {name!r} is carried as a label; "
+                    f"did you mean the option {close[0]!r}?"
+                )
+
+
+def key_problem(key: str) -> str:
+    """Why a key cannot name a result below the output directory; empty if it can."""
+    parts = key.split("/")
+    if not key:
+        return "is empty"
+    if "" in parts or "." in parts or ".." in parts:
+        return "is not a plain relative path (no leading, doubled or trailing slash, no '.' or '..')"
+    if _CONTROL.search(key) or "\\" in key:
+        return "holds control characters or backslashes"
+    if parts[0] == ".diarist":
+        return "is in .diarist, which is the journal's"
+    try:
+        longest = max(len(part.encode()) for part in parts)
+    except UnicodeEncodeError:
+        return "is not valid text"
+    return f"has a part of more than {_COMPONENT_BYTES} bytes" if longest > _COMPONENT_BYTES else ""
+
+
+def _text(cells: Mapping[str, Any], columns: tuple[str, ...]) -> str:
+    """The first filled cell among ``columns`` as text; empty if there is none."""
+    value = next((cells[name] for name in columns if cells.get(name) not in (None, "")), "")
+    if not isinstance(value, str | int):
+        raise ValueError(f"expected text, got {value!r:.60}")
+    return str(value).strip()

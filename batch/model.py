@@ -1,0 +1,161 @@
+"""The words of diarist as values: frozen, slotted, free of input and output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+
+class Recording(msgspec.Struct, frozen=True):
+    """One row of a manifest: a recording, what to ask of the service for it, and what to carry along.
+
+    ``source`` is an absolute path or a URL; ``manifest`` and ``line`` (from 1) say where the row stands;
+    ``options`` are canonical v2 parameters (see ``batch.options``); ``labels`` go to the result untouched.
+    """
+
+    key: str
+    source: str
+    manifest: str
+    line: int
+    options: dict[str, Any] = {}
+    labels: dict[str, Any] = {}
+
+    @property
+    def where(self) -> str:
+        return f"{self.manifest}:{self.line}"
+
+
+class Reject(msgspec.Struct, frozen=True):
+    """A row that cannot become a recording, and why; the others go on. ``key`` is None if it could not be told."""
+
+    manifest: str
+    line: int
+    reason: str
+    key: str | None = None
+
+    @property
+    def where(self) -> str:
+        return f"{self.manifest}:{self.line}"
+
+
+class State(StrEnum):
+    """Where a job stands: each state is a fact already on disk."""
+
+    LISTED = "listed"  # a manifest names it
+    STAGED = "staged"  # the service can read the audio at audio_url
+    SUBMITTING = "submitting"  # the intent to pay is written; whether the service took it is not yet known
+    SUBMITTED = "submitted"  # the service gave transcript_id
+    COLLECTED = "collected"  # the result stands in the output directory
+    FAILED = "failed"  # kind and reason say why
+
+
+MOVES: Final[Mapping[State, frozenset[State]]] = {
+    State.LISTED: frozenset({State.STAGED, State.FAILED}),
+    State.STAGED: frozenset({State.SUBMITTING, State.LISTED, State.FAILED}),
+    State.SUBMITTING: frozenset({State.SUBMITTED, State.STAGED, State.LISTED, State.FAILED}),
+    State.SUBMITTED: frozenset({State.COLLECTED, State.STAGED, State.LISTED, State.FAILED}),
+    State.COLLECTED: frozenset({State.SUBMITTED}),  # its result file is gone: fetched again, not paid again
+    State.FAILED: frozenset(),
+}
+"""Every allowed move of a job. A recording that runs again is a new job under the same key."""
+
+WITH_SERVICE: Final = frozenset({State.SUBMITTING, State.SUBMITTED})
+"""Money may have been spent: such a job is carried to its end whatever the manifest says now."""
+ENDED: Final = frozenset({State.COLLECTED, State.FAILED})
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A recording on its way, as the journal keeps it. Times are seconds since the epoch (UTC).
+
+    ``audio_url`` is what the service reads, valid from ``staged_at``; ``transcript_id`` names the submission that
+    counts, ``past_ids`` earlier ones of this job that ended in a server error; ``sha256``, ``size_bytes`` and
+    ``mtime_ns`` describe the audio that was staged (None for a URL that the service fetches itself).
+    """
+
+    recording: Recording
+    service: str
+    state: State = State.LISTED
+    audio_url: str | None = None
+    staged_at: float | None = None
+    sha256: str | None = None
+    size_bytes: int | None = None
+    mtime_ns: int | None = None
+    intent_at: float | None = None
+    transcript_id: str | None = None
+    submitted_at: float | None = None
+    submissions: int = 0
+    past_ids: tuple[str, ...] = ()
+    ended_at: float | None = None
+    audio_seconds: float | None = None
+    speakers: int | None = None
+    kind: str | None = None
+    reason: str | None = None
+
+    @property
+    def key(self) -> str:
+        return self.recording.key
+
+    def move(self, state: State, **facts: Any) -> Job:
+        """This job in its next state, with the new facts. Raises ValueError for a move that MOVES does not allow."""
+        if state not in MOVES[self.state]:
+            raise ValueError(f"{self.key}: no move from {self.state} to {state}")
+        return msgspec.structs.replace(self, state=state, **facts)
+
+
+class Word(msgspec.Struct, frozen=True, omit_defaults=False):
+    """One spoken word. ``start`` and ``end`` are milliseconds from the start of the recording (as v2 names them)."""
+
+    text: str
+    start: int
+    end: int
+    confidence: float
+    speaker: str | None = None
+    channel: str | None = None
+
+
+class Utterance(msgspec.Struct, frozen=True, omit_defaults=False):
+    """An unbroken run of words of one speaker. ``start`` and ``end`` are milliseconds."""
+
+    text: str
+    start: int
+    end: int
+    confidence: float
+    speaker: str
+    words: tuple[Word, ...]
+    channel: str | None = None
+
+
+class Transcript(msgspec.Struct, frozen=True):
+    """What an engine heard in one recording.
+
+    ``utterances`` is None when neither speakers nor channels were asked for; ``channels`` is the number of audio
+    channels transcribed separately, None unless asked for; ``confidence`` is the words' mean (0 without words).
+    """
+
+    text: str
+    words: tuple[Word, ...]
+    utterances: tuple[Utterance, ...] | None
+    confidence: float
+    audio_seconds: float
+    channels: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something a person watching the run may want to know: ``name`` says what, ``job`` and ``message`` the rest.
+
+    Names: ``moved`` (job is in a new state), ``skipped`` (done before), ``rejected`` (a row that cannot run),
+    ``retrying`` (a request is tried again after ``seconds``), ``notice`` (a sentence for the log), ``sent``
+    (``count`` bytes more uploaded).
+    """
+
+    name: str
+    job: Job | None = None
+    reject: Reject | None = None
+    message: str = ""
+    kind: str = ""
+    seconds: float = 0.0
+    count: int = 0

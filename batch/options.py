@@ -1,0 +1,193 @@
+"""Options: the parameters of a transcription request that a row or the configuration may set.
+
+Source: the TranscriptOptionalParams schema of the AssemblyAI v2 specification (August 2026). Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[int, Meta(ge=1)]
+Milliseconds = Annotated[int, Meta(ge=0)]
+
+
+class SpeakerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    min_speakers_expected: Positive | UnsetType = UNSET
+    max_speakers_expected: Positive | UnsetType = UNSET
+
+
+class CustomSpelling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from"}):
+    from_: list[str]
+    to: str
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Every documented request parameter that a row may set, named and typed as on the wire.
+
+    Left out on purpose: ``audio_url`` (the recording itself), ``webhook_*`` (the run's, not a row's, and one of
+    them a secret), and ``topics``/``custom_topics``, which have no function.
+    """
+
+    audio_end_at: Milliseconds | UnsetType = UNSET
+    audio_start_from: Milliseconds | UnsetType = UNSET
+    auto_chapters: bool | UnsetType = UNSET
+    auto_highlights: bool | UnsetType = UNSET
+    content_safety: bool | UnsetType = UNSET
+    content_safety_confidence: Annotated[int, Meta(ge=25, le=100)] | UnsetType = UNSET
+    custom_spelling: list[CustomSpelling] | UnsetType = UNSET
+    disfluencies: bool | UnsetType = UNSET
+    domain: Literal["medical-v1"] | UnsetType | None = UNSET
+    entity_detection: bool | UnsetType = UNSET
+    filter_profanity: bool | UnsetType = UNSET
+    format_text: bool | UnsetType = UNSET
+    iab_categories: bool | UnsetType = UNSET
+    keyterms_prompt: Annotated[list[str], Meta(max_length=1000)] | UnsetType = UNSET
+    language_code: str | UnsetType | None = UNSET
+    language_codes: Annotated[list[str], Meta(max_length=2)] | UnsetType | None = UNSET
+    language_confidence_threshold: Fraction | UnsetType = UNSET
+    language_detection: bool | UnsetType = UNSET
+    language_detection_options: dict[str, Any] | UnsetType = UNSET
+    multichannel: bool | UnsetType = UNSET
+    prompt: str | UnsetType = UNSET
+    punctuate: bool | UnsetType = UNSET
+    redact_pii: bool | UnsetType = UNSET
+    redact_pii_audio: bool | UnsetType = UNSET
+    redact_pii_audio_options: dict[str, Any] | UnsetType = UNSET
+    redact_pii_audio_quality: Literal["mp3", "wav"] | UnsetType = UNSET
+    redact_pii_policies: list[str] | UnsetType = UNSET
+    redact_pii_return_unredacted: bool | UnsetType = UNSET
+    redact_pii_sub: Literal["entity_name", "hash"] | UnsetType | None = UNSET
+    redact_static_entities: dict[str, list[str]] | UnsetType = UNSET
+    remove_audio_tags: Literal["all", "speaker"] | UnsetType | None = UNSET
+    sentiment_analysis: bool | UnsetType = UNSET
+    speaker_labels: bool | UnsetType = UNSET
+    speaker_options: SpeakerOptions | UnsetType = UNSET
+    speakers_expected: Positive | UnsetType | None = UNSET
+    speech_model: str | UnsetType | None = UNSET
+    speech_models: Annotated[list[str], Meta(min_length=1)] | UnsetType = UNSET
+    speech_threshold: Fraction | UnsetType | None = UNSET
+    speech_understanding: dict[str, Any] | UnsetType = UNSET
+    summarization: bool | UnsetType = UNSET
+    summary_model: Literal["informative", "conversational", "catchy"] | UnsetType = UNSET
+    summary_type: Literal["bullets", "bullets_verbose", "gist", "headline", "paragraph"] | UnsetType = UNSET
+    temperature: Fraction | UnsetType = UNSET
+
+
+OPTION_NAMES: Final = frozenset(Options.__struct_fields__)
+ALIASES: Final[Mapping[str, str]] = {
+    "num_speakers": "speakers_expected",
+    "min_speakers": "speaker_options.min_speakers_expected",
+    "max_speakers": "speaker_options.max_speakers_expected",
+}
+"""Column names of the field's manifests, and the option that each one means."""
+
+
+def is_option(column: str) -> bool:
+    """Whether a manifest column of this name is an option: a parameter, a dotted part of one, or an alias."""
+    return column in ALIASES or column.partition(".")[0] in OPTION_NAMES
+
+
+def read_options(cells: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The canonical options of one row: checked, typed, keys sorted, only what is set.
+
+    ``cells`` maps option columns to values as the manifest gives them: typed ones from JSON, text from CSV, where
+    an empty cell means "not given", lists and objects are JSON, and a list may also be ``a; b; c``. The row wins
+    over ``defaults``. Raises ValueError naming the option, what is wrong and what would be right.
+    """
+    given = {name: value for name, value in cells.items() if value is not None and value != ""}
+    row = _checked(_nested({ALIASES.get(name, name): value for name, value in given.items()}))
+    merged = _without_rivals(dict(defaults or {}), row) | row
+    _check_together(merged)
+    return dict(sorted(merged.items()))
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"a.b": 1}`` as ``{"a": {"b": 1}}``; text that should be a list or an object, parsed."""
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        outer, _, inner = name.partition(".")
+        if not inner:
+            tree[outer] = _parsed(outer, value)
+        elif isinstance(tree.setdefault(outer, {}), dict):
+            tree[outer][inner] = value
+    return tree
+
+
+def _parsed(name: str, value: Any) -> Any:
+    if not isinstance(value, str) or not _is_container(name):
+        return value
+    if value.lstrip().startswith(("[", "{")):
+        try:
+            return msgspec.json.decode(value)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"option {name}: not valid JSON: {error}") from None
+    return [part.strip() for part in value.split(";") if part.strip()]
+
+
+def _is_container(name: str) -> bool:
+    kinds = str(Options.__annotations__.get(name, ""))
+    return any(word in kinds for word in ("list[", "dict[", "SpeakerOptions"))
+
+
+def _checked(tree: dict[str, Any]) -> dict[str, Any]:
+    try:
+        options = msgspec.convert(tree, Options, strict=False)
+    except msgspec.ValidationError as error:
+        reason, _, where = str(error).partition(" - at `$.")
+        name = where.rstrip("`") or "?"
+        raise ValueError(f"option {name}: {reason}, got {_pick(tree, name)!r}") from None
+    typed: dict[str, Any] = msgspec.to_builtins(options)
+    return typed
+
+
+def _pick(tree: Any, path: str) -> Any:
+    for part in path.partition("[")[0].split("."):
+        tree = tree.get(part) if isinstance(tree, dict) else tree
+    return tree
+
+
+def _without_rivals(defaults: dict[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """Defaults that the row's own choice of speakers replaces: the two ways exclude each other."""
+    for one, other in (("speakers_expected", "speaker_options"), ("language_code", "language_detection")):
+        if row.get(one) is not None:
+            defaults.pop(other, None)
+        if row.get(other) is not None:
+            defaults.pop(one, None)
+    return defaults
+
+
+def _check_together(options: Mapping[str, Any]) -> None:
+    expected, bounds = options.get("speakers_expected"), options.get("speaker_options") or {}
+    low, high = bounds.get("min_speakers_expected"), bounds.get("max_speakers_expected")
+    start, end = options.get("audio_start_from"), options.get("audio_end_at")
+    for wrong, message in (
+        (expected and bounds, "give speakers_expected or speaker_options (min/max), not both"),
+        (
+            (expected or bounds) and not options.get("speaker_labels"),
+            "a number of speakers needs speaker_labels = true",
+        ),
+        (low and high and low > high, f"min_speakers {low} is greater than max_speakers {high}"),
+        (
+            options.get("language_code") and options.get("language_detection"),
+            "give language_code or language_detection, not both",
+        ),
+        (
+            options.get("speaker_labels") and options.get("punctuate") is False,
+            "speaker_labels needs punctuate = true",
+        ),
+        (
+            start is not None and end is not None and start >= end,
+            f"audio_start_from {start} is not before audio_end_at {end}",
+        ),
+        (
+            bool(options.get("summary_model")) != bool(options.get("summary_type")),
+            "summary_model and summary_type go together",
+        ),
+    ):
+        if wrong:
+            raise ValueError(f"options contradict each other: {message}")

@@ -1,0 +1,308 @@
+"""Carries jobs: one coroutine takes a job through stage, submit, watch and collect, and writes each fact it makes.
+
+Starting again is not a mode: the carrier looks at the state and does the next step. Money is spent in one place,
+``_pay``, after the intent is on disk. A step that has an effect at the service runs to its record even while the run
+is being stopped (``_whole``), so an interrupted run knows what it did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import Executor
+from contextlib import closing
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from batch import errors, policy
+from batch.client import Client
+from batch.journal import Journal
+from batch.model import WITH_SERVICE, Event, Job, State
+from batch.protocol import (
+    DELETED_URL,
+    DONE,
+    UPLOAD_LIFE_SECONDS,
+    Head,
+    Item,
+    Reaction,
+    Status,
+    job_error,
+)
+from batch.reconcile import Reconciler
+from batch.results import Results
+from batch.sources import LocalFile, is_url
+from batch.throttle import Throttle
+from batch.watch import Watcher
+
+T = TypeVar("T")
+Step = Callable[[Job], Awaitable[Job]]
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Named after what they protect: the service's slots, the line to it, and the memory here."""
+
+    in_flight: int = 64
+    uploads: int = 8
+
+    @property
+    def room(self) -> int:
+        """Jobs alive at once: those in flight, those being uploaded, and as many again staged or being collected."""
+        return 2 * self.in_flight + 2 * self.uploads
+
+
+class Slots:
+    """The service's slots, held by key, first come first served. Taking or giving back twice does no harm."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held: set[str] = set()
+        self._queue: deque[tuple[str, asyncio.Future[None]]] = deque()
+
+    def occupy(self, key: str) -> None:
+        """Count a job that the service already has, whatever the limit says."""
+        self._held.add(key)
+
+    async def take(self, key: str) -> None:
+        if key in self._held:
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._queue.append((key, turn))
+        self._hand_out()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            self.give_back(key)
+            raise
+
+    def give_back(self, key: str) -> None:
+        self._held.discard(key)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self._queue and len(self._held) < self._limit:
+            key, turn = self._queue.popleft()
+            if not turn.done():
+                self._held.add(key)
+                turn.set_result(None)
+
+
+class Pipeline:
+    """Everything it touches is given to it. ``run`` carries all jobs of a stream to their ends."""
+
+    def __init__(
+        self,
+        client: Client,
+        journal: Journal,
+        results: Results,
+        throttle: Throttle,
+        watcher: Watcher,
+        reconciler: Reconciler,
+        *,
+        limits: Limits,
+        executor: Executor,
+        clock: Callable[[], float],
+        notify: Callable[[Event], None],
+    ) -> None:
+        self._client, self._journal, self._results, self._throttle = client, journal, results, throttle
+        self._watcher, self._reconciler = watcher, reconciler
+        self._executor, self._clock, self._notify = executor, clock, notify
+        self._slots, self._uploads = Slots(limits.in_flight), asyncio.Semaphore(limits.uploads)
+        self._room = asyncio.Semaphore(limits.room)
+        self._alive: dict[str, asyncio.Task[None]] = {}
+        self._steps: Final[Mapping[State, Step]] = {
+            State.LISTED: self._stage,
+            State.STAGED: self._submit,
+            State.SUBMITTING: self._reconcile,
+            State.SUBMITTED: self._collect,
+        }
+
+    async def run(self, with_service: Iterable[Job], jobs: AsyncIterator[Job]) -> None:
+        """Settle what an earlier run left uncertain, then carry what the service has and all of ``jobs``.
+
+        A failure of one recording is recorded and told, and the others go on. Raises an ExceptionGroup holding the
+        ``Fatal`` that ended the run. Cancelling it stops admission and lets requests under way be recorded.
+        """
+        async with asyncio.TaskGroup() as group:
+            beside = [group.create_task(self._watcher.run()), group.create_task(self._reconciler.run())]
+            settled = await self._settle(with_service)
+            async with asyncio.TaskGroup() as carriers:
+                for job in settled:
+                    self._slots.occupy(job.key)
+                    await self._start(carriers, job)
+                async for job in jobs:
+                    await self._start(carriers, job)
+            for task in beside:
+                task.cancel()
+
+    def cut(self) -> None:
+        """Cancel what a first cancellation has left to finish."""
+        for task in tuple(self._alive.values()):
+            task.cancel()
+
+    async def _settle(self, jobs: Iterable[Job]) -> list[Job]:
+        """Find out about every submission without an answer; return the jobs that the service has."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._settled(job)) for job in jobs]
+        return [job for task in tasks if (job := task.result()).state is State.SUBMITTED]
+
+    async def _settled(self, job: Job) -> Job:
+        return await self._reconcile(job) if job.state is State.SUBMITTING else job
+
+    async def _start(self, carriers: asyncio.TaskGroup, job: Job) -> None:
+        await self._room.acquire()
+        if earlier := self._alive.get(job.key):
+            await asyncio.wait([earlier])
+        self._alive[job.key] = carriers.create_task(self._carry(job), name=job.key)
+
+    async def _carry(self, job: Job) -> None:
+        try:
+            while step := self._steps.get(job.state):
+                job = await step(job)
+        except (errors.Permanent, errors.StaleLink) as error:
+            await self._fail(job, error.kind, str(error))
+        finally:
+            self._slots.give_back(job.key)
+            self._alive.pop(job.key, None)
+            self._room.release()
+
+    # ── the four verbs ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _stage(self, job: Job) -> Job:
+        """Make the audio readable for the service: upload it, or leave a URL as it is."""
+        source = job.recording.source
+        if is_url(source):
+            return await self._record(job.move(State.STAGED, audio_url=source, staged_at=self._clock()))
+        async with self._uploads:
+            return await self._throttle.insist(lambda: _whole(self._upload(job)), what=f"upload of {job.key}")
+
+    async def _upload(self, job: Job) -> Job:
+        loop, source = asyncio.get_running_loop(), job.recording.source
+        file = await loop.run_in_executor(self._executor, LocalFile, source, self._executor, self._tell_sent)
+        with closing(file):
+            link = await self._client.upload(file.chunks(), file.stamp.size_bytes)
+            facts = {"audio_url": link, "sha256": await file.sha256(), **file.stamp._asdict()}
+        return await self._record(job.move(State.STAGED, staged_at=self._clock(), **facts))
+
+    async def _submit(self, job: Job) -> Job:
+        """Wait for a slot, then pay, once."""
+        uploaded = not is_url(job.recording.source)
+        await self._slots.take(job.key)
+        if uploaded and policy.is_expired(job.staged_at, self._clock(), UPLOAD_LIFE_SECONDS):
+            self._slots.give_back(job.key)
+            return await self._record(job.move(State.LISTED))
+        what = f"submission of {job.key}"
+        return await self._throttle.insist(lambda: _whole(self._pay(job)), what=what, unanswered=False)
+
+    async def _pay(self, job: Job) -> Job:
+        """Write the intent, submit, write the answer. Without an answer the intent stands: ``_reconcile`` is next."""
+        facts = {"intent_at": self._clock(), "submissions": job.submissions + 1}
+        intent = await self._record(job.move(State.SUBMITTING, **facts))
+        try:
+            head = await self._client.submit(job.audio_url or "", job.recording.options)
+        except errors.Unanswered as error:
+            self._notify(Event("retrying", message=f"submission of {job.key}: {error}", kind=error.kind))
+            return intent
+        except errors.StaleLink as error:
+            return await self._stage_again(intent, error.kind, str(error))
+        except errors.DiaristError:
+            await self._record(intent.move(State.STAGED, submissions=job.submissions))
+            raise
+        return await self._taken(intent, head.id)
+
+    async def _reconcile(self, job: Job) -> Job:
+        """Learn whether a submission without an answer was taken, before anything is paid again."""
+        self._slots.occupy(job.key)
+        if item := await self._reconciler.find(job):
+            return await _whole(self._taken(job, item.id))
+        self._slots.give_back(job.key)
+        return await self._record(job.move(State.STAGED))
+
+    async def _taken(self, job: Job, transcript_id: str) -> Job:
+        facts = {"transcript_id": transcript_id, "submitted_at": self._clock()}
+        return await self._record(job.move(State.SUBMITTED, **facts))
+
+    async def _collect(self, job: Job) -> Job:
+        """Wait until the service has ended the job, then bring its transcript home."""
+        if job.ended_at is None:
+            self._slots.occupy(job.key)
+            item = await self._watcher.done(job.transcript_id or "")
+            self._slots.give_back(job.key)
+            if item.status is Status.ERROR:
+                return await self._ended_in_error(job, item)
+        head, transcript = await self._fetch(job)
+        if head.audio_url == DELETED_URL:
+            raise errors.Permanent(f"transcript {head.id} was deleted at the service", kind="deleted")
+        if head.status not in DONE:
+            return job
+        return await _whole(self._store(job, head, transcript))
+
+    async def _fetch(self, job: Job) -> tuple[Head, bytes]:
+        fetch = self._client.fetch
+        return await self._throttle.insist(lambda: fetch(job.transcript_id or ""), what=f"fetch of {job.key}")
+
+    async def _store(self, job: Job, head: Head, transcript: bytes, **facts: Any) -> Job:
+        """Result first, fact second: a job that is recorded as collected has its result on disk."""
+        write = asyncio.get_running_loop().run_in_executor(self._executor, self._results.write, job, transcript)
+        facts |= {"speakers": await write, "audio_seconds": head.audio_duration, "ended_at": self._clock()}
+        return await self._record(job.move(State.COLLECTED, **facts))
+
+    async def _ended_in_error(self, job: Job, item: Item) -> Job:
+        """What ``protocol.JOB_ERRORS`` says about a job that the service failed (failed jobs are not billed)."""
+        row, again = job_error(item.error), job.submissions < policy.SUBMISSIONS_LIMIT
+        if row.reaction is Reaction.EMPTY_RESULT:
+            head, transcript = await self._fetch(job)
+            return await _whole(self._store(job, head, transcript, kind=row.kind, reason=item.error))
+        if row.reaction is Reaction.STAGE_AGAIN and again:
+            return await self._stage_again(job, row.kind, item.error or "")
+        if row.reaction is Reaction.SUBMIT_ANEW and again:
+            self._notify(Event("retrying", message=f"submission of {job.key}: {item.error}", kind=row.kind))
+            past_ids = (*job.past_ids, item.id)
+            return await self._record(job.move(State.STAGED, transcript_id=None, past_ids=past_ids))
+        raise errors.Permanent(f"the service ended the job: {item.error}", kind=row.kind)
+
+    # ── facts ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _stage_again(self, job: Job, kind: str, reason: str) -> Job:
+        """The service cannot read the link any more: back to the start, a bounded number of times."""
+        if job.submissions >= policy.SUBMISSIONS_LIMIT:
+            raise errors.Permanent(reason, kind=kind)
+        self._notify(Event("retrying", message=f"staging of {job.key}: {reason}", kind=kind))
+        past_ids = (*job.past_ids, job.transcript_id) if job.transcript_id else job.past_ids
+        return await self._record(job.move(State.LISTED, transcript_id=None, past_ids=past_ids))
+
+    async def _fail(self, job: Job, kind: str, reason: str) -> None:
+        await self._record(job.move(State.FAILED, kind=kind, reason=reason, ended_at=self._clock()))
+
+    async def _record(self, job: Job) -> Job:
+        await self._journal.record(job)
+        self._notify(Event("moved", job=job))
+        return job
+
+    def _tell_sent(self, sent_bytes: int) -> None:
+        self._notify(Event("sent", count=sent_bytes))
+
+
+async def _whole(effect: Coroutine[Any, Any, T]) -> T:
+    """Run an effect and its record to their end even if cancelled meanwhile; then let the cancellation through.
+
+    A second cancellation is for the effect itself.
+    """
+    task = asyncio.ensure_future(effect)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # seen: the run is being stopped, and what was not recorded is looked up by the next one
+        raise
+
+
+def with_service(jobs: Iterable[Job], service: str) -> list[Job]:
+    """Of ``jobs``, those that ``service`` has or may have taken."""
+    return [job for job in jobs if job.service == service and job.state in WITH_SERVICE]

@@ -1,0 +1,32 @@
+"""When to try again and how long to wait: pure functions on numbers."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+SUBMISSIONS_LIMIT: Final = 3
+"""How often one job is submitted when the service itself fails it (failed jobs are not billed)."""
+
+
+def backoff_seconds(attempt: int, *, base: float, cap: float, rng: random.Random, at_least: float = 0.0) -> float:
+    """How long to wait before attempt ``attempt`` + 1 (attempts count from 1).
+
+    Full jitter below an exponential ceiling (Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog,
+    2015). ``at_least`` is the service's own Retry-After: a floor, so the jitter comes on top of it.
+    """
+    ceiling = min(cap, base * 2.0 ** min(attempt - 1, 30))
+    return at_least + rng.uniform(0.0, ceiling)
+
+
+def sweep_pause_seconds(turnaround: float | None, *, least: float, most: float) -> float:
+    """The pause between two sweeps: a tenth of what jobs have taken so far, within bounds.
+
+    ``turnaround`` is the recent mean from submitted to done, in seconds; None while nothing is known yet.
+    """
+    return least if turnaround is None else min(most, max(least, turnaround / 10))
+
+
+def is_expired(staged_at: float | None, now: float, life_seconds: float) -> bool:
+    """Whether an upload is too old to be submitted."""
+    return staged_at is None or now - staged_at > life_seconds

@@ -1,0 +1,179 @@
+"""The v2 language, spoken by client and service alike: routes, shapes, and what each refusal means.
+
+Source of every fact here: the AssemblyAI v2 specification (August 2026) and documentation. Pure: no input or output.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+import msgspec
+
+from batch import errors
+
+PAGE_LIMIT: Final = 200
+"""The most transcripts that one page of the list holds."""
+UPLOAD_LIMIT_BYTES: Final = 2_200_000_000
+UPLOAD_LIFE_SECONDS: Final = 22 * 3600.0
+"""An upload is deleted from 24 h after it was made; two hours are kept for the queue."""
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    ERROR = "error"
+
+
+DONE: Final = frozenset({Status.COMPLETED, Status.ERROR})
+
+
+class Upload(msgspec.Struct, frozen=True):
+    upload_url: str
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The part of a transcript object that carrying a job needs; whatever else the service says is kept as bytes."""
+
+    id: str
+    status: Status
+    audio_url: str | None = None
+    error: str | None = None
+    audio_duration: float | None = None
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One line of the list. ``created`` is a naive ISO time, whose zone the vendor does not state."""
+
+    id: str
+    status: Status
+    audio_url: str | None = None
+    created: str | None = None
+    completed: str | None = None
+    error: str | None = None
+
+
+class PageDetails(msgspec.Struct, frozen=True):
+    """``prev_url`` leads to older transcripts and is null at the end, ``next_url`` to newer ones."""
+
+    limit: int
+    result_count: int
+    current_url: str
+    prev_url: str | None = None
+    next_url: str | None = None
+
+
+class Page(msgspec.Struct, frozen=True):
+    page_details: PageDetails
+    transcripts: tuple[Item, ...]
+
+
+# ── What a refusal means ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Route(StrEnum):
+    UPLOAD = "upload"
+    SUBMIT = "submit"
+    FETCH = "fetch"
+    LIST = "list"
+    DELETE = "delete"
+
+
+KEY_REFUSED_TEXT: Final = "Authentication error, API token missing/invalid"
+NO_FUNDS_TEXT: Final = "Your current account balance is negative. Please top up to continue using the API."
+LINK_REFUSED_TEXT: Final = "Cannot access uploaded file"
+UNKNOWN_ID_TEXT: Final = "Transcript lookup error, transcript id not found"
+NOT_FOUND_TEXT: Final = "Not found"
+THROTTLED_TEXT: Final = "Too Many Requests"
+UPLOAD_FAILED_TEXT: Final = (
+    "Upload failed, please try again. If you continue to have issues please reach out to support@assemblyai.com"
+)
+SERVER_ERROR_TEXT: Final = (
+    "Internal server error. Please retry your request. If the error persists, "
+    "please contact support@assemblyai.com for more information."
+)
+DELETED_URL: Final = "http://deleted_by_user"
+"""The ``audio_url`` of a transcript that was deleted; all else in it is empty."""
+BAD_AUDIO_URL_TEXT: Final = "Transcript creation error, audio_url should start with http"
+
+
+class Refusal(NamedTuple):
+    """A row of the table of refusals: which answers it covers, and what they mean."""
+
+    kind: str
+    reach: type[errors.DiaristError]
+    statuses: frozenset[int]
+    text: str = ""
+    routes: frozenset[Route] = frozenset(Route)
+
+
+_SERVER = frozenset(range(500, 600))
+REFUSALS: Final = (
+    Refusal("key_refused", errors.KeyRefused, frozenset({401})),
+    Refusal("no_funds", errors.NoFunds, frozenset({400, 402, 403}), text="balance is negative"),
+    Refusal("no_funds", errors.NoFunds, frozenset({402})),
+    Refusal("link_refused", errors.StaleLink, frozenset({403}), text="cannot access uploaded file"),
+    Refusal("throttled", errors.Refused, frozenset({403, 429})),
+    Refusal("upload_failed", errors.Refused, frozenset({422}), routes=frozenset({Route.UPLOAD})),
+    Refusal("unknown_id", errors.UnknownId, frozenset({400, 404}), text="transcript id not found"),
+    Refusal("server_error", errors.Unanswered, _SERVER),
+    Refusal("timeout_answer", errors.Unanswered, frozenset({408, 425})),
+    Refusal("too_large", errors.Permanent, frozenset({413})),
+    Refusal("wrong_address", errors.WrongAddress, frozenset({404, 405, 301, 302, 307, 308})),
+    Refusal("request_rejected", errors.Permanent, frozenset(range(300, 500))),
+)
+"""First row that fits wins. 5xx counts as unanswered: the service may have accepted the job before it failed."""
+
+
+def refusal(route: Route, status: int, text: str) -> Refusal:
+    """The row of ``REFUSALS`` for an answer that is not a 200. Raises LookupError for a status below 300."""
+    for row in REFUSALS:
+        if status in row.statuses and route in row.routes and row.text in text.lower():
+            return row
+    raise LookupError(f"no refusal: {status}")
+
+
+class Reaction(StrEnum):
+    """What to do about a job that ended in ``error``."""
+
+    SUBMIT_ANEW = "submit anew"
+    STAGE_AGAIN = "stage again"
+    EMPTY_RESULT = "empty result"
+    GIVE_UP = "give up"
+
+
+class JobError(NamedTuple):
+    kind: str
+    text: str
+    reaction: Reaction
+
+
+JOB_ERRORS: Final = (
+    JobError("no_speech", "no spoken audio", Reaction.EMPTY_RESULT),
+    JobError("too_short", "duration is too short", Reaction.GIVE_UP),
+    JobError("too_long", "duration is too long", Reaction.GIVE_UP),
+    JobError("bad_audio", "does not appear to contain audio", Reaction.GIVE_UP),
+    JobError("download_error", "download error", Reaction.STAGE_AGAIN),
+    JobError("speech_threshold", "below the requested speech threshold", Reaction.GIVE_UP),
+    JobError("language_confidence", "below the requested confidence threshold", Reaction.GIVE_UP),
+    JobError("server_error", "server error", Reaction.SUBMIT_ANEW),
+    JobError("job_error", "", Reaction.GIVE_UP),
+)
+"""The ``error`` of a failed job, matched by substring, first row that fits wins. Failed jobs are not billed."""
+
+
+def job_error(text: str | None) -> JobError:
+    """The row of ``JOB_ERRORS`` for a failed job's ``error`` text."""
+    return next(row for row in JOB_ERRORS if row.text in (text or "").lower())
+
+
+def error_text(body: bytes) -> str:
+    """What an error body says, in one line: its JSON ``error``, else its first 200 characters, whatever it is."""
+    try:
+        said = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        said = body.decode("utf-8", "replace")
+    if isinstance(said, dict):
+        said = said.get("error", said)
+    return " ".join(str(said).split())[:200]

@@ -1,0 +1,230 @@
+"""The routes of v2 for pre-recorded audio, over aiohttp.
+
+Source: AssemblyAI v2 specification (August 2026). Parameters that are not known are ignored; what the local engine
+cannot do is refused by name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from aiohttp import StreamReader, web
+
+from batch import protocol
+from batch.protocol import PAGE_LIMIT, UPLOAD_LIMIT_BYTES, Status
+from batch.service import wire
+from batch.service.store import Line, Store
+from batch.service.workers import Queue
+
+_CHUNK_BYTES: Final = 1 << 20
+_DEFAULT_LIMIT: Final = 10
+_EXPIRY_SECONDS: Final = 3600.0
+STORE: Final = web.AppKey("store", Store)
+QUEUE: Final = web.AppKey("queue", Queue)
+KEY: Final = web.AppKey("key", str)
+LIMIT_BYTES: Final = web.AppKey("limit_bytes", int)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def make_app(
+    store: Store,
+    queue: Queue,
+    *,
+    key: str | None = None,
+    upload_limit_bytes: int = UPLOAD_LIMIT_BYTES,
+    middlewares: Iterable[Any] = (),
+) -> web.Application:
+    """The application, whose jobs run while it does. Without a ``key`` any key, or none, is accepted."""
+    app = web.Application(middlewares=[*middlewares, _authorised, _in_words])
+    app[STORE], app[QUEUE], app[LIMIT_BYTES] = store, queue, upload_limit_bytes
+    if key:
+        app[KEY] = key
+    app.router.add_post("/v2/upload", upload)
+    app.router.add_post("/v2/transcript", submit)
+    app.router.add_get("/v2/transcript", list_transcripts)
+    app.router.add_get("/v2/transcript/", no_such_transcript)
+    app.router.add_get("/v2/transcript/{id}", fetch)
+    app.router.add_delete("/v2/transcript/{id}", delete)
+    app.cleanup_ctx.append(_working)
+    return app
+
+
+async def _working(app: web.Application) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(app[QUEUE].run()), asyncio.create_task(_expire(app[STORE]))]
+    yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _expire(store: Store) -> None:
+    while True:
+        await asyncio.to_thread(store.expire_uploads)
+        await asyncio.sleep(_EXPIRY_SECONDS)
+
+
+@web.middleware
+async def _authorised(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The key in ``Authorization``, compared in constant time."""
+    key = request.app.get(KEY)
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if key and not hmac.compare_digest(given.encode(), key.encode()):
+        return refuse(401, protocol.KEY_REFUSED_TEXT)
+    return await handler(request)
+
+
+@web.middleware
+async def _in_words(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refusals as v2 words them: JSON with an ``error``."""
+    try:
+        return await handler(request)
+    except wire.BadRequest as error:
+        return refuse(400, str(error))
+    except web.HTTPNotFound:
+        return refuse(404, protocol.NOT_FOUND_TEXT)
+    except web.HTTPMethodNotAllowed as error:
+        return refuse(405, f"{error.method} is not allowed here")
+
+
+def refuse(status: int, text: str) -> web.Response:
+    return reply({"error": text}, status)
+
+
+def reply(content: Any, status: int = 200) -> web.Response:
+    body = content if isinstance(content, bytes) else msgspec.json.encode(content)
+    return web.Response(body=body, status=status, content_type="application/json")
+
+
+async def upload(request: web.Request) -> web.Response:
+    """Any bytes, streamed to disk. An upload that breaks off leaves nothing."""
+    path = request.app[STORE].new_upload()
+    unfinished = path.with_suffix(".part")
+    try:
+        size = await _save(request.content, unfinished, request.app[LIMIT_BYTES])
+        if size == 0:
+            return web.Response(status=422, text=protocol.UPLOAD_FAILED_TEXT)
+        if size > request.app[LIMIT_BYTES]:
+            return refuse(413, f"An upload may have {request.app[LIMIT_BYTES]} bytes at most")
+        unfinished.rename(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return reply({"upload_url": str(request.url.origin() / "upload" / path.name)})
+
+
+async def _save(content: StreamReader, path: Path, limit_bytes: int) -> int:
+    """Write the body to ``path``; return its size, or the size so far once that is over the limit."""
+    size = 0
+    with path.open("wb") as file:
+        async for chunk in content.iter_chunked(_CHUNK_BYTES):
+            size += len(chunk)
+            if size > limit_bytes:
+                break
+            await asyncio.to_thread(file.write, chunk)
+    return size
+
+
+async def submit(request: web.Request) -> web.Response:
+    """A new transcript, queued. 200, as the specification has it, and the whole object."""
+    try:
+        asked = wire.read_request(msgspec.json.decode(await request.read()))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise wire.BadRequest("The request body is not valid JSON") from None
+    transcript_id = str(uuid.uuid4())
+    body = msgspec.json.encode(wire.waiting(transcript_id, asked))
+    await request.app[STORE].add(transcript_id, asked, body)
+    request.app[QUEUE].add(transcript_id)
+    return reply(body)
+
+
+async def fetch(request: web.Request) -> web.Response:
+    """200 also for a job that failed: its ``status`` says so."""
+    body = await request.app[STORE].body(request.match_info["id"])
+    return reply(body) if body else await no_such_transcript(request)
+
+
+async def no_such_transcript(request: web.Request) -> web.Response:
+    """An unknown id is a 400, not a 404."""
+    return refuse(400, protocol.UNKNOWN_ID_TEXT)
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Forget the transcript's content and its upload at once. Again and again, if asked to."""
+    store = request.app[STORE]
+    line = await store.line(request.match_info["id"])
+    if line is None:
+        return await no_such_transcript(request)
+    if stored := store.upload(line.audio_url.rpartition("/")[2]):
+        stored.unlink(missing_ok=True)
+    body = msgspec.json.encode(wire.deleted(line.id, line.status))
+    await store.delete(line.id, body, protocol.DELETED_URL)
+    return reply(body)
+
+
+async def list_transcripts(request: web.Request) -> web.Response:
+    """A page, newest first: ``prev_url`` leads to older ones, ``next_url`` to newer ones."""
+    store, query = request.app[STORE], request.query
+    limit = _limit(query.get("limit"))
+    before, after = await _number(store, query.get("before_id")), await _number(store, query.get("after_id"))
+    status = query.get("status")
+    if status and status not in set(Status):
+        raise wire.BadRequest(f"status must be one of {', '.join(Status)}")
+    kept = {"status": status, "created_on": query.get("created_on")}
+    page = partial(store.page, status=status, created_on=query.get("created_on"))
+    lines = await page(limit, before=before, after=after)
+    older = await page(1, before=lines[-1].number) if lines else []
+    newer = await page(1, after=lines[0].number) if lines else []
+    here = request.url.with_query({name: value for name, value in kept.items() if value} | {"limit": str(limit)})
+    details = {
+        "limit": limit,
+        "result_count": len(lines),
+        "current_url": str(request.url),
+        "prev_url": str(here.update_query(before_id=lines[-1].id)) if older else None,
+        "next_url": str(here.update_query(after_id=lines[0].id)) if newer else None,
+    }
+    origin = request.url.origin()
+    return reply({"page_details": details, "transcripts": [_item(line, str(origin)) for line in lines]})
+
+
+def _limit(given: str | None) -> int:
+    if given is None:
+        return _DEFAULT_LIMIT
+    if not given.isdigit() or not 1 <= int(given) <= PAGE_LIMIT:
+        raise wire.BadRequest(f"limit must be between 1 and {PAGE_LIMIT}")
+    return int(given)
+
+
+async def _number(store: Store, transcript_id: str | None) -> int | None:
+    if transcript_id is None:
+        return None
+    line = await store.line(transcript_id)
+    if line is None:
+        raise wire.BadRequest(protocol.UNKNOWN_ID_TEXT)
+    return line.number
+
+
+def _item(line: Line, origin: str) -> dict[str, Any]:
+    said = {name: getattr(line, name) for name in ("id", "status", "created", "completed", "audio_url", "error")}
+    return said | {"resource_url": f"{origin}/v2/transcript/{line.id}"}
+
+
+@contextlib.asynccontextmanager
+async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
+    """Serve ``app`` while the context lasts; gives its base URL, with the port that it has got."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        at = runner.addresses[0]
+        shown = f"[{at[0]}]" if ":" in at[0] else at[0]
+        yield f"http://{shown}:{at[1]}"
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,103 @@
+"""Audio that is given as a URL: ours from the store, anybody's from the network, but never from inside the house."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+from collections.abc import AsyncIterator
+from pathlib import Path
+from socket import AF_INET, AddressFamily
+from typing import Final
+
+import aiohttp
+from aiohttp.abc import ResolveResult
+from aiohttp.resolver import ThreadedResolver
+from yarl import URL
+
+from batch.service.engine import BadAudio
+from batch.service.store import Store
+
+FETCH_LIMIT_BYTES: Final = 5_000_000_000
+_REDIRECTS: Final = 5
+_CHUNK_BYTES: Final = 1 << 20
+
+
+class Fetcher:
+    """Finds the file of an ``audio_url``. ``private`` allows addresses of this machine and its network."""
+
+    def __init__(self, store: Store, session: aiohttp.ClientSession, *, private: bool = False) -> None:
+        self._store, self._session, self._private = store, session, private
+
+    async def locate(self, audio_url: str) -> Path:
+        """The file with the audio. Raises BadAudio in v2's words if it cannot be had."""
+        url = URL(audio_url)
+        if url.parent.path == "/upload" and _is_loopback(url.host):
+            if path := self._store.upload(url.name):
+                return path
+            raise BadAudio(f"Download error, unable to access file at {audio_url}")
+        path = self._store.new_upload()
+        try:
+            await self._fetch(url, path)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            path.unlink(missing_ok=True)
+            advice = "Please make sure the file exists and is accessible from the internet."
+            raise BadAudio(f"Download error, unable to download {audio_url}. {advice}") from error
+        return path
+
+    async def _fetch(self, url: URL, path: Path) -> None:
+        for _ in range(_REDIRECTS):
+            if not self._private and not _is_public(url.host):
+                raise ValueError("not a public address")
+            async with self._session.get(url, allow_redirects=False) as answer:
+                if answer.status in (301, 302, 303, 307, 308):
+                    url = url.join(URL(answer.headers.get("Location", "")))
+                    continue
+                answer.raise_for_status()
+                return await _write(answer.content, path)
+        raise ValueError("too many redirects")
+
+
+@contextlib.asynccontextmanager
+async def session(*, private: bool = False) -> AsyncIterator[aiohttp.ClientSession]:
+    """A session for fetching, that resolves names to public addresses only unless ``private``."""
+    resolver = ThreadedResolver() if private else _PublicResolver()
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=resolver), timeout=timeout) as made:
+        yield made
+
+
+class _PublicResolver(ThreadedResolver):
+    """Checked where the connection is made, so a name cannot change its address after the check."""
+
+    async def resolve(self, host: str, port: int = 0, family: AddressFamily = AF_INET) -> list[ResolveResult]:
+        found = await super().resolve(host, port, family)
+        public = [answer for answer in found if _is_public(answer["host"])]
+        if not public:
+            raise OSError(f"{host} is not a public address")
+        return public
+
+
+async def _write(content: aiohttp.StreamReader, path: Path) -> None:
+    size = 0
+    with path.open("wb") as file:
+        async for chunk in content.iter_chunked(_CHUNK_BYTES):
+            size += len(chunk)
+            if size > FETCH_LIMIT_BYTES:
+                raise ValueError("too large")
+            await asyncio.to_thread(file.write, chunk)
+
+
+def _is_public(host: str | None) -> bool:
+    """Whether an address literal is public; a name is judged when it is resolved."""
+    try:
+        return ipaddress.ip_address(host or "").is_global
+    except ValueError:
+        return bool(host)
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,74 @@
+"""Starts a local service for one run, as a child process, and stops it afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from batch.errors import Unavailable, Usage
+
+_START_SECONDS: Final = 120.0
+_STOP_SECONDS: Final = 5.0
+
+
+@contextlib.asynccontextmanager
+async def local_service(data: Path, *, engine: str, workers: int | None) -> AsyncIterator[str]:
+    """A service on a free loopback port, with its jobs in ``data``; gives its base URL.
+
+    It has a session of its own, so that Ctrl-C in the terminal ends the run first, and it ends by itself when this
+    process does, because that closes its standard input. Raises ``Usage`` if the engine is not installed, and
+    ``Unavailable`` if the service does not come up.
+    """
+    arguments = [
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--data",
+        str(data),
+        "--engine",
+        engine,
+        "--until-stdin-closes",
+    ]
+    arguments += ["--workers", str(workers)] if workers else []
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "batch", "serve", *arguments, stdin=PIPE, stdout=PIPE, start_new_session=True
+    )
+    try:
+        yield await _base_url(child)
+    finally:
+        await _stop(child)
+
+
+async def _base_url(child: Process) -> str:
+    assert child.stdout
+    try:
+        async with asyncio.timeout(_START_SECONDS):
+            line = await child.stdout.readline()
+        said: dict[str, str] = msgspec.json.decode(line)
+    except TimeoutError:
+        raise Unavailable("the local service did not start in time: run again", kind="local_service") from None
+    except msgspec.DecodeError:
+        raise Unavailable("the local service did not start: see its messages above", kind="local_service") from None
+    if "error" in said:
+        raise Usage(f"the local service cannot start: {said['error']}", kind="local_service")
+    return said["base_url"]
+
+
+async def _stop(child: Process) -> None:
+    """Close its input, which it takes for the sign to stop; kill it if it does not."""
+    assert child.stdin
+    child.stdin.close()
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            await child.wait()
+    except TimeoutError:
+        child.kill()
+        await child.wait()

@@ -1,0 +1,138 @@
+"""What the service says: transcript objects, list lines and refusals, in v2's shapes. Pure.
+
+Source: the Transcript, TranscriptListItem and Error schemas of the AssemblyAI v2 specification (August 2026). Every
+field that the schema requires is always there, and a field without a value is null rather than missing.
+"""
+
+from __future__ import annotations
+
+import math
+import typing
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from batch import options
+from batch.model import Transcript
+from batch.protocol import BAD_AUDIO_URL_TEXT, DELETED_URL, Status
+from batch.service.engine import Request
+
+CLOUD_ONLY: Final = frozenset(
+    """auto_chapters auto_highlights content_safety custom_spelling disfluencies domain entity_detection
+    filter_profanity iab_categories keyterms_prompt language_codes language_detection prompt redact_pii
+    redact_pii_audio redact_pii_return_unredacted redact_static_entities sentiment_analysis speech_threshold
+    speech_understanding summarization webhook_url word_boost""".split()
+)
+"""Parameters that the local engine cannot honour: asking for one is refused by name, never pretended."""
+LANGUAGES: Final = frozenset({"en", "en_us", "en_uk", "en_au"})
+
+_EMPTY: Final[Mapping[str, Any]] = {
+    "language_model": "assemblyai_default",
+    "acoustic_model": "assemblyai_default",
+    "speech_model": None,
+    "language_code": "en",
+    "language_confidence": None,
+    "language_confidence_threshold": None,
+    "webhook_auth": False,
+    "webhook_url": None,
+    "webhook_status_code": None,
+    "auto_highlights": False,
+    "redact_pii": False,
+    "summarization": False,
+    "punctuate": True,
+    "format_text": True,
+    "speaker_labels": False,
+    "multichannel": False,
+    "throttled": False,
+    "text": None,
+    "words": None,
+    "utterances": None,
+    "confidence": None,
+    "audio_duration": None,
+}
+_BOOLEANS: Final = frozenset(
+    name for name, kind in typing.get_type_hints(options.Options).items() if bool in typing.get_args(kind)
+)
+
+
+class BadRequest(Exception):
+    """The message is the ``error`` of a 400."""
+
+
+def read_request(body: Any) -> dict[str, Any]:
+    """The parameters of a submission that this service knows, checked. Raises BadRequest.
+
+    Unknown keys are ignored: the vendor's SDKs send several that the specification does not have.
+    """
+    if not isinstance(body, dict):
+        raise BadRequest("The request body must be a JSON object")
+    url = body.get("audio_url")
+    if not isinstance(url, str) or not url.startswith("http"):
+        raise BadRequest(BAD_AUDIO_URL_TEXT)
+    refused = sorted(name for name in CLOUD_ONLY if body.get(name))
+    if refused:
+        raise BadRequest(f"Not available on the local service: {', '.join(refused)}")
+    given = {name: value for name, value in body.items() if name in options.OPTION_NAMES and value is not None}
+    return {"audio_url": url, **_checked(given)}
+
+
+def _checked(given: dict[str, Any]) -> dict[str, Any]:
+    for name in sorted(given.keys() & _BOOLEANS):
+        if not isinstance(given[name], bool):
+            raise BadRequest(f"{name} must be a Boolean")
+    if given.get("language_code", "en").lower() not in LANGUAGES:
+        raise BadRequest(f"Not available on the local service: language_code {given['language_code']} (only English)")
+    try:
+        return options.read_options(given)
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
+
+
+def engine_request(request: Mapping[str, Any]) -> Request:
+    """What the engine is asked for."""
+    bounds = request.get("speaker_options") or {}
+    return Request(
+        speaker_labels=request.get("speaker_labels", False),
+        speakers_expected=request.get("speakers_expected"),
+        min_speakers=bounds.get("min_speakers_expected"),
+        max_speakers=bounds.get("max_speakers_expected"),
+        multichannel=request.get("multichannel", False),
+        audio_start_from=request.get("audio_start_from"),
+        audio_end_at=request.get("audio_end_at"),
+        punctuate=request.get("punctuate", True),
+        format_text=request.get("format_text", True),
+    )
+
+
+def waiting(transcript_id: str, request: Mapping[str, Any], status: Status = Status.QUEUED) -> dict[str, Any]:
+    """The object of a job that has not ended: the request echoed, all results null."""
+    return {"id": transcript_id, "status": status, **_EMPTY, **request}
+
+
+def completed(transcript_id: str, request: Mapping[str, Any], transcript: Transcript, engine: str) -> dict[str, Any]:
+    """The object of a transcribed job. ``audio_duration`` is whole seconds, rounded up, as one would be billed."""
+    said = msgspec.to_builtins(transcript)
+    results = {name: said[name] for name in ("text", "words", "utterances", "confidence")}
+    ended = waiting(transcript_id, request, Status.COMPLETED) | results
+    ended |= {"audio_duration": math.ceil(transcript.audio_seconds), "speech_model_used": engine}
+    if transcript.channels:
+        ended["audio_channels"] = transcript.channels
+    if transcript.warnings:
+        ended["metadata"] = {"warnings": [{"message": warning} for warning in transcript.warnings]}
+    return ended
+
+
+def failed(transcript_id: str, request: Mapping[str, Any], error: str) -> dict[str, Any]:
+    return waiting(transcript_id, request, Status.ERROR) | {"error": error}
+
+
+def deleted(transcript_id: str, status: Status) -> dict[str, Any]:
+    """What is left of a deleted transcript."""
+    nothing = {
+        "audio_url": DELETED_URL,
+        "webhook_url": DELETED_URL,
+        "text": "Deleted by user.",
+        "language_code": None,
+    }
+    return {"id": transcript_id, "status": status, **_EMPTY, **nothing}

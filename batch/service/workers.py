@@ -1,0 +1,111 @@
+"""Jobs in their turn, and the processes that do them: first in, first out, so many at once.
+
+Engines run in processes of their own, so neither a long recording nor a crash in a decoder stalls the service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import anyio
+import anyio.to_process
+import msgspec
+
+from batch.model import Transcript
+from batch.protocol import SERVER_ERROR_TEXT, Status
+from batch.service import wire
+from batch.service.engine import BadAudio, Engine, Request, load
+from batch.service.store import Store
+
+Transcriber = Callable[[Path, Request], Awaitable[Transcript]]
+Locate = Callable[[str], Awaitable[Path]]
+_TRIES: Final = 2
+"""A job whose worker process dies is tried once more, then ended as the vendor ends its own failures."""
+
+
+def transcriber(engine: str, workers: int | None) -> Transcriber:
+    """Transcribes in up to ``workers`` processes (None: one a core), each with its own engine, kept warm."""
+    limiter = anyio.CapacityLimiter(workers or os.cpu_count() or 1)
+
+    async def transcribe(path: Path, request: Request) -> Transcript:
+        work = anyio.to_process.run_sync(_transcribe, engine, path, request, cancellable=True, limiter=limiter)
+        return await work
+
+    return transcribe
+
+
+async def check(engine: str) -> None:
+    """Load the engine in a worker process, which stays warm for the first job. Raises EngineMissing."""
+    await anyio.to_process.run_sync(_check, engine)
+
+
+def _check(engine: str) -> None:
+    _engine(engine)
+
+
+def _transcribe(engine: str, path: Path, request: Request) -> Transcript:
+    return _engine(engine).transcribe(path, request)
+
+
+@cache
+def _engine(name: str) -> Engine:
+    """The worker's engine. A Ctrl-C in the terminal is for the service, which ends its workers itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return load(name)
+
+
+class Queue:
+    """The jobs that wait. ``run`` works them off, ``slots`` at a time."""
+
+    def __init__(self, store: Store, transcribe: Transcriber, locate: Locate, *, slots: int, engine: str) -> None:
+        self._store, self._transcribe, self._locate = store, transcribe, locate
+        self._slots, self._engine = slots, engine
+        self._waiting: asyncio.Queue[str] = asyncio.Queue()
+
+    def add(self, transcript_id: str) -> None:
+        self._waiting.put_nowait(transcript_id)
+
+    async def run(self) -> None:
+        """Take up what an earlier life of the service has left, then whatever comes, until cancelled."""
+        for transcript_id in await self._store.unfinished():
+            self.add(transcript_id)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._slots):
+                group.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            transcript_id = await self._waiting.get()
+            request = await self._store.request(transcript_id)
+            if not request:
+                continue  # deleted while it waited
+            status, body, error = await self._outcome(transcript_id, request)
+            await self._store.change(transcript_id, status, msgspec.json.encode(body), error)
+
+    async def _outcome(
+        self, transcript_id: str, request: dict[str, object]
+    ) -> tuple[Status, dict[str, object], str | None]:
+        processing = msgspec.json.encode(wire.waiting(transcript_id, request, Status.PROCESSING))
+        await self._store.change(transcript_id, Status.PROCESSING, processing)
+        try:
+            transcript = await self._transcript(request)
+        except BadAudio as error:
+            return Status.ERROR, wire.failed(transcript_id, request, str(error)), str(error)
+        except Exception:
+            return Status.ERROR, wire.failed(transcript_id, request, SERVER_ERROR_TEXT), SERVER_ERROR_TEXT
+        return Status.COMPLETED, wire.completed(transcript_id, request, transcript, self._engine), None
+
+    async def _transcript(self, request: dict[str, object]) -> Transcript:
+        path, asked = await self._locate(str(request["audio_url"])), wire.engine_request(request)
+        for _ in range(_TRIES - 1):
+            try:
+                return await self._transcribe(path, asked)
+            except anyio.BrokenWorkerProcess:
+                continue
+        return await self._transcribe(path, asked)

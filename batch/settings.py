@@ -1,0 +1,132 @@
+"""Settings: built-in defaults < a TOML file < the environment (``DIARIST_*``) < ``--set`` and flags.
+
+``configs/default.toml`` lists every one with its default and its meaning; a test keeps the two alike.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from batch.client import Deadlines
+from batch.errors import Usage
+from batch.options import read_options
+from batch.pipeline import Limits
+from batch.throttle import Patience
+from batch.watch import Pace
+
+_PREFIX: Final = "DIARIST_"
+Count = Annotated[int, Meta(ge=1)]
+
+
+class Local(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The local service: which engine, and in how many worker processes (0: one a core)."""
+
+    engine: str = "moonshine"
+    workers: Annotated[int, Meta(ge=0)] = 0
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    service: str = "auto"
+    concurrency: Count = 64
+    uploads: Count = 8
+    progress: Literal["auto", "live", "plain", "json", "off"] = "auto"
+    drain_seconds: Annotated[float, Meta(ge=0)] = 8.0
+    reconcile_grace_seconds: Annotated[float, Meta(ge=0)] = 10.0
+    options: dict[str, Any] = msgspec.field(default_factory=lambda: {"speaker_labels": True})
+    local: Local = Local()
+    patience: Patience = Patience()
+    deadlines: Deadlines = Deadlines()
+    sweep: Pace = Pace()
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(in_flight=self.concurrency, uploads=self.uploads)
+
+
+def load(
+    config: Path | None = None, *, environ: Mapping[str, str], sets: Iterable[str] = (), flags: Mapping[str, Any]
+) -> Settings:
+    """The settings from all their places, later ones over earlier ones. Flags that are None are not given.
+
+    Raises ``Usage`` naming the place, the setting and what is wrong with it.
+    """
+    tree: dict[str, Any] = msgspec.to_builtins(Settings())
+    for place, layer in (
+        (f"--config {config}", _file(config)),
+        ("the environment", _environment(environ)),
+        ("--set", _dotted(_pairs(sets))),
+        ("the command line", {name: value for name, value in flags.items() if value is not None}),
+    ):
+        tree = _over(tree, layer)
+        _checked(tree, place)
+    return _checked(tree, "settings")
+
+
+def _checked(tree: dict[str, Any], place: str) -> Settings:
+    try:
+        settings = msgspec.convert(tree, Settings, strict=False)
+        return msgspec.structs.replace(settings, options=read_options(settings.options))
+    except (msgspec.ValidationError, ValueError) as error:
+        raise Usage(f"{place}: {error}{_nearest(str(error))}. See configs/default.toml for all settings") from None
+
+
+def _nearest(message: str) -> str:
+    """A hint for a misspelt setting."""
+    if "unknown field" not in message:
+        return ""
+    wrong = message.partition("unknown field `")[2].partition("`")[0]
+    kinds = (Settings, Local, Patience, Deadlines, Pace)
+    names = [name for kind in kinds for name in kind.__struct_fields__]
+    close = difflib.get_close_matches(wrong, names, 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _file(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise Usage(f"cannot read the settings in {path}: {error}") from None
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """``DIARIST_LOCAL__WORKERS=2`` is ``local.workers = 2``."""
+    mine = {name[len(_PREFIX) :]: value for name, value in environ.items() if name.startswith(_PREFIX)}
+    return _dotted({name.lower().replace("__", "."): value for name, value in mine.items()})
+
+
+def _pairs(sets: Iterable[str]) -> dict[str, str]:
+    pairs = {}
+    for given in sets:
+        name, equals, value = given.partition("=")
+        if not equals:
+            raise Usage(f"--set {given}: write it as KEY=VALUE, for example --set uploads=4")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _dotted(flat: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        *outer, last = name.split(".", 1) if name.startswith("options.") else name.split(".")
+        branch = tree
+        for part in outer:
+            branch = branch.setdefault(part, {})
+        branch[last] = value
+    return tree
+
+
+def _over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(lower)
+    for name, value in upper.items():
+        below = merged.get(name)
+        merged[name] = _over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged

@@ -1,0 +1,106 @@
+"""What happened, in numbers: folds the events of a run into counts that a person and a cron job can act on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+import msgspec
+
+from batch.errors import Fatal
+from batch.model import ENDED, Event, Job, State
+
+_SHOWN: Final = 20
+
+
+class Failure(msgspec.Struct):
+    """Failures of one kind: how many, and one of them."""
+
+    count: int
+    where: str
+    key: str | None
+    reason: str
+
+
+class Summary:
+    """The state of a run as told by its events; ``exit_code`` once it has ended.
+
+    ``alive`` counts the jobs on their way by state, ``ended`` those that ended in this run; ``skipped`` rows by why;
+    ``shown`` the first twenty jobs that ended, ``failures`` by kind. Memory does not grow with the manifest.
+    """
+
+    def __init__(self) -> None:
+        self.ended: Counter[State] = Counter()
+        self.skipped: Counter[str] = Counter()
+        self.alive: Counter[State] = Counter()
+        self.retries: Counter[str] = Counter()
+        self.failures: dict[str, Failure] = {}
+        self.shown: list[Job] = []
+        self.rejected = 0
+        self.audio_seconds = 0.0
+        self.sent_bytes = 0
+        self.total: int | None = None
+        self.stopped_by: Fatal | None = None
+        self.signal_number: int | None = None
+        self._states: dict[str, State] = {}
+
+    def take(self, event: Event) -> None:
+        """Fold one event in."""
+        match event:
+            case Event(name="moved", job=Job() as job):
+                self._moved(job)
+            case Event(name="skipped", job=job, kind=kind):
+                self.skipped[kind] += 1
+                if kind == "failed before" and job:
+                    self._failed(job.kind or "", job.recording.where, job.key, job.reason or "")
+            case Event(name="rejected", reject=reject) if reject:
+                self.rejected += 1
+                self._failed("bad_row", reject.where, reject.key, reject.reason)
+            case Event(name="retrying", kind=kind):
+                self.retries[kind] += 1
+            case Event(name="sent", count=count):
+                self.sent_bytes += count
+            case Event(name="total", count=count):
+                self.total = count
+
+    @property
+    def exit_code(self) -> int:
+        if self.stopped_by:
+            return self.stopped_by.exit_code
+        if self.signal_number:
+            return 128 + self.signal_number
+        if self.failed or self.rejected or self.skipped["failed before"]:
+            return 3
+        return 5 if self.skipped["elsewhere"] else 0
+
+    @property
+    def collected(self) -> int:
+        return self.ended[State.COLLECTED]
+
+    @property
+    def failed(self) -> int:
+        return self.ended[State.FAILED]
+
+    @property
+    def handled(self) -> int:
+        """Rows that need nothing more of this run."""
+        return self.ended.total() + self.skipped.total() + self.rejected
+
+    def _moved(self, job: Job) -> None:
+        before = self._states.pop(job.key, None)
+        if before:
+            self.alive[before] -= 1
+        if job.state not in ENDED:
+            self._states[job.key] = job.state
+            self.alive[job.state] += 1
+            return
+        self.ended[job.state] += 1
+        self.audio_seconds += job.audio_seconds or 0.0
+        if len(self.shown) < _SHOWN:
+            self.shown.append(job)
+        if job.state is State.FAILED:
+            self._failed(job.kind or "", job.recording.where, job.key, job.reason or "")
+
+    def _failed(self, kind: str, where: str, key: str | None, reason: str) -> None:
+        failure = self.failures.setdefault(kind, Failure(0, where, key, reason))
+        failure.count += 1

@@ -1,0 +1,228 @@
+"""The wiring: the only place where concrete things meet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any, Final
+
+import msgspec
+
+from batch import client, errors, lock, manifest, reconcile, throttle, watch
+from batch.admission import Admission, Window, Wish
+from batch.journal import Journal
+from batch.model import WITH_SERVICE, Event, Job, Recording, Reject
+from batch.pipeline import Pipeline, with_service
+from batch.results import Results
+from batch.service.launch import local_service
+from batch.settings import Settings
+from batch.summary import Summary
+
+_HOSTS: Final[Mapping[str, str]] = {
+    "assemblyai": "https://api.assemblyai.com",
+    "assemblyai-eu": "https://api.eu.assemblyai.com",
+}
+_COUNTED_ROWS: Final = 2000
+_HELLO_SECONDS: Final = 30.0
+"""How long the service may take to answer at all before the run does not even begin."""
+
+
+class Service(msgspec.Struct, frozen=True):
+    """Who transcribes. ``name`` is its identity in the journal; ``base_url`` is None for the local service, which is
+    started for the run."""
+
+    name: str
+    base_url: str | None
+    key: str | None
+
+
+def resolve(name: str, environ: Mapping[str, str]) -> Service:
+    """The service that ``--service`` and the environment name.
+
+    Raises ``KeyRefused`` if the vendor's service is named without a key, ``Usage`` for a name that is none.
+    """
+    key, base_url = environ.get("ASSEMBLYAI_API_KEY") or None, environ.get("ASSEMBLYAI_BASE_URL") or None
+    if name == "auto":
+        name = "assemblyai" if key or base_url else "local"
+    if name == "local":
+        return Service("local", None, None)
+    if name == "assemblyai" and base_url and base_url.rstrip("/") not in _HOSTS.values():
+        return Service(base_url.rstrip("/"), base_url, key)
+    if name.startswith(("http://", "https://")):
+        return Service(name.rstrip("/"), name, key)
+    if name not in _HOSTS:
+        raise errors.Usage(f"--service {name!r}: give auto, local, {', '.join(_HOSTS)}, or a URL")
+    if not key:
+        raise errors.KeyRefused("ASSEMBLYAI_API_KEY is not set: set it, or use --service local")
+    return Service(name, base_url or _HOSTS[name], key)
+
+
+async def run(
+    manifests: Sequence[str] | str,
+    out: Path | str,
+    *,
+    settings: Settings | None = None,
+    wish: Wish | None = None,
+    window: Window | None = None,
+    environ: Mapping[str, str] | None = None,
+    stdin: IO[bytes] | None = None,
+    summary: Summary | None = None,
+    notify: Callable[[Event], None] = lambda event: None,
+    stop: asyncio.Event | None = None,
+    rng: random.Random | None = None,
+) -> Summary:
+    """Transcribe what ``manifests`` list into ``out``; return what happened.
+
+    Running it again with the same arguments does what is left. A recording that cannot be done is in the summary and
+    the journal, and the others go on; what ends the run early is in ``summary.stopped_by``. Setting ``stop`` ends it
+    cleanly. Raises ``Usage`` or ``Unavailable`` if it cannot begin: then nothing was done.
+    """
+    settings, summary, environ = settings or Settings(), summary or Summary(), environ or {}
+    manifests = [manifests] if isinstance(manifests, str) else manifests
+
+    def tell(event: Event) -> None:
+        summary.take(event)
+        notify(event)
+
+    service = resolve(settings.service, environ)
+    rows = _peeked(_rows(manifests, settings, stdin, tell))
+    results = await asyncio.to_thread(lambda: Results(Path(out)))
+    inner = results.directory / ".diarist"
+    with lock.held(inner / "lock", datetime.now()), contextlib.closing(Journal(inner / "journal.db")) as journal:
+        before = with_service(await journal.in_states(WITH_SERVICE), service.name)
+        under_way = frozenset(job.key for job in before)
+        admission = Admission(
+            rows, journal, results, service.name,
+            wish=wish or Wish(), window=window or Window(), under_way=under_way, notify=tell,
+        )  # fmt: skip
+        jobs = admission.jobs()
+        first = await anext(jobs, None)
+        if not before and first is None:
+            return summary
+        counting = asyncio.create_task(_count(manifests, settings, window or Window(), tell))
+        try:
+            async with _connected(service, settings, inner, tell, rng or random.Random()) as (api, gate):
+                carrying = _pipeline(api, gate, journal, results, settings, tell)
+                await _until_stopped(carrying, carrying.run(before, _with_first(first, jobs)), settings, stop)
+        except* errors.Fatal as group:
+            summary.stopped_by = _first_fatal(group)
+        finally:
+            counting.cancel()
+    return summary
+
+
+def _rows(
+    manifests: Sequence[str], settings: Settings, stdin: IO[bytes] | None, tell: Callable[[Event], None]
+) -> Iterator[Recording | Reject]:
+    def notice(message: str) -> None:
+        tell(Event("notice", message=message))
+
+    return manifest.read(manifests, defaults=settings.options, stdin=stdin, cwd=Path.cwd(), notice=notice)
+
+
+def _peeked(rows: Iterator[Recording | Reject]) -> Iterator[Recording | Reject]:
+    """The same rows, the first of them already read: a manifest that is not there is told before anything is made."""
+    first = next(rows, None)
+
+    def again() -> Iterator[Recording | Reject]:
+        if first is not None:
+            yield first
+        yield from rows
+
+    return again()
+
+
+async def _with_first(first: Job | None, jobs: AsyncIterator[Job]) -> AsyncIterator[Job]:
+    if first is not None:
+        yield first
+        async for job in jobs:
+            yield job
+
+
+async def _count(manifests: Sequence[str], settings: Settings, window: Window, tell: Callable[[Event], None]) -> None:
+    """Tell how many rows there are, for the time that is left: reads the manifests once more, beside the run."""
+    if "-" in manifests or window.limit is not None:
+        return
+    rows = manifest.read(manifests, defaults=settings.options, cwd=Path.cwd())
+    total = 0
+    with contextlib.suppress(errors.Usage):  # told by the run itself
+        while batch := await asyncio.to_thread(lambda: list(itertools.islice(rows, _COUNTED_ROWS))):
+            total += sum(isinstance(row, Reject) or window.takes(row.key) for row in batch)
+        tell(Event("total", count=total))
+
+
+@contextlib.asynccontextmanager
+async def _connected(
+    service: Service, settings: Settings, inner: Path, tell: Callable[[Event], None], rng: random.Random
+) -> AsyncIterator[tuple[client.Client, throttle.Throttle]]:
+    """The service, started if it is ours, spoken to once, with the gate that all requests pass."""
+    async with contextlib.AsyncExitStack() as stack:
+        base_url = service.base_url
+        if base_url is None:
+            base_url = await stack.enter_async_context(_local(inner, settings))
+        tell(Event("notice", message=f"service: {service.name}" + (f" at {base_url}" if service.key else "")))
+        connections = settings.concurrency + settings.uploads
+        api = await stack.enter_async_context(
+            client.connect(base_url, service.key, connections=connections, deadlines=settings.deadlines)
+        )
+        short = min(_HELLO_SECONDS, settings.patience.outage_seconds)
+        hello = msgspec.structs.replace(settings.patience, outage_seconds=short)
+        await throttle.Throttle(hello, rng=rng, notify=tell).insist(lambda: api.page(limit=1), what="first request")
+        yield api, throttle.Throttle(settings.patience, rng=rng, notify=tell)
+
+
+def _local(inner: Path, settings: Settings) -> contextlib.AbstractAsyncContextManager[str]:
+    return local_service(inner / "service", engine=settings.local.engine, workers=settings.local.workers or None)
+
+
+def _pipeline(
+    api: client.Client,
+    gate: throttle.Throttle,
+    journal: Journal,
+    results: Results,
+    settings: Settings,
+    tell: Callable[[Event], None],
+) -> Pipeline:
+    grace = settings.reconcile_grace_seconds
+    return Pipeline(
+        api,
+        journal,
+        results,
+        gate,
+        watch.Watcher(api, gate, settings.sweep),
+        reconcile.Reconciler(api, gate, journal, grace_seconds=grace, notify=tell),
+        limits=settings.limits,
+        executor=ThreadPoolExecutor(settings.uploads + 24, "files"),
+        clock=time.time,
+        notify=tell,
+    )
+
+
+async def _until_stopped(pipeline: Pipeline, carrying: Any, settings: Settings, stop: asyncio.Event | None) -> None:
+    """Carry to the end; once ``stop`` is set, let requests under way be recorded for ``drain_seconds``, then cut."""
+    work = asyncio.create_task(carrying)
+    stopped = asyncio.create_task((stop or asyncio.Event()).wait())
+    try:
+        await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            work.cancel()
+            await asyncio.wait([work], timeout=settings.drain_seconds)
+            pipeline.cut()
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+    finally:
+        stopped.cancel()
+        work.cancel()
+
+
+def _first_fatal(group: BaseExceptionGroup[errors.Fatal]) -> errors.Fatal:
+    for error in group.exceptions:
+        return _first_fatal(error) if isinstance(error, BaseExceptionGroup) else error
+    raise AssertionError("an exception group is never empty")

@@ -1,0 +1,35 @@
+"""What several test files share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import aioresponses
+import aioresponses.core
+import pytest
+
+from batch import client
+
+
+class MockedResponse(aioresponses.core.ClientResponse):  # type: ignore[misc]
+    """aioresponses 0.7.9 does not know the stream writer that aiohttp 3.14 asks for."""
+
+    def __init__(self, *args: Any, **given: Any) -> None:
+        super().__init__(*args, stream_writer=SimpleNamespace(output_size=0), **given)
+
+
+@pytest.fixture
+def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses.aioresponses]:
+    """aioresponses, for answers that no real service gives on demand."""
+    monkeypatch.setattr(aioresponses.core, "ClientResponse", MockedResponse)
+    with aioresponses.aioresponses() as mock:
+        yield mock
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[client.Client]:
+    """A client of a service that is mocked."""
+    async with client.connect("http://service.test", "a-key", connections=4) as connected:
+        yield connected

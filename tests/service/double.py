@@ -1,0 +1,105 @@
+"""The local service with a double for its engine: real routes, a real store and real sockets, but no speech.
+
+Its transcript names the digest of the audio that it was given, so a test can tell whose result it holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from batch.model import Transcript, Utterance, Word
+from batch.service import app, fetch
+from batch.service.engine import Request
+from batch.service.store import Store
+from batch.service.workers import Queue, Transcriber
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def heard(audio: bytes, request: Request) -> Transcript:
+    """A transcript of two words, the second of which is the digest of the audio."""
+    digest = hashlib.sha256(audio).hexdigest()
+    speakers = ("A", "B") if request.speaker_labels else (None, None)
+    words = (Word("sha256", 0, 400, 0.9, speakers[0]), Word(digest, 500, 900, 0.7, speakers[1]))
+    said = tuple(
+        Utterance(word.text, word.start, word.end, word.confidence, word.speaker, (word,))
+        for word in words
+        if word.speaker
+    )
+    text = " ".join(word.text for word in words)
+    return Transcript(text, words, said if request.speaker_labels else None, 0.8, audio_seconds=2.5)
+
+
+class Double:
+    """What a test may ask of a running double: everything that it was sent."""
+
+    def __init__(self, store: Store) -> None:
+        self.base_url = ""
+        self.requests: list[tuple[str, str]] = []
+        self.submissions: list[dict[str, Any]] = []
+        self.most_open = 0
+        self._store, self._open = store, 0
+
+    def digest_of(self, audio_url: str) -> str:
+        """The SHA-256 of the audio behind a link."""
+        path = self._store.upload(audio_url.rpartition("/")[2])
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path else audio_url
+
+    @web.middleware
+    async def notes(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Write down each request, and each submission that was accepted."""
+        self.requests.append((request.method, request.path))
+        answer = await handler(request)
+        if (request.method, request.path, answer.status) == ("POST", "/v2/transcript", 200):
+            self.submissions.append(json.loads(await request.read()))
+            self._open += 1
+            self.most_open = max(self.most_open, self._open)
+        return answer
+
+    def transcriber(self, seconds: float, failing: Callable[[bytes], Exception | None]) -> Transcriber:
+        async def transcribe(path: Path, request: Request) -> Transcript:
+            audio = path.read_bytes()
+            try:
+                await asyncio.sleep(seconds)
+                if error := failing(audio):
+                    raise error
+            finally:
+                self._open -= 1
+            return heard(audio, request)
+
+        return transcribe
+
+
+@contextlib.asynccontextmanager
+async def start_service(
+    folder: Path,
+    *,
+    seconds: float = 0.01,
+    slots: int = 50,
+    key: str | None = None,
+    port: int = 0,
+    middlewares: Iterable[Any] = (),
+    failing: Callable[[bytes], Exception | None] = lambda audio: None,
+    private: bool = False,
+) -> AsyncIterator[Double]:
+    """A double whose jobs take ``seconds`` each, ``slots`` at a time, and fail as ``failing`` says of their audio.
+
+    ``middlewares`` stand before everything: there a test puts its misfortunes.
+    """
+    with contextlib.closing(Store(folder)) as store:
+        double = Double(store)
+        async with fetch.session(private=private) as session:
+            locate = fetch.Fetcher(store, session, private=private).locate
+            transcribe = double.transcriber(seconds, failing)
+            queue = Queue(store, transcribe, locate, slots=slots, engine="double")
+            made = app.make_app(store, queue, key=key, middlewares=[*middlewares, double.notes])
+            async with app.listening(made, "127.0.0.1", port) as double.base_url:
+                yield double

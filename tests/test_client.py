@@ -1,0 +1,221 @@
+"""The client understands every answer: aioresponses says what a real service will not say on demand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import aiohttp
+import aioresponses
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from batch import client, errors
+from batch.client import Client, Deadlines
+from batch.protocol import REFUSALS, Route, Status, job_error, refusal
+
+BASE = "http://service.test/v2"
+HTML = "<html><body>Bad gateway</body></html>"
+
+
+async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+CALLS: dict[Route, tuple[str, str, Callable[[Client], Awaitable[object]]]] = {
+    Route.UPLOAD: ("POST", f"{BASE}/upload", lambda api: api.upload(chunks(b"audio"), 5)),
+    Route.SUBMIT: ("POST", f"{BASE}/transcript", lambda api: api.submit("http://a/b", {})),
+    Route.FETCH: ("GET", f"{BASE}/transcript/t1", lambda api: api.fetch("t1")),
+    Route.LIST: ("GET", f"{BASE}/transcript?limit=200", lambda api: api.page()),
+}
+
+ANSWERS = [
+    (401, '{"error":"Authentication error, API token missing/invalid."}', errors.KeyRefused, "key_refused"),
+    (400, '{"error":"Your current account balance is negative. Please top up"}', errors.NoFunds, "no_funds"),
+    (403, '{"error":"Cannot access uploaded file"}', errors.StaleLink, "link_refused"),
+    (403, "", errors.Refused, "throttled"),
+    (429, '{"error":"Too Many Requests"}', errors.Refused, "throttled"),
+    (400, '{"error":"format_text must be a Boolean"}', errors.Permanent, "request_rejected"),
+    (400, '{"error":"Transcript lookup error, transcript id not found"}', errors.UnknownId, "unknown_id"),
+    (404, '{"error":"Not found"}', errors.WrongAddress, "wrong_address"),
+    (500, HTML, errors.Unanswered, "server_error"),
+    (502, HTML, errors.Unanswered, "server_error"),
+    (503, "", errors.Unanswered, "server_error"),
+    (504, HTML, errors.Unanswered, "server_error"),
+    (200, '{"id": "t1", "sta', errors.Unanswered, "bad_answer"),
+    (200, "[]", errors.Unanswered, "bad_answer"),
+    (202, "{}", errors.Unanswered, "bad_answer"),
+]
+
+
+@pytest.mark.parametrize("route", CALLS)
+@pytest.mark.parametrize(("status", "body", "error", "kind"), ANSWERS)
+async def test_every_refusal_on_every_route_becomes_the_error_that_the_table_names(
+    route: Route,
+    status: int,
+    body: str,
+    error: type[errors.DiaristError],
+    kind: str,
+    api: Client,
+    mocked: aioresponses.aioresponses,
+) -> None:
+    method, url, call = CALLS[route]
+    mocked.add(url, method, status=status, body=body)
+    with pytest.raises(error) as caught:
+        await call(api)
+    assert caught.value.kind == kind
+
+
+async def test_a_422_means_that_the_upload_failed_but_elsewhere_that_the_request_is_wrong() -> None:
+    assert refusal(Route.UPLOAD, 422, "Upload failed").reach is errors.Refused
+    assert refusal(Route.SUBMIT, 422, "").reach is errors.Permanent
+
+
+def test_the_table_of_refusals_covers_every_status_that_is_not_a_success() -> None:
+    assert all(refusal(route, status, "") in REFUSALS for route in Route for status in range(300, 600))
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Audio duration is too short.", "too_short"),
+        ("Transcoding failed. File does not appear to contain audio. File type is text/html", "bad_audio"),
+        ("Download error, unable to download http://x. Please make sure the file exists", "download_error"),
+        ("Download error to http://x, 403 Client Error: Forbidden for url: http://x", "download_error"),
+        ("language_detection cannot be performed on files with no spoken audio.", "no_speech"),
+        ("Audio speech threshold 0.1 is below the requested speech threshold value 0.5", "speech_threshold"),
+        ("detected language 'fr', confidence 0.2, is below the requested confidence threshold value of '0.7'",
+         "language_confidence"),
+        ("Server error, developers have been alerted", "server_error"),
+        ("Internal server error. Please retry your request.", "server_error"),
+        ("something new", "job_error"),
+        (None, "job_error"),
+    ],
+)  # fmt: skip
+def test_the_error_of_a_failed_job_is_classed_by_what_it_says(text: str | None, kind: str) -> None:
+    assert job_error(text).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        ("Tue, 24 Nov 2026 10:00:30 GMT", 30.0),
+        ("Tue, 24 Nov 2026 09:00:00 GMT", 0.0),
+        ("soon", None),
+        ("", None),
+    ],
+)
+async def test_retry_after_is_read_as_seconds_or_as_a_date(
+    header: str, seconds: float | None, api: Client, mocked: aioresponses.aioresponses
+) -> None:
+    headers = {"Retry-After": header, "Date": "Tue, 24 Nov 2026 10:00:00 GMT"}
+    mocked.get(f"{BASE}/transcript/t1", status=429, headers=headers)
+    with pytest.raises(errors.Refused) as caught:
+        await api.fetch("t1")
+    assert caught.value.retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("misfortune", "error"),
+    [
+        (aiohttp.ServerDisconnectedError(), errors.Unanswered),
+        (aiohttp.ClientPayloadError("half a body"), errors.Unanswered),
+        (aiohttp.ClientOSError(104, "Connection reset by peer"), errors.Unanswered),
+        (aiohttp.SocketTimeoutError("too slow"), errors.Unanswered),
+        (aiohttp.ConnectionTimeoutError("no connection"), errors.Refused),
+    ],
+)
+@pytest.mark.parametrize("route", CALLS)
+async def test_a_broken_connection_counts_as_unanswered_unless_nothing_can_have_arrived(
+    route: Route, misfortune: Exception, error: type[errors.Again], api: Client, mocked: aioresponses.aioresponses
+) -> None:
+    method, url, call = CALLS[route]
+    mocked.add(url, method, exception=misfortune)
+    with pytest.raises(error):
+        await call(api)
+
+
+async def test_a_refused_connection_certainly_had_no_effect(unused_tcp_port: int) -> None:
+    async with client.connect(f"http://127.0.0.1:{unused_tcp_port}", None, connections=1) as api:
+        with pytest.raises(errors.Refused, match="no connection"):
+            await api.submit("http://a/b", {})
+
+
+async def test_an_answer_may_carry_unknown_fields_and_nulls(api: Client, mocked: aioresponses.aioresponses) -> None:
+    body = '{"id":"t1","status":"queued","error":null,"audio_duration":null,"is_deleted":null,"new":{"a":[1]}}'
+    mocked.get(f"{BASE}/transcript/t1", body=body)
+    head, raw = await api.fetch("t1")
+    assert (head.id, head.status, raw) == ("t1", Status.QUEUED, body.encode())
+
+
+async def test_an_id_that_is_not_an_id_never_becomes_a_path(api: Client) -> None:
+    with pytest.raises(errors.UnknownId):
+        await api.fetch("../upload")
+
+
+class Upstream:
+    """A real server on loopback that does with uploads what it is told."""
+
+    def __init__(self, behaviour: Callable[[web.Request], Awaitable[web.Response]]) -> None:
+        app = web.Application(client_max_size=2**30)
+        app.router.add_post("/v2/upload", behaviour)
+        self.server = TestServer(app)
+
+    async def __aenter__(self) -> str:
+        await self.server.start_server()
+        return str(self.server.make_url(""))
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.server.close()
+
+
+async def slow_chunks(pause_seconds: float, count: int) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        await asyncio.sleep(pause_seconds)
+        yield bytes(1000)
+
+
+async def count_bytes(request: web.Request) -> web.Response:
+    body = await request.read()
+    assert request.content_length == len(body)
+    return web.json_response({"upload_url": f"http://x/{len(body)}"})
+
+
+async def test_an_upload_states_its_length_and_sends_every_byte() -> None:
+    async with Upstream(count_bytes) as url, client.connect(url, None, connections=1) as api:
+        assert await api.upload(chunks(b"x" * 100_000, b"y" * 50_000), 150_000) == "http://x/150000"
+
+
+async def test_a_slow_upload_that_still_moves_is_healthy() -> None:
+    deadlines = Deadlines(stall_seconds=0.4)
+    async with Upstream(count_bytes) as url, client.connect(url, None, connections=1, deadlines=deadlines) as api:
+        assert await api.upload(slow_chunks(0.1, 8), 8000) == "http://x/8000"
+
+
+async def test_an_upload_that_stands_still_is_given_up() -> None:
+    deadlines = Deadlines(stall_seconds=0.2)
+    async with Upstream(count_bytes) as url, client.connect(url, None, connections=1, deadlines=deadlines) as api:
+        with pytest.raises(errors.Unanswered, match="stands still"):
+            await api.upload(slow_chunks(5.0, 2), 2000)
+
+
+async def test_what_is_wrong_with_the_file_is_told_and_not_called_a_broken_connection() -> None:
+    async def bad_file() -> AsyncIterator[bytes]:
+        yield b"x"
+        raise errors.Permanent("the disk is gone", kind="unreadable")
+
+    async with Upstream(count_bytes) as url, client.connect(url, None, connections=1) as api:
+        with pytest.raises(errors.Permanent, match="the disk is gone"):
+            await api.upload(bad_file(), 100)
+
+
+async def test_an_early_refusal_of_a_large_upload_is_heard() -> None:
+    async def refuse(request: web.Request) -> web.Response:
+        return web.json_response({"error": "Authentication error, API token missing/invalid"}, status=401)
+
+    async with Upstream(refuse) as url, client.connect(url, None, connections=1) as api:
+        with pytest.raises(errors.KeyRefused):
+            await api.upload(slow_chunks(0.001, 5000), 5_000_000)

@@ -1,0 +1,69 @@
+"""Results appear whole or not at all, and say again exactly what the service said."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from batch import errors
+from batch.model import Job, Recording
+from batch.results import Results, count_speakers
+
+TRANSCRIPT = (
+    b' {"id":"t1","text":"hi","new_key":1.50,"utterances":[{"speaker":"A"},{"speaker":"B"},{"speaker":"A"}]}\n'
+)
+
+
+def job(key: str = "calls/a.wav") -> Job:
+    recording = Recording(
+        key=key, source="/calls/a.wav", manifest="m.csv", line=7, options={"speaker_labels": True}, labels={"x": "é"}
+    )
+    return Job(recording=recording, service="local", sha256="ab")
+
+
+def test_a_result_holds_the_recording_and_the_services_object_byte_for_byte(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    assert results.write(job(), TRANSCRIPT) == 2
+    written = (tmp_path / "calls" / "a.wav.json").read_bytes()
+    assert TRANSCRIPT.strip()[1:] in written
+    loaded = json.loads(written)
+    assert loaded["recording"]["labels"] == {"x": "é"}
+    assert loaded["recording"]["sha256"] == "ab"
+    assert loaded["recording"]["line"] == 7
+    assert loaded["text"] == "hi"
+    assert [*tmp_path.rglob("*.tmp")] == []
+
+
+def test_a_result_is_replaced_whole(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    results.write(job(), TRANSCRIPT)
+    results.write(job(), b'{"id":"t2","utterances":null}')
+    assert json.loads(results.path("calls/a.wav").read_bytes())["id"] == "t2"
+
+
+def test_a_full_disk_stops_the_run_and_leaves_the_old_result_and_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = Results(tmp_path)
+    results.write(job(), TRANSCRIPT)
+    monkeypatch.setattr(os, "fsync", lambda fd: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(errors.Unavailable, match="No space left.*fetched again, not paid again"):
+        results.write(job(), b'{"id":"t2"}')
+    assert json.loads(results.path("calls/a.wav").read_bytes())["id"] == "t1"
+    assert [*tmp_path.rglob("*.tmp")] == []
+
+
+def test_a_directory_that_cannot_be_made_is_told_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(errors.Usage, match="cannot write to .*file"):
+        Results(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("transcript", "count"), [(b'{"utterances":null}', 0), (b"{}", 0), (b'{"utterances":[{"speaker":null}]}', 0)]
+)
+def test_a_transcript_without_speakers_has_none(transcript: bytes, count: int) -> None:
+    assert count_speakers(transcript) == count

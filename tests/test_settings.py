@@ -1,0 +1,52 @@
+"""Settings come from four places, and a mistake in any of them is told with its place."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from batch.errors import Usage
+from batch.settings import Settings, load
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+def test_the_default_file_lists_every_setting_with_its_default() -> None:
+    written = tomllib.loads((CONFIGS / "default.toml").read_text("utf-8"))
+    assert written == msgspec.to_builtins(Settings())
+
+
+def test_later_places_win(tmp_path: Path) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text("uploads = 2\nconcurrency = 3\n[options]\nlanguage_code = 'en'\n")
+    environ = {"DIARIST_CONCURRENCY": "4", "DIARIST_LOCAL__WORKERS": "1", "PATH": "/bin"}
+    sets = ["concurrency=5", "options.speakers_expected=2"]
+    settings = load(config, environ=environ, sets=sets, flags={"concurrency": 6, "service": None})
+    assert (settings.uploads, settings.concurrency, settings.local.workers) == (2, 6, 1)
+    assert settings.options == {"language_code": "en", "speaker_labels": True, "speakers_expected": 2}
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        (["concurency=4"], "--set: .*unknown field `concurency`.*did you mean 'concurrency'"),
+        (["concurrency=many"], "--set: .*concurrency"),
+        (["concurrency=0"], "--set: .*>= 1"),
+        (["concurrency"], "KEY=VALUE"),
+        (["options.speakers_expected=two"], "--set: option speakers_expected"),
+        (["options.speaker_label=true"], "speaker_label"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place_and_a_hint(sets: list[str], message: str) -> None:
+    with pytest.raises(Usage, match=message):
+        load(environ={}, sets=sets, flags={})
+
+
+def test_a_settings_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "broken.toml").write_text("concurrency = = 3")
+    for name in ("absent.toml", "broken.toml"):
+        with pytest.raises(Usage, match=name):
+            load(tmp_path / name, environ={}, flags={})

@@ -1,0 +1,105 @@
+"""Trying again: what is repeated, for how long, and whose fault it is."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from batch import errors, policy
+from batch.model import Event
+from batch.throttle import Patience, Throttle
+
+QUICK = Patience(attempts=3, base_seconds=0.001, cap_seconds=0.01, outage_seconds=60)
+
+
+def gate(patience: Patience = QUICK, told: list[Event] | None = None) -> Throttle:
+    events = told if told is not None else []
+    return Throttle(patience, rng=random.Random(1), notify=events.append)
+
+
+def failing(*misfortunes: Exception) -> Callable[[], Awaitable[str]]:
+    """An attempt that meets these misfortunes in turn, then goes well."""
+    left = list(misfortunes)
+
+    async def attempt() -> str:
+        if left:
+            raise left.pop(0)
+        return "done"
+
+    return attempt
+
+
+async def test_a_transient_error_is_tried_again_and_told() -> None:
+    told: list[Event] = []
+    attempt = failing(errors.Refused("busy", kind="throttled"), errors.Unanswered("lost", kind="timeout"))
+    assert await gate(told=told).insist(attempt, what="fetch of a.wav") == "done"
+    assert [(event.name, event.kind) for event in told] == [("retrying", "throttled"), ("retrying", "timeout")]
+
+
+async def test_a_submission_is_repeated_only_when_it_certainly_had_no_effect() -> None:
+    attempt = failing(errors.Refused("busy"), errors.Unanswered("lost", kind="timeout"))
+    with pytest.raises(errors.Unanswered, match="lost"):
+        await gate().insist(attempt, what="submission", unanswered=False)
+
+
+@pytest.mark.parametrize("error", [errors.Permanent("no"), errors.KeyRefused("no"), errors.StaleLink("no")])
+async def test_what_cannot_get_better_is_not_repeated(error: errors.DiaristError) -> None:
+    with pytest.raises(type(error)):
+        await gate().insist(failing(error), what="x")
+
+
+async def test_a_retry_after_holds_everybody_back_and_not_only_the_one_who_met_it() -> None:
+    throttle = gate()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    unlucky = throttle.insist(failing(errors.Refused("busy", retry_after_seconds=0.3)), what="a")
+    other_went_at = 0.0
+
+    async def other() -> None:
+        nonlocal other_went_at
+        other_went_at = loop.time()
+
+    first = asyncio.create_task(unlucky)
+    await asyncio.sleep(0.05)
+    await throttle.insist(other, what="b")
+    await first
+    assert other_went_at - began >= 0.3
+
+
+async def test_a_recording_that_fails_while_others_go_well_is_given_up() -> None:
+    throttle = gate()
+
+    async def well() -> None: ...
+
+    async def attempt() -> None:
+        await throttle.insist(well, what="another")
+        raise errors.Unanswered("reset", kind="broken_connection")
+
+    with pytest.raises(errors.Permanent, match=r"reset \(after 3 tries\)") as caught:
+        await throttle.insist(attempt, what="a")
+    assert caught.value.kind == "broken_connection"
+
+
+async def test_an_outage_for_everybody_is_no_recordings_failure_and_in_the_end_stops_the_run() -> None:
+    patience = Patience(attempts=2, base_seconds=0.01, cap_seconds=0.02, outage_seconds=0.3)
+    outage = [errors.Refused("no connection", kind="not_connected")] * 1000
+    with pytest.raises(errors.Unavailable, match="nothing has gone well.*no connection"):
+        await gate(patience).insist(failing(*outage), what="a")
+
+
+@pytest.mark.parametrize("attempt", [1, 2, 5, 50])
+def test_backoff_is_full_jitter_under_a_doubling_ceiling_on_top_of_what_the_service_said(attempt: int) -> None:
+    rng = random.Random(0)
+    waits = [policy.backoff_seconds(attempt, base=1, cap=60, rng=rng, at_least=5) for _ in range(1000)]
+    ceiling = min(60, 2 ** (attempt - 1))
+    assert min(waits) >= 5
+    assert max(waits) <= 5 + ceiling
+    assert max(waits) > 5 + 0.9 * ceiling
+
+
+@pytest.mark.parametrize(("turnaround", "pause"), [(None, 0.3), (1, 0.3), (20, 2), (3600, 5)])
+def test_the_pause_between_sweeps_follows_what_jobs_take(turnaround: float | None, pause: float) -> None:
+    assert policy.sweep_pause_seconds(turnaround, least=0.3, most=5) == pause
