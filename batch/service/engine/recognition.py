@@ -1,0 +1,167 @@
+"""Sound to words with their confidences: greedy decoding of the Moonshine recogniser.
+
+Moonshine (N. Jeffries et al., "Moonshine: Speech Recognition for Live Transcription and Voice Commands", 2024) is an
+encoder-decoder over raw sound; its text has case and punctuation. It is English only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from batch.service.engine import nets, weights
+from batch.service.engine.spans import RATE, Audio, Floats, seconds
+
+LAYERS = 6
+HEADS = 8
+HEAD_WIDTH = 36
+BEGIN, END = 1, 2
+TOKENS_PER_SECOND = 6.5  # the model's authors cap decoding here: more is a loop, not speech
+LOUDNESS = 0.06  # RMS every chunk is brought to: the model was trained on speech near this level
+LONGEST_PATTERN, FEWEST_REPEATS, SHORTEST_LOOP = 8, 4, 16  # tokens, times, tokens: what counts as a loop
+SHORTEST = seconds(1)  # the model is unsure of less: such chunks are padded with silence
+
+
+class Token(NamedTuple):
+    """A piece of a word and its log-probability."""
+
+    piece: bytes
+    log_prob: float
+
+
+class Heard(NamedTuple):
+    """A word as the model wrote it, with punctuation, and how sure the model was, 0 to 1."""
+
+    text: str
+    confidence: float
+
+
+class Recognition:
+    """The recogniser, loaded."""
+
+    def __init__(self) -> None:
+        self._encoder = nets.session("encoder_model.ort")
+        self._decoder = nets.session("decoder_model_merged.ort")
+        self._pieces = vocabulary(weights.read("tokenizer.bin"))
+        self._outputs = [output.name for output in self._decoder.get_outputs()]
+
+    def words(self, audio: Audio) -> list[Heard]:
+        """The words in one chunk of speech, at most half a minute of sound."""
+        waveform = loudness_set(audio)
+        mask = np.ones(waveform.shape, np.int64)
+        (states,) = self._encoder.run(None, {"input_values": waveform, "attention_mask": mask})
+        return words(self._decode(states, mask))
+
+    def _decode(self, states: Floats, mask: Any) -> list[Token]:
+        """The likeliest tokens until the model ends, goes round in circles or says more than can be said."""
+        limit = math.ceil(mask.shape[1] / RATE * TOKENS_PER_SECOND)
+        tokens: list[int] = []
+        log_probs: list[float] = []
+        for token, log_prob in islice(self._steps(states, mask), limit):
+            if token == END:
+                break
+            tokens.append(token)
+            log_probs.append(log_prob)
+            if excess := looped(tokens):
+                del tokens[-excess:]
+                break
+        return [Token(self._pieces[token], log_prob) for token, log_prob in zip(tokens, log_probs, strict=False)]
+
+    def _steps(self, states: Floats, mask: Any) -> Iterator[tuple[int, float]]:
+        """One token and its log-probability after the other, each fed back to the decoder."""
+        feeds = {"encoder_attention_mask": mask, "encoder_hidden_states": states, **_empty_cache()}
+        token = BEGIN
+        while True:
+            first = token == BEGIN
+            feeds["input_ids"] = np.array([[token]], np.int64)
+            feeds["use_cache_branch"] = np.array([not first])
+            outputs = dict(zip(self._outputs, self._decoder.run(None, feeds), strict=True))
+            feeds |= _cache(outputs, first=first)
+            token, log_prob = _likeliest(outputs["logits"][0, -1])
+            yield token, log_prob
+
+
+def vocabulary(tokenizer: bytes) -> list[bytes]:
+    """The pieces of the vocabulary, by token. In the file each has its length before it, in one or two bytes."""
+    pieces: list[bytes] = []
+    position = 0
+    while position < len(tokenizer):
+        length = tokenizer[position]
+        position += 1
+        if length >= 128:
+            length += (tokenizer[position] - 1) * 128
+            position += 1
+        pieces.append(tokenizer[position : position + length])
+        position += length
+    return pieces
+
+
+def loudness_set(audio: Audio) -> Floats:
+    """The sound at the loudness that the model likes: shape (1, samples), float, mostly within -1 to 1."""
+    waveform = audio.astype(np.float32) / 32768
+    rms = float(np.sqrt(np.mean(waveform**2))) if len(waveform) else 0.0
+    if rms > 0:
+        waveform = np.clip(waveform * (LOUDNESS / rms), -1, 1)
+    padding = max(0, SHORTEST - len(waveform))
+    return np.pad(waveform, (0, padding))[None].astype(np.float32)
+
+
+def looped(tokens: list[int]) -> int:
+    """How many of the last tokens only repeat the pattern before them; 0 while nothing is repeated too often.
+
+    People do say "no, no, no, no": a pattern of one to eight tokens must come back four times and fill sixteen.
+    """
+    for length in range(1, LONGEST_PATTERN + 1):
+        times = max(FEWEST_REPEATS, -(-SHORTEST_LOOP // length))
+        tail = tokens[-times * length :]
+        if len(tail) == times * length and tail == tail[:length] * times:
+            return (times - 1) * length
+    return 0
+
+
+def words(tokens: list[Token]) -> list[Heard]:
+    """Tokens joined to words: a piece that starts with the vocabulary's blank begins one."""
+    groups: list[list[Token]] = []
+    for token in tokens:
+        if token.piece.startswith(b"<<ST_"):
+            continue  # the vocabulary's unused special tokens
+        if token.piece.startswith(_BLANK) or not groups:
+            groups.append([])
+        groups[-1].append(token)
+    return [word for group in groups if (word := _word(group)).text]
+
+
+def _word(tokens: list[Token]) -> Heard:
+    text = b"".join(token.piece for token in tokens).replace(_BLANK, b" ").decode(errors="ignore").strip()
+    return Heard(text, math.exp(sum(token.log_prob for token in tokens) / len(tokens)))
+
+
+_BLANK = "▁".encode()
+
+
+def _likeliest(logits: Floats) -> tuple[int, float]:
+    token = int(logits.argmax())
+    return token, -math.log(float(np.exp(logits - logits[token]).sum()))
+
+
+def _empty_cache() -> dict[str, Floats]:
+    empty = np.zeros((1, HEADS, 0, HEAD_WIDTH), np.float32)
+    return {
+        f"past_key_values.{layer}.{side}.{part}": empty
+        for layer in range(LAYERS)
+        for side in ("decoder", "encoder")
+        for part in ("key", "value")
+    }
+
+
+def _cache(outputs: dict[str, Any], *, first: bool) -> dict[str, Any]:
+    """What the decoder remembers. The encoder's part is made in the first step only and stays."""
+    return {
+        name.replace("present", "past_key_values"): array
+        for name, array in outputs.items()
+        if name.startswith("present") and (first or ".decoder." in name)
+    }
