@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -106,10 +106,7 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class Admission:
-    """Turns manifest rows into jobs to carry. ``rows`` blocks while it reads; it is drawn from in a thread.
-
-    ``under_way``: keys of the jobs that this run carries anyway because the service has them.
-    """
+    """Turns manifest rows into jobs to carry. ``rows`` blocks while it reads; it is drawn from in a thread."""
 
     def __init__(
         self,
@@ -120,26 +117,30 @@ class Admission:
         *,
         wish: Wish,
         window: Window,
-        under_way: frozenset[str] = frozenset(),
         notify: Callable[[Event], None],
     ) -> None:
         self._rows, self._journal, self._results, self._service = rows, journal, results, service
-        self._wish, self._window, self._under_way, self._notify = wish, window, under_way, notify
+        self._wish, self._window, self._notify = wish, window, notify
 
-    async def jobs(self) -> AsyncIterator[Job]:
-        """The jobs to carry, in the order of the manifest. Raises what reading the manifest raises."""
+    async def jobs(self, under_way: frozenset[str] = frozenset()) -> AsyncIterator[Job]:
+        """The jobs to carry, in the order of the manifest. Raises what reading the manifest raises.
+
+        ``under_way``: the keys that are carried anyway because the service has them. Their rows give a job only if
+        they ask for something else now.
+        """
         admitted = 0
         while batch := await asyncio.to_thread(lambda: list(itertools.islice(self._rows, _BATCH_ROWS))):
-            for job in await self._judge(batch):
+            for job in await self._judge(batch, under_way):
                 if admitted == self._window.limit:
                     return
                 admitted += 1
                 yield job
 
-    async def _judge(self, batch: Sequence[Recording | Reject]) -> list[Job]:
+    async def _judge(self, batch: Sequence[Recording | Reject], under_way: frozenset[str]) -> list[Job]:
         recordings = await self._claimed(batch)
         known = await self._journal.find([recording.key for recording in recordings])
-        return await asyncio.to_thread(lambda: [job for row in recordings if (job := self._job(row, known))])
+        judged = await asyncio.to_thread(lambda: [self._job(row, known, under_way) for row in recordings])
+        return [job for job in judged if job]
 
     async def _claimed(self, batch: Sequence[Recording | Reject]) -> list[Recording]:
         """The rows of this shard that are the first to use their key."""
@@ -161,13 +162,13 @@ class Admission:
         )
         self._notify(Event("rejected", reject=Reject(row.manifest, row.line, reason, row.key), message=reason))
 
-    def _job(self, recording: Recording, known: dict[str, Job]) -> Job | None:
+    def _job(self, recording: Recording, known: Mapping[str, Job], under_way: frozenset[str]) -> Job | None:
         """The job to carry for a row, if any. Blocks: looks at the files."""
         job = known.get(recording.key)
         stored = job is not None and job.state is State.COLLECTED and self._results.exists(job.key)
         changed = job is not None and _is_changed(recording, job)
         decision = decide(recording, job, self._service, self._wish, changed=changed, stored=stored)
-        if recording.key in self._under_way and not decision.why.startswith(("audio changed", "option changed")):
+        if recording.key in under_way and not decision.why.startswith(("audio changed", "option changed")):
             return None
         if decision.verdict is Verdict.RUN:
             return _begin(recording, job, self._service, fresh=changed)

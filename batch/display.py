@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Final, Protocol
 
 import msgspec
-from rich.console import Console, Group
+from rich.console import Console, Group, JustifyMethod
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -23,6 +23,7 @@ from batch.summary import Summary
 
 _HEARTBEAT_SECONDS: Final = 15.0
 _RETRY_LINE_SECONDS: Final = 5.0
+_LOG_WIDTH: Final = 160
 _LINES_EACH: Final = 20
 """So many recordings get a line each; after that only failures do, and a heartbeat tells the rest."""
 
@@ -203,7 +204,7 @@ def _note(job: Job) -> str:
 
 def closing(summary: Summary, out: Path, elapsed_seconds: float, stream: IO[str]) -> None:
     """The table and the line that end a run."""
-    console = Console(file=stream, highlight=False, soft_wrap=False)
+    console = Console(file=stream, highlight=False, width=None if stream.isatty() else _LOG_WIDTH)
     if summary.shown:
         console.print(_table(summary, out))
     for kind, failure in sorted(summary.failures.items(), key=lambda pair: -pair[1].count):
@@ -219,15 +220,15 @@ def closing(summary: Summary, out: Path, elapsed_seconds: float, stream: IO[str]
 def _table(summary: Summary, out: Path) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("recording", "speakers", "length", "state", "result"):
-        table.add_column(name, justify="right" if name in ("speakers", "length") else "left", overflow="fold")
+        justify: JustifyMethod = "right" if name in ("speakers", "length") else "left"
+        table.add_column(name, justify=justify, overflow="ellipsis", no_wrap=True)
     for job in sorted(summary.shown, key=lambda job: (job.recording.manifest, job.recording.line)):
         done = job.state is State.COLLECTED
         result = str(out / f"{job.key}.json") if done else job.kind or ""
         speakers = str(job.speakers) if done else "-"
         table.add_row(job.key, speakers, clock_time(job.audio_seconds), job.state.value, result)
-    more = summary.ended.total() - len(summary.shown)
-    if more:
-        table.add_row(f"… and {more:,} more", "", "", "", str(out))
+    if more := summary.ended.total() - len(summary.shown):
+        table.add_row(f"… and {more:,} more")
     return table
 
 

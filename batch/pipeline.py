@@ -118,11 +118,12 @@ class Pipeline:
             State.SUBMITTED: self._collect,
         }
 
-    async def run(self, with_service: Iterable[Job], jobs: AsyncIterator[Job]) -> None:
-        """Settle what an earlier run left uncertain, then carry what the service has and all of ``jobs``.
+    async def run(self, with_service: Iterable[Job], admit: Callable[[frozenset[str]], AsyncIterator[Job]]) -> None:
+        """Settle what an earlier run left uncertain, then carry what the service has and all that ``admit`` gives.
 
-        A failure of one recording is recorded and told, and the others go on. Raises an ExceptionGroup holding the
-        ``Fatal`` that ended the run. Cancelling it stops admission and lets requests under way be recorded.
+        ``admit`` is told the keys that the service has. A failure of one recording is recorded and told, and the
+        others go on. Raises an ExceptionGroup holding the ``Fatal`` that ended the run. Cancelling it stops admission
+        and lets requests under way be recorded.
         """
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(self._watcher.run()), group.create_task(self._reconciler.run())]
@@ -131,7 +132,7 @@ class Pipeline:
                 for job in settled:
                     self._slots.occupy(job.key)
                     await self._start(carriers, job)
-                async for job in jobs:
+                async for job in admit(frozenset(job.key for job in settled)):
                     await self._start(carriers, job)
             for task in beside:
                 task.cancel()

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -97,20 +98,21 @@ async def run(
     inner = results.directory / ".diarist"
     with lock.held(inner / "lock", datetime.now()), contextlib.closing(Journal(inner / "journal.db")) as journal:
         before = with_service(await journal.in_states(WITH_SERVICE), service.name)
-        under_way = frozenset(job.key for job in before)
         admission = Admission(
             rows, journal, results, service.name,
-            wish=wish or Wish(), window=window or Window(), under_way=under_way, notify=tell,
+            wish=wish or Wish(), window=window or Window(), notify=tell,
         )  # fmt: skip
-        jobs = admission.jobs()
-        first = await anext(jobs, None)
-        if not before and first is None:
-            return summary
+        admit = admission.jobs
+        if not before:
+            jobs = admission.jobs()
+            if (first := await anext(jobs, None)) is None:
+                return summary
+            admit = partial(_with_first, first, jobs)
         counting = asyncio.create_task(_count(manifests, settings, window or Window(), tell))
         try:
             async with _connected(service, settings, inner, tell, rng or random.Random()) as (api, gate):
                 carrying = _pipeline(api, gate, journal, results, settings, tell)
-                await _until_stopped(carrying, carrying.run(before, _with_first(first, jobs)), settings, stop)
+                await _until_stopped(carrying, carrying.run(before, admit), settings, stop)
         except* errors.Fatal as group:
             summary.stopped_by = _first_fatal(group)
         finally:
@@ -139,11 +141,11 @@ def _peeked(rows: Iterator[Recording | Reject]) -> Iterator[Recording | Reject]:
     return again()
 
 
-async def _with_first(first: Job | None, jobs: AsyncIterator[Job]) -> AsyncIterator[Job]:
-    if first is not None:
-        yield first
-        async for job in jobs:
-            yield job
+async def _with_first(first: Job, rest: AsyncIterator[Job], under_way: frozenset[str]) -> AsyncIterator[Job]:
+    """``first`` was drawn to see whether there is anything to do; nothing was under way then."""
+    yield first
+    async for job in rest:
+        yield job
 
 
 async def _count(manifests: Sequence[str], settings: Settings, window: Window, tell: Callable[[Event], None]) -> None:

@@ -6,7 +6,6 @@ field that the schema requires is always there, and a field without a value is n
 
 from __future__ import annotations
 
-import math
 import typing
 from collections.abc import Mapping
 from typing import Any, Final
@@ -111,11 +110,11 @@ def waiting(transcript_id: str, request: Mapping[str, Any], status: Status = Sta
 
 
 def completed(transcript_id: str, request: Mapping[str, Any], transcript: Transcript, engine: str) -> dict[str, Any]:
-    """The object of a transcribed job. ``audio_duration`` is whole seconds, rounded up, as one would be billed."""
+    """The object of a transcribed job. ``audio_duration`` is whole seconds, and never 0."""
     said = msgspec.to_builtins(transcript)
     results = {name: said[name] for name in ("text", "words", "utterances", "confidence")}
     ended = waiting(transcript_id, request, Status.COMPLETED) | results
-    ended |= {"audio_duration": math.ceil(transcript.audio_seconds), "speech_model_used": engine}
+    ended |= {"audio_duration": max(1, round(transcript.audio_seconds)), "speech_model_used": engine}
     if transcript.channels:
         ended["audio_channels"] = transcript.channels
     if transcript.warnings:

@@ -1,0 +1,86 @@
+"""Killed with SIGKILL, interrupted with SIGINT and SIGTERM: the same command continues, and nothing is paid twice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.service.double import Double, start_service
+from tests.test_run import archive, check_results, submitted_audio
+
+FAST = (
+    "sweep.least_seconds=0.05", "sweep.most_seconds=0.2", "patience.base_seconds=0.02",
+    "reconcile_grace_seconds=0.2", "concurrency=50",
+)  # fmt: skip
+
+
+async def start(manifest: Path, out: Path, service: Double) -> asyncio.subprocess.Process:
+    """``diarist run`` as a child process against the double."""
+    sets = [part for setting in FAST for part in ("--set", setting)]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("ASSEMBLYAI_", "DIARIST_"))}
+    arguments = ["run", str(manifest), "--out", str(out), "--service", service.base_url, "--progress", "json", *sets]
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "error", "-m", "batch", *arguments, env=environ, stderr=asyncio.subprocess.PIPE
+    )
+
+
+async def until(child: asyncio.subprocess.Process, service: Double, submissions: int) -> None:
+    """Wait until the double has accepted so many submissions."""
+    while len(service.submissions) < submissions and child.returncode is None:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
+async def finish(child: asyncio.subprocess.Process) -> tuple[int, str]:
+    _, said = await asyncio.wait_for(child.communicate(), 60)
+    assert child.returncode is not None
+    return child.returncode, said.decode()
+
+
+@pytest.mark.parametrize("kills", [[20], [1, 40, 75, 110]])
+async def test_killed_in_the_middle_and_started_again_all_is_there_and_nothing_submitted_twice(
+    tmp_path: Path, kills: list[int]
+) -> None:
+    manifest, out = archive(tmp_path / "audio", 120), tmp_path / "out"
+    async with start_service(tmp_path / "service", seconds=0.2) as service:
+        for submissions in kills:
+            child = await start(manifest, out, service)
+            await until(child, service, submissions)
+            child.kill()
+            await child.communicate()
+        code, said = await finish(await start(manifest, out, service))
+        assert code == 0, said
+    check_results(tmp_path / "audio", out, 120)
+    assert set(submitted_audio(service).values()) == {1}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_an_interrupted_run_records_what_it_did_says_what_is_left_and_the_same_command_continues(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    manifest, out = archive(tmp_path / "audio", 100), tmp_path / "out"
+    async with start_service(tmp_path / "service", seconds=2.0, slots=100) as service:
+        child = await start(manifest, out, service)
+        await until(child, service, 30)
+        child.send_signal(number)
+        interrupted, said = await finish(child)
+        assert interrupted == code
+        assert "submitted recordings are left to the service" in said
+        assert "Traceback" not in said
+        assert (await finish(await start(manifest, out, service)))[0] == 0
+    check_results(tmp_path / "audio", out, 100)
+    assert set(submitted_audio(service).values()) == {1}
+
+
+async def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
+    manifest, out = archive(tmp_path / "audio", 20), tmp_path / "out"
+    async with start_service(tmp_path / "service", seconds=30) as service:
+        child = await start(manifest, out, service)
+        await until(child, service, 5)
+        child.send_signal(signal.SIGINT)
+        child.send_signal(signal.SIGINT)
+        assert (await finish(child))[0] == 130
