@@ -43,6 +43,7 @@ class Double:
 
     def __init__(self, store: Store) -> None:
         self.base_url = ""
+        self.queue: Queue
         self.requests: list[tuple[str, str]] = []
         self.submissions: list[dict[str, Any]] = []
         self.most_open = 0
@@ -99,7 +100,7 @@ async def start_service(
         async with fetch.session(private=private) as session:
             locate = fetch.Fetcher(store, session, private=private).locate
             transcribe = double.transcriber(seconds, failing)
-            queue = Queue(store, transcribe, locate, slots=slots, engine="double")
+            double.queue = queue = Queue(store, transcribe, locate, slots=slots, engine="double")
             made = app.make_app(store, queue, key=key, middlewares=[*middlewares, double.notes])
             async with app.listening(made, "127.0.0.1", port) as double.base_url:
                 yield double
