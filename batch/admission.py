@@ -157,8 +157,8 @@ class Admission:
     def _reject_duplicate(self, row: Recording, first: Recording) -> None:
         what = "audio" if first.source != row.source else "options"
         reason = (
-            f"{row.where} has the key {row.key!r} of {first.where} but different {what}: "
-            "give each its own id. The first one runs"
+            f"the key {row.key!r} is that of {first.where}, which has different {what}: give each its own id; "
+            "the first one runs"
         )
         self._notify(Event("rejected", reject=Reject(row.manifest, row.line, reason, row.key), message=reason))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Final, Protocol
 
@@ -106,10 +107,10 @@ class _Live:
 
     def __init__(self, summary: Summary, stream: IO[str], concurrency: int) -> None:
         self._summary, self._concurrency, self._began = summary, concurrency, time.monotonic()
+        self._last_retry = ""
         self._live = Live(
             console=Console(file=stream), get_renderable=self._view, refresh_per_second=5, transient=True
         )
-        self._last_retry = ""
 
     def __enter__(self) -> _Live:
         self._live.start()
@@ -131,12 +132,11 @@ class _Live:
 
     def _view(self) -> Group:
         summary, elapsed = self._summary, time.monotonic() - self._began
-        parts: list[Table | ProgressBar | Text] = []
+        parts: list[ProgressBar | Text] = []
         if summary.total:
             parts.append(ProgressBar(total=summary.total, completed=min(summary.handled, summary.total)))
-        states = Table.grid(padding=(0, 3))
-        states.add_row(*(Text(part) for part in _states(summary, self._concurrency)))
-        parts += [states, Text(pulse(summary, elapsed), overflow="ellipsis", no_wrap=True)]
+        parts.append(Text("   ".join(_states(summary, self._concurrency)), overflow="ellipsis", no_wrap=True))
+        parts.append(Text(pulse(summary, elapsed), overflow="ellipsis", no_wrap=True))
         if self._last_retry:
             told = f"↻ {summary.retries.total()} retries, the last: {self._last_retry}"
             parts.append(Text(told, overflow="ellipsis", no_wrap=True, style="yellow"))
@@ -205,16 +205,17 @@ def _note(job: Job) -> str:
 def closing(summary: Summary, out: Path, elapsed_seconds: float, stream: IO[str]) -> None:
     """The table and the line that end a run."""
     console = Console(file=stream, highlight=False, width=None if stream.isatty() else _LOG_WIDTH)
+    line = partial(console.print, soft_wrap=not stream.isatty())
     if summary.shown:
         console.print(_table(summary, out))
     for kind, failure in sorted(summary.failures.items(), key=lambda pair: -pair[1].count):
         example = f"{failure.where}: {failure.key or '(no key)'}: {failure.reason}"
-        console.print(Text(f"{failure.count} x {kind}, for example {example}", style="red"), soft_wrap=True)
+        line(Text(f"{failure.count} x {kind}, for example {example}", style="red"))
     if summary.stopped_by:
-        console.print(Text(f"stopped: {summary.stopped_by}", style="red"), soft_wrap=True)
+        line(Text(f"stopped: {summary.stopped_by}", style="red"))
     if summary.signal_number:
-        console.print(Text(_left_over(summary)), soft_wrap=True)
-    console.print(Text(_sentence(summary, out, elapsed_seconds), style="bold"), soft_wrap=True)
+        line(Text(_left_over(summary)))
+    line(Text(_sentence(summary, out, elapsed_seconds), style="bold"))
 
 
 def _table(summary: Summary, out: Path) -> Table:

@@ -5,6 +5,7 @@ Source: the TranscriptOptionalParams schema of the AssemblyAI v2 specification (
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
@@ -138,11 +139,29 @@ def _checked(tree: dict[str, Any]) -> dict[str, Any]:
     try:
         options = msgspec.convert(tree, Options, strict=False)
     except msgspec.ValidationError as error:
-        reason, _, where = str(error).partition(" - at `$.")
-        name = where.rstrip("`") or "?"
-        raise ValueError(f"option {name}: {reason}, got {_pick(tree, name)!r}") from None
+        raise ValueError(_in_words(str(error), tree)) from None
     typed: dict[str, Any] = msgspec.to_builtins(options)
     return typed
+
+
+_KINDS: Final = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "array": "a list",
+    "object": "an object",
+}
+
+
+def _in_words(message: str, tree: Mapping[str, Any]) -> str:
+    """A complaint of msgspec's for a person: which option, what it should be, what it is."""
+    reason, _, where = message.partition(" - at `$.")
+    name = where.rstrip("`")
+    reason = re.sub(r"`(\w+)( \| null)?`", lambda kind: _KINDS.get(kind[1], kind[0]), reason.partition(", got ")[0])
+    if not name:
+        return f"options: {reason[0].lower()}{reason[1:]}"
+    return f"option {name}: {reason[0].lower()}{reason[1:]}, got {_pick(tree, name)!r}"
 
 
 def _pick(tree: Any, path: str) -> Any:

@@ -6,6 +6,7 @@ Nothing heavy is imported before `load`: a service that only hands jobs to its w
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import os
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -14,7 +15,12 @@ import msgspec
 
 from batch.model import Transcript
 
-INSTALL = "pip install 'diarist[local]'"
+
+def install_command() -> str:
+    """The one command that installs what the built-in engine needs, wherever diarist itself came from."""
+    needed = importlib.metadata.requires("diarist") or []
+    packages = [name for name, _, when in (line.partition(";") for line in needed) if "local" in when]
+    return "pip install " + " ".join(f"'{name.strip()}'" for name in packages)
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -69,7 +75,11 @@ def _imported(name: str, module: str, factory: str) -> Any:
     except ImportError as error:
         if name == "moonshine" and (error.name or "").startswith("batch"):
             raise  # a mistake of ours, not a missing package
-        cure = f"install it with: {INSTALL}" if name == "moonshine" else "install the plug-in, or correct its name."
+        cure = (
+            f"install it with: {install_command()}"
+            if name == "moonshine"
+            else "install the plug-in, or correct its name."
+        )
         raise EngineMissing(f"The engine {name!r} cannot be loaded ({error}): {cure}") from error
     except AttributeError as error:
         raise EngineMissing(f"The module {module!r} of engine {name!r} has no {factory!r}.") from error

@@ -14,7 +14,7 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-from batch.service.engine import INSTALL, EngineMissing
+from batch.service.engine import EngineMissing, install_command
 
 PACKAGE = "moonshine_voice"
 REQUIREMENT = "moonshine-voice==0.1.0"
@@ -50,7 +50,7 @@ def package_folder() -> Path:
     """The folder of the installed package, found without importing it."""
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise EngineMissing(f"The package that carries the speech models is not installed: {INSTALL}")
+        raise EngineMissing(f"The package that carries the speech models is not installed: {install_command()}")
     return Path(spec.submodule_search_locations[0])
 
 

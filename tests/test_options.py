@@ -1,0 +1,75 @@
+"""Options are checked and typed before a cent is spent, and a mistake is told in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from batch.options import is_option, read_options
+
+LABELS = {"speaker_labels": True}
+
+
+@pytest.mark.parametrize(
+    ("cells", "options"),
+    [
+        ({}, {}),
+        ({"speakers_expected": "2"}, {"speakers_expected": 2}),
+        ({"num_speakers": 3}, {"speakers_expected": 3}),
+        ({"multichannel": "TRUE", "punctuate": ""}, {"multichannel": True}),
+        ({"min_speakers": "2", "max_speakers": "4"},
+         {"speaker_options": {"min_speakers_expected": 2, "max_speakers_expected": 4}}),
+        ({"speaker_options.max_speakers_expected": "4"}, {"speaker_options": {"max_speakers_expected": 4}}),
+        ({"speaker_options": '{"min_speakers_expected": 2}'}, {"speaker_options": {"min_speakers_expected": 2}}),
+        ({"keyterms_prompt": "angina; heart rate"}, {"keyterms_prompt": ["angina", "heart rate"]}),
+        ({"keyterms_prompt": '["a; b"]'}, {"keyterms_prompt": ["a; b"]}),
+        ({"temperature": "0.5", "language_code": None}, {"temperature": 0.5}),
+        ({"custom_spelling": '[{"from": ["gettleman"], "to": "Gettleman"}]'},
+         {"custom_spelling": [{"from": ["gettleman"], "to": "Gettleman"}]}),
+    ],
+)  # fmt: skip
+def test_cells_become_typed_options_over_the_defaults(cells: dict[str, Any], options: dict[str, Any]) -> None:
+    assert read_options(cells, LABELS) == dict(sorted((LABELS | options).items()))
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        ({"speakers_expected": "two"}, "option speakers_expected: expected a whole number, got 'two'"),
+        ({"speakers_expected": 0}, "option speakers_expected: expected a whole number >= 1, got 0"),
+        ({"multichannel": "perhaps"}, "option multichannel: expected true or false, got 'perhaps'"),
+        ({"keyterms_prompt": {"a": 1}}, "option keyterms_prompt: expected a list"),
+        ({"keyterms_prompt": "[1"}, "option keyterms_prompt: not valid JSON"),
+        ({"temperature": 3}, "option temperature: expected a number <= 1.0, got 3"),
+        ({"domain": "legal"}, "option domain: invalid enum value 'legal'"),
+        ({"speaker_options.most": 2}, "unknown field"),
+        ({"min_speakers": 3, "max_speakers": 2}, "min_speakers 3 is greater than max_speakers 2"),
+        ({"num_speakers": 2, "max_speakers": 2}, "not both"),
+        ({"punctuate": "false"}, "speaker_labels needs punctuate"),
+        ({"language_code": "en", "language_detection": True}, "not both"),
+        ({"audio_start_from": 5000, "audio_end_at": 1000}, "is not before"),
+        ({"speaker_labels": False, "num_speakers": 2}, "needs speaker_labels"),
+        ({"summary_type": "gist"}, "go together"),
+    ],
+)
+def test_a_mistake_is_told_in_words(cells: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=r"^option") as caught:
+        read_options(cells, LABELS)
+    assert says in str(caught.value)
+
+
+def test_the_rows_own_way_of_counting_speakers_replaces_the_default_one() -> None:
+    assert read_options({"max_speakers": 4}, LABELS | {"speakers_expected": 2}) == {
+        "speaker_labels": True,
+        "speaker_options": {"max_speakers_expected": 4},
+    }
+
+
+@pytest.mark.parametrize(
+    ("column", "option"),
+    [("speakers_expected", True), ("num_speakers", True), ("speaker_options.x", True), ("topic", False),
+     ("topics", False), ("webhook_url", False), ("audio_url", False)],
+)  # fmt: skip
+def test_columns_are_told_apart(column: str, option: bool) -> None:
+    assert is_option(column) is option
