@@ -200,7 +200,7 @@ def test_without_its_packages_the_message_gives_the_command(monkeypatch) -> None
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
     for module in [name for name in sys.modules if name.startswith("batch.service.engine.")]:
         monkeypatch.delitem(sys.modules, module)
-    with pytest.raises(EngineMissing, match=r"pip install 'diarist\[local\]'"):
+    with pytest.raises(EngineMissing, match=r"pip install 'av.*'moonshine-voice==0\.1\.0'"):
         load("moonshine")
 
 
