@@ -22,7 +22,7 @@ from batch.results import Results
 _BATCH_ROWS: Final = 500
 _TRIED_ANYWAY: Final = frozenset(
     {
-        *("missing", "unreadable", "empty", "too_large", "changed", "unwritable"),
+        *("missing", "unreadable", "empty", "too_large", "changed"),
         *("not_connected", "broken_connection", "timeout", "timeout_answer", "bad_answer", "server_error"),
         *("throttled", "upload_failed", "link_refused"),
     }

@@ -61,12 +61,13 @@ def run(manifests: tuple[str, ...], **given: Any) -> None:
 @click.option("--data", default="diarist-service", show_default=True, help="Directory of jobs and uploads.")
 @click.option("--engine", default="moonshine", show_default=True, help="moonshine, or MODULE:FACTORY.")
 @click.option("--workers", type=click.IntRange(min=1), help="Engine processes.  [default: one a core]")
+@click.option("--faults", type=click.Path(dir_okay=False), help="A TOML file of misfortunes, for tests.")
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
 def serve(**given: Any) -> None:
     """Serve the AssemblyAI v2 protocol with the on-device engine. A key, if any, comes from DIARIST_SERVICE_KEY."""
-    from batch.service.serve import main
+    from batch.service.serve import Serving, main
 
-    sys.exit(main(**given))
+    sys.exit(main(Serving(**given)))
 
 
 def _settings(given: dict[str, Any], *flags: str) -> Settings:

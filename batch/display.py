@@ -246,6 +246,8 @@ def _sentence(summary: Summary, out: Path, elapsed_seconds: float) -> str:
     failed = summary.failed + summary.rejected + summary.skipped["failed before"]
     if failed:
         parts.append(f"{failed:,} failed" + _failed_before(summary))
+    if summary.postponed:
+        parts.append(f"{summary.postponed:,} left for the next run")
     if summary.skipped["done"]:
         parts.append(f"{summary.skipped['done']:,} done before")
     if summary.skipped["elsewhere"]:

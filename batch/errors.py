@@ -4,6 +4,7 @@
     ├── Again              transient: try later, with backoff
     │   ├── Refused        the service certainly did not act (connection refused, throttled)
     │   └── Unanswered     no clear answer came: the service may have acted
+    ├── Postponed          this recording cannot go on in this run, and stays as it is for the next one
     ├── StaleLink          the audio must be staged again before it can be submitted
     ├── Permanent          this recording cannot be done; the others go on
     │   └── UnknownId      the service does not know this transcript (deleted, or made with another key)
@@ -44,6 +45,10 @@ class Refused(Again):
 
 class Unanswered(Again):
     """The request may have had its effect: whoever pays for it must look before repeating it."""
+
+
+class Postponed(DiaristError):
+    """Not now: what is recorded stays as it is (a paid transcript above all), and a later run goes on from there."""
 
 
 class StaleLink(DiaristError):

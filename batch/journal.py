@@ -27,14 +27,14 @@ _SCHEMA_VERSION: Final = 1
 _COLUMNS: Final = (
     *("key", "manifest", "line", "source", "options", "labels", "service", "state"),
     *("audio_url", "staged_at", "sha256", "size_bytes", "mtime_ns", "intent_at", "transcript_id", "submitted_at"),
-    *("submissions", "past_ids", "ended_at", "audio_seconds", "speakers", "kind", "reason"),
+    *("submissions", "failures", "past_ids", "ended_at", "audio_seconds", "speakers", "kind", "reason"),
 )
 _SCHEMA: Final = f"""
 CREATE TABLE IF NOT EXISTS jobs (
     key TEXT PRIMARY KEY, manifest TEXT, line INTEGER, source TEXT, options TEXT, labels TEXT,
     service TEXT, state TEXT, audio_url TEXT, staged_at REAL, sha256 TEXT, size_bytes INTEGER, mtime_ns INTEGER,
-    intent_at REAL, transcript_id TEXT, submitted_at REAL, submissions INTEGER, past_ids TEXT, ended_at REAL,
-    audio_seconds REAL, speakers INTEGER, kind TEXT, reason TEXT
+    intent_at REAL, transcript_id TEXT, submitted_at REAL, submissions INTEGER, failures INTEGER, past_ids TEXT,
+    ended_at REAL, audio_seconds REAL, speakers INTEGER, kind TEXT, reason TEXT
 );
 CREATE INDEX IF NOT EXISTS jobs_open ON jobs (state) WHERE state NOT IN ('collected', 'failed');
 CREATE INDEX IF NOT EXISTS jobs_by_transcript ON jobs (transcript_id) WHERE transcript_id IS NOT NULL;

@@ -71,7 +71,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A recording on its way, as the journal keeps it. Times are seconds since the epoch (UTC).
 
     ``audio_url`` is what the service reads, valid from ``staged_at``; ``transcript_id`` names the submission that
-    counts, ``past_ids`` earlier ones of this job that ended in a server error; ``sha256``, ``size_bytes`` and
+    counts, ``past_ids`` earlier ones of the same recording; ``submissions`` are the intents that may have been taken,
+    ``failures`` how often the service failed the job or could not read its link; ``sha256``, ``size_bytes`` and
     ``mtime_ns`` describe the audio that was staged (None for a URL that the service fetches itself).
     """
 
@@ -87,6 +88,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     transcript_id: str | None = None
     submitted_at: float | None = None
     submissions: int = 0
+    failures: int = 0
     past_ids: tuple[str, ...] = ()
     ended_at: float | None = None
     audio_seconds: float | None = None
@@ -148,6 +150,7 @@ class Event(msgspec.Struct, frozen=True):
     """Something a person watching the run may want to know: ``name`` says what, ``job`` and ``message`` the rest.
 
     Names: ``moved`` (job is in a new state), ``skipped`` (done before), ``rejected`` (a row that cannot run),
+    ``postponed`` (left for the next run), ``total`` (``count`` rows in all),
     ``retrying`` (a request is tried again after ``seconds``), ``notice`` (a sentence for the log), ``sent``
     (``count`` bytes more uploaded).
     """

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Executor
 from contextlib import closing
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -27,6 +28,7 @@ from batch.protocol import (
     Head,
     Item,
     Reaction,
+    Route,
     Status,
     job_error,
 )
@@ -163,6 +165,8 @@ class Pipeline:
                 job = await step(job)
         except (errors.Permanent, errors.StaleLink) as error:
             await self._fail(job, error.kind, str(error))
+        except errors.Postponed as error:
+            self._notify(Event("postponed", job=job, message=str(error), kind=error.kind))
         finally:
             self._slots.give_back(job.key)
             self._alive.pop(job.key, None)
@@ -176,7 +180,8 @@ class Pipeline:
         if is_url(source):
             return await self._record(job.move(State.STAGED, audio_url=source, staged_at=self._clock()))
         async with self._uploads:
-            return await self._throttle.insist(lambda: _whole(self._upload(job)), what=f"upload of {job.key}")
+            what = f"upload of {job.key}"
+            return await self._throttle.insist(lambda: _whole(self._upload(job)), route=Route.UPLOAD, what=what)
 
     async def _upload(self, job: Job) -> Job:
         loop, source = asyncio.get_running_loop(), job.recording.source
@@ -188,29 +193,43 @@ class Pipeline:
 
     async def _submit(self, job: Job) -> Job:
         """Wait for a slot, then pay, once."""
-        uploaded = not is_url(job.recording.source)
+        began = asyncio.get_running_loop().time()
         await self._slots.take(job.key)
+        uploaded = not is_url(job.recording.source)
         if uploaded and policy.is_expired(job.staged_at, self._clock(), UPLOAD_LIFE_SECONDS):
             self._slots.give_back(job.key)
             return await self._record(job.move(State.LISTED))
-        what = f"submission of {job.key}"
-        return await self._throttle.insist(lambda: _whole(self._pay(job)), what=what, unanswered=False)
+        intent = job.move(State.SUBMITTING, intent_at=self._clock(), submissions=job.submissions + 1)
+        pay, what = partial(self._pay, intent, job), f"submission of {job.key}"
+        try:
+            return await self._throttle.insist(lambda: _whole(pay()), route=Route.SUBMIT, what=what, unanswered=False)
+        except errors.Unanswered as error:
+            self._notify(Event("retrying", message=f"{what}: {error}; looking for it", kind=error.kind))
+            hopeless = self._throttle.went_well_since(Route.SUBMIT, began)
+            if hopeless and intent.submissions >= policy.SUBMISSIONS_LIMIT:
+                return await self._last_look(intent, error)
+            return intent
 
-    async def _pay(self, job: Job) -> Job:
+    async def _pay(self, intent: Job, job: Job) -> Job:
         """Write the intent, submit, write the answer. Without an answer the intent stands: ``_reconcile`` is next."""
-        facts = {"intent_at": self._clock(), "submissions": job.submissions + 1}
-        intent = await self._record(job.move(State.SUBMITTING, **facts))
+        await self._record(intent)
         try:
             head = await self._client.submit(job.audio_url or "", job.recording.options)
-        except errors.Unanswered as error:
-            self._notify(Event("retrying", message=f"submission of {job.key}: {error}", kind=error.kind))
-            return intent
+        except errors.Unanswered:
+            raise
         except errors.StaleLink as error:
             return await self._stage_again(intent, error.kind, str(error))
         except errors.DiaristError:
             await self._record(intent.move(State.STAGED, submissions=job.submissions))
             raise
         return await self._taken(intent, head.id)
+
+    async def _last_look(self, intent: Job, error: errors.Unanswered) -> Job:
+        """Enough submissions without an answer: take the last one if it is there, else give the recording up."""
+        job = await self._reconcile(intent)
+        if job.state is State.STAGED:
+            raise errors.Permanent(f"{error} (after {job.submissions} submissions)", kind=error.kind) from error
+        return job
 
     async def _reconcile(self, job: Job) -> Job:
         """Learn whether a submission without an answer was taken, before anything is paid again."""
@@ -228,7 +247,7 @@ class Pipeline:
         """Wait until the service has ended the job, then bring its transcript home."""
         if job.ended_at is None:
             self._slots.occupy(job.key)
-            item = await self._watcher.done(job.transcript_id or "")
+            item = await _paid(self._watcher.done(job.transcript_id or ""))
             self._slots.give_back(job.key)
             if item.status is Status.ERROR:
                 return await self._ended_in_error(job, item)
@@ -240,8 +259,9 @@ class Pipeline:
         return await _whole(self._store(job, head, transcript))
 
     async def _fetch(self, job: Job) -> tuple[Head, bytes]:
-        fetch = self._client.fetch
-        return await self._throttle.insist(lambda: fetch(job.transcript_id or ""), what=f"fetch of {job.key}")
+        fetch = partial(self._client.fetch, job.transcript_id or "")
+        what = f"fetch of {job.key}"
+        return await _paid(self._throttle.insist(fetch, route=Route.FETCH, what=what, at_last=errors.Postponed))
 
     async def _store(self, job: Job, head: Head, transcript: bytes, **facts: Any) -> Job:
         """Result first, fact second: a job that is recorded as collected has its result on disk."""
@@ -251,7 +271,7 @@ class Pipeline:
 
     async def _ended_in_error(self, job: Job, item: Item) -> Job:
         """What ``protocol.JOB_ERRORS`` says about a job that the service failed (failed jobs are not billed)."""
-        row, again = job_error(item.error), job.submissions < policy.SUBMISSIONS_LIMIT
+        row, again = job_error(item.error), job.failures + 1 < policy.FAILURES_LIMIT
         if row.reaction is Reaction.EMPTY_RESULT:
             head, transcript = await self._fetch(job)
             return await _whole(self._store(job, head, transcript, kind=row.kind, reason=item.error))
@@ -259,19 +279,17 @@ class Pipeline:
             return await self._stage_again(job, row.kind, item.error or "")
         if row.reaction is Reaction.SUBMIT_ANEW and again:
             self._notify(Event("retrying", message=f"submission of {job.key}: {item.error}", kind=row.kind))
-            past_ids = (*job.past_ids, item.id)
-            return await self._record(job.move(State.STAGED, transcript_id=None, past_ids=past_ids))
+            return await self._record(job.move(State.STAGED, **_without_transcript(job)))
         raise errors.Permanent(f"the service ended the job: {item.error}", kind=row.kind)
 
     # ── facts ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _stage_again(self, job: Job, kind: str, reason: str) -> Job:
         """The service cannot read the link any more: back to the start, a bounded number of times."""
-        if job.submissions >= policy.SUBMISSIONS_LIMIT:
+        if job.failures + 1 >= policy.FAILURES_LIMIT:
             raise errors.Permanent(reason, kind=kind)
         self._notify(Event("retrying", message=f"staging of {job.key}: {reason}", kind=kind))
-        past_ids = (*job.past_ids, job.transcript_id) if job.transcript_id else job.past_ids
-        return await self._record(job.move(State.LISTED, transcript_id=None, past_ids=past_ids))
+        return await self._record(job.move(State.LISTED, **_without_transcript(job)))
 
     async def _fail(self, job: Job, kind: str, reason: str) -> None:
         await self._record(job.move(State.FAILED, kind=kind, reason=reason, ended_at=self._clock()))
@@ -283,6 +301,22 @@ class Pipeline:
 
     def _tell_sent(self, sent_bytes: int) -> None:
         self._notify(Event("sent", count=sent_bytes))
+
+
+async def _paid(asking: Awaitable[T]) -> T:
+    """A transcript that is paid is given up only when the service does not know it; any other refusal is put off."""
+    try:
+        return await asking
+    except errors.UnknownId:
+        raise
+    except errors.Permanent as error:
+        raise errors.Postponed(str(error), kind=error.kind) from error
+
+
+def _without_transcript(job: Job) -> dict[str, Any]:
+    """The facts of a job whose submission, if it had come to one, the service has failed."""
+    past_ids = (*job.past_ids, job.transcript_id) if job.transcript_id else job.past_ids
+    return {"transcript_id": None, "past_ids": past_ids, "failures": job.failures + 1}
 
 
 async def _whole(effect: Coroutine[Any, Any, T]) -> T:

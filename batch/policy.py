@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from typing import Final
 
-SUBMISSIONS_LIMIT: Final = 3
-"""How often one job is submitted when the service itself fails it (failed jobs are not billed)."""
+FAILURES_LIMIT: Final = 3
+"""So often the service may fail one job before it is given up (failed jobs are not billed)."""
+SUBMISSIONS_LIMIT: Final = 8
+"""So many submissions of one job may stay without an answer, while others are answered, before it is given up."""
 
 
 def backoff_seconds(attempt: int, *, base: float, cap: float, rng: random.Random, at_least: float = 0.0) -> float:

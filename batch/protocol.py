@@ -109,13 +109,15 @@ class Refusal(NamedTuple):
 
 
 _SERVER = frozenset(range(500, 600))
+_UPLOAD, _SUBMIT = frozenset({Route.UPLOAD}), frozenset({Route.SUBMIT})
 REFUSALS: Final = (
     Refusal("key_refused", errors.KeyRefused, frozenset({401})),
     Refusal("no_funds", errors.NoFunds, frozenset({400, 402, 403}), text="balance is negative"),
     Refusal("no_funds", errors.NoFunds, frozenset({402})),
-    Refusal("link_refused", errors.StaleLink, frozenset({403}), text="cannot access uploaded file"),
+    Refusal("link_refused", errors.StaleLink, frozenset({403}), "cannot access uploaded file", _SUBMIT),
+    Refusal("upload_failed", errors.Refused, frozenset({403}), "cannot access uploaded file", _UPLOAD),
     Refusal("throttled", errors.Refused, frozenset({403, 429})),
-    Refusal("upload_failed", errors.Refused, frozenset({422}), routes=frozenset({Route.UPLOAD})),
+    Refusal("upload_failed", errors.Refused, frozenset({422}), routes=_UPLOAD),
     Refusal("unknown_id", errors.UnknownId, frozenset({400, 404}), text="transcript id not found"),
     Refusal("server_error", errors.Unanswered, _SERVER),
     Refusal("timeout_answer", errors.Unanswered, frozenset({408, 425})),

@@ -17,7 +17,7 @@ import msgspec
 from batch.client import Client
 from batch.journal import Journal
 from batch.model import Event, Job
-from batch.protocol import Item
+from batch.protocol import Item, Route
 from batch.sources import is_url
 from batch.throttle import Throttle
 
@@ -86,7 +86,8 @@ class Reconciler:
         found: dict[str, list[Item]] = {}
         before_id: str | None = None
         while True:
-            page = await self._throttle.insist(partial(self._client.page, before_id=before_id), what="list")
+            look = partial(self._client.page, before_id=before_id)
+            page = await self._throttle.insist(look, route=Route.LIST, what="list", at_last=None)
             known = await self._journal.known_ids([item.id for item in page.transcripts])
             for item in page.transcripts:
                 if item.audio_url in wanted and item.id not in known:
@@ -110,7 +111,8 @@ class Reconciler:
         """Whether a transcript of the same public URL was asked for with the same options, not before the intent."""
         if _created(item) < (job.intent_at or 0.0) - _ZONE_SECONDS:
             return False
-        _, body = await self._throttle.insist(lambda: self._client.fetch(item.id), what="fetch")
+        fetch = partial(self._client.fetch, item.id)
+        _, body = await self._throttle.insist(fetch, route=Route.FETCH, what=f"fetch of {job.key}", at_last=None)
         said: dict[str, Any] = msgspec.json.decode(body)
         return all(said.get(name, value) == value for name, value in job.recording.options.items())
 

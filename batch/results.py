@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from batch.errors import DiaristError, Permanent, Unavailable, Usage
+from batch.errors import DiaristError, Postponed, Unavailable, Usage
 from batch.model import Job
 
 _DISK_TROUBLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
@@ -71,7 +71,7 @@ def _unwritable(path: Path, error: OSError) -> DiaristError:
             "again: the transcript is fetched again, not paid again",
             kind="disk",
         )
-    return Permanent(f"cannot write {path}: {error.strerror}. Give the recording another id", kind="unwritable")
+    return Postponed(f"cannot write {path}: {error.strerror}. Give the recording another id", kind="unwritable")
 
 
 def count_speakers(transcript: bytes) -> int:

@@ -37,6 +37,7 @@ class Summary:
         self.failures: dict[str, Failure] = {}
         self.shown: list[Job] = []
         self.rejected = 0
+        self.postponed = 0
         self.audio_seconds = 0.0
         self.sent_bytes = 0
         self.total: int | None = None
@@ -56,6 +57,9 @@ class Summary:
             case Event(name="rejected", reject=reject) if reject:
                 self.rejected += 1
                 self._failed("bad_row", reject.where, reject.key, reject.reason)
+            case Event(name="postponed", job=Job() as job, message=message, kind=kind):
+                self.postponed += 1
+                self._failed(kind, job.recording.where, job.key, f"{message} (left for the next run)")
             case Event(name="retrying", kind=kind):
                 self.retries[kind] += 1
             case Event(name="sent", count=count):
@@ -69,9 +73,11 @@ class Summary:
             return self.stopped_by.exit_code
         if self.signal_number:
             return 128 + self.signal_number
+        if self.postponed or self.skipped["elsewhere"]:
+            return 5
         if self.failed or self.rejected or self.skipped["failed before"]:
             return 3
-        return 5 if self.skipped["elsewhere"] else 0
+        return 0
 
     @property
     def collected(self) -> int:

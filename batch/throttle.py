@@ -11,10 +11,13 @@ import msgspec
 
 from batch import errors, policy
 from batch.model import Event
+from batch.protocol import Route
 
 T = TypeVar("T")
 _OWN: Final = frozenset({"upload_failed"})
 """Refusals that speak of one recording, however the service does otherwise."""
+_LINE_DOWN: Final = frozenset({"not_connected", "timeout"})
+"""Misfortunes that are never one recording's."""
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -27,77 +30,115 @@ class Patience(msgspec.Struct, frozen=True):
     outage_seconds: float = 300.0
 
 
-class Throttle:
-    """Every request asks for its ``turn`` and tells how it went; ``insist`` does both and tries again.
+class _Health:
+    """How one route does: when it last went well, since when it has not, and for whom not."""
 
-    A service that is down for everybody is not a recording's failure: while nothing goes well, tries are not
+    __slots__ = ("ill_since", "unlucky", "well_at")
+
+    def __init__(self) -> None:
+        self.well_at: float | None = None
+        self.ill_since: float | None = None
+        self.unlucky: set[str] = set()
+
+    def went_well(self, now: float) -> None:
+        self.well_at, self.ill_since = now, None
+        self.unlucky.clear()
+
+    def went_ill(self, now: float, what: str) -> float:
+        """Returns for how many seconds nothing has gone well."""
+        self.ill_since = now if self.ill_since is None else self.ill_since
+        if len(self.unlucky) < 2:
+            self.unlucky.add(what)
+        return now - self.ill_since
+
+
+class Throttle:
+    """Every request asks for its turn and tells how it went; ``insist`` does both, and tries again.
+
+    A route that is down for everybody is not a recording's failure: while nothing goes well on it, tries are not
     counted against the recording, and after ``outage_seconds`` of that the run stops, to be continued later.
     """
 
     def __init__(self, patience: Patience, *, rng: random.Random, notify: Callable[[Event], None]) -> None:
         self._patience, self._rng, self._notify = patience, rng, notify
         self._not_before = 0.0
-        self._well_at: float | None = None
-        self._ill_since: float | None = None
+        self._health = {route: _Health() for route in Route}
 
-    async def turn(self) -> None:
-        """Wait until the service may be asked again."""
-        while (wait := self._not_before - _now()) > 0:  # noqa: ASYNC110 (it may move)
-            await asyncio.sleep(wait)
+    async def once(self, attempt: Callable[[], Awaitable[T]], *, route: Route, what: str) -> T:
+        """Make one ``attempt`` as soon as the service may be asked. Raises what it raises, and ``Unavailable`` when
+        nothing has gone well on the route for too long."""
+        await self._turn()
+        try:
+            answer = await attempt()
+        except errors.Again as error:
+            self._went_ill(error, route, what)
+            raise
+        self._health[route].went_well(_now())
+        return answer
 
-    async def insist(self, attempt: Callable[[], Awaitable[T]], *, what: str, unanswered: bool = True) -> T:
+    async def insist(
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        *,
+        route: Route,
+        what: str,
+        unanswered: bool = True,
+        at_last: type[errors.DiaristError] | None = errors.Permanent,
+    ) -> T:
         """Make ``attempt`` until it goes well, with backoff.
 
         With ``unanswered`` False only requests that certainly had no effect are repeated. Raises what the attempt
-        raised last when it must not or no more be tried again, ``Permanent`` when a recording's tries are used up,
-        and ``Unavailable`` when the service has been out for too long.
+        raised last when it must not be tried again, ``at_last`` when a recording's tries are used up (None: nothing
+        but an outage ends it), and ``Unavailable`` when the service has been out for too long.
         """
         tries = own = 0
         since = _now()
         while True:
-            await self.turn()
             try:
-                answer = await attempt()
+                return await self.once(attempt, route=route, what=what)
             except errors.Again as error:
-                tries, own = tries + 1, own + self._is_its_own(error, since)
-                since = _now()
-                self._went_ill(error)
                 if isinstance(error, errors.Unanswered) and not unanswered:
                     raise
-                await self._wait(error, tries, own, what)
-            else:
-                self._went_well()
-                return answer
+                tries, own, since = tries + 1, own + self._is_its_own(error, route, since), _now()
+                if at_last and own >= self._patience.attempts:
+                    raise at_last(f"{error} (after {tries} tries)", kind=error.kind) from error
+                await self._rest(error, tries, what)
 
-    async def _wait(self, error: errors.Again, tries: int, own: int, what: str) -> None:
-        patience = self._patience
-        if own >= patience.attempts:
-            raise errors.Permanent(f"{error} (after {tries} tries)", kind=error.kind) from error
-        pause = policy.backoff_seconds(
-            tries, base=patience.base_seconds, cap=patience.cap_seconds, rng=self._rng,
-            at_least=error.retry_after_seconds or 0.0,
-        )  # fmt: skip
+    def went_well_since(self, route: Route, then: float) -> bool:
+        """Whether anything has gone well on the route since ``then`` (loop time)."""
+        well_at = self._health[route].well_at
+        return well_at is not None and well_at >= then
+
+    async def _turn(self) -> None:
+        while (wait := self._not_before - _now()) > 0:  # noqa: ASYNC110 (it may move)
+            await asyncio.sleep(wait)
+
+    async def _rest(self, error: errors.Again, tries: int, what: str) -> None:
+        base, cap = self._patience.base_seconds, self._patience.cap_seconds
+        at_least = error.retry_after_seconds or 0.0
+        pause = policy.backoff_seconds(tries, base=base, cap=cap, rng=self._rng, at_least=at_least)
         self._notify(Event("retrying", message=f"{what}: {error}", kind=error.kind, seconds=pause))
         await asyncio.sleep(pause)
 
-    def _is_its_own(self, error: errors.Again, since: float) -> bool:
+    def _is_its_own(self, error: errors.Again, route: Route, since: float) -> bool:
         """Whether the bad luck is the recording's: the service said so, or was well for others meanwhile."""
-        return error.kind in _OWN or (self._well_at is not None and self._well_at >= since)
+        return error.kind in _OWN or self.went_well_since(route, since)
 
-    def _went_well(self) -> None:
-        self._well_at, self._ill_since = _now(), None
-
-    def _went_ill(self, error: errors.Again) -> None:
-        now = _now()
-        if error.retry_after_seconds:
-            self._not_before = max(self._not_before, now + error.retry_after_seconds)
-        self._ill_since = now if self._ill_since is None else self._ill_since
-        if now - self._ill_since >= self._patience.outage_seconds:
-            raise errors.Unavailable(
-                f"nothing has gone well for {now - self._ill_since:.0f} s; the last error: {error}. "
-                "Run the same command again later: what was done is recorded",
-                kind=error.kind,
-            ) from error
+    def _went_ill(self, error: errors.Again, route: Route, what: str) -> None:
+        now, health = _now(), self._health[route]
+        if error.kind == "throttled" or error.retry_after_seconds:
+            pause = error.retry_after_seconds or self._rng.uniform(0.0, self._patience.base_seconds)
+            self._not_before = max(self._not_before, now + pause)
+        seconds = health.went_ill(now, what)
+        if seconds < self._patience.outage_seconds:
+            return
+        if len(health.unlucky) == 1 and route is Route.UPLOAD and error.kind not in _LINE_DOWN:
+            raise errors.Permanent(f"{error} (for {seconds:.0f} s)", kind=error.kind) from error
+        raise errors.Unavailable(
+            f"no {route} has gone well for {seconds:.0f} s; the last error: {error}. "
+            "Run the same command again later: what was done is recorded",
+            kind=error.kind,
+        ) from error
 
 
 def _now() -> float:

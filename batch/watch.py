@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Mapping
 from functools import partial
 from typing import Final
@@ -11,9 +12,10 @@ import msgspec
 
 from batch import errors, policy
 from batch.client import Client
-from batch.protocol import DONE, PAGE_LIMIT, Item, Page
+from batch.protocol import DONE, PAGE_LIMIT, Item, Route
 from batch.throttle import Throttle
 
+_ASK_CAP_SECONDS: Final = 60.0
 _UNSEEN_SECONDS: Final = 10.0
 """A job that the list has not shown for so long is asked for by id: lists lag, and foreign jobs push ours down."""
 
@@ -26,23 +28,37 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 class _Bell:
-    """Someone waits for a transcript; ``unseen_since`` tells when the list last showed it (loop time)."""
+    """Someone waits for a transcript, ``since`` when (loop time). It is asked for by id at ``ask_at``, which moves on
+    whenever the list shows it, and further each time that it was asked for."""
 
-    __slots__ = ("rung", "since", "unseen_since")
+    __slots__ = ("ask_at", "asked", "rung", "since")
 
     def __init__(self, now: float) -> None:
         self.rung: asyncio.Future[Item] = asyncio.get_running_loop().create_future()
-        self.since = self.unseen_since = now
+        self.since, self.ask_at, self.asked = now, now + _UNSEEN_SECONDS, 0
+
+    def seen(self, now: float) -> None:
+        self.ask_at, self.asked = now + _UNSEEN_SECONDS, 0
+
+    def put_off(self, now: float, rng: random.Random) -> None:
+        self.asked += 1
+        pause = min(_ASK_CAP_SECONDS, _UNSEEN_SECONDS * 1.5 ** min(self.asked, 10))
+        self.ask_at = now + pause * rng.uniform(0.8, 1.2)
+
+    def break_off(self, error: errors.Permanent) -> None:
+        if not self.rung.done():
+            self.rung.set_exception(error)
 
 
 class Watcher:
     """Lists the account's newest transcripts while anyone waits, and rings a bell for each one that has ended.
 
-    ``run`` must run beside whoever awaits ``done``.
+    Jobs that the list does not show, and all of them while there is no list to be had, are asked for by id, each with
+    backoff. ``run`` must run beside whoever awaits ``done``.
     """
 
-    def __init__(self, client: Client, throttle: Throttle, pace: Pace) -> None:
-        self._client, self._throttle, self._pace = client, throttle, pace
+    def __init__(self, client: Client, throttle: Throttle, pace: Pace, rng: random.Random) -> None:
+        self._client, self._throttle, self._pace, self._rng = client, throttle, pace, rng
         self._bells: dict[str, _Bell] = {}
         self._wanted = asyncio.Event()
         self._turnaround: float | None = None
@@ -58,52 +74,71 @@ class Watcher:
 
     async def run(self) -> None:
         """Sweep for as long as the task lives, resting while nobody waits."""
+        failures = 0
         while True:
             if not self._bells:
                 self._wanted.clear()
             await self._wanted.wait()
-            await asyncio.sleep(self._pause())
-            await self._ask_by_id(await self._sweep(dict(self._bells)))
+            await asyncio.sleep(self._pause() + self._backoff(failures))
+            try:
+                await self._sweep(dict(self._bells))
+                failures = 0
+            except (errors.Again, errors.Permanent, errors.Unavailable):
+                failures += 1
+            await self._ask_by_id()
 
     def _pause(self) -> float:
         pace = self._pace
         return policy.sweep_pause_seconds(self._turnaround, least=pace.least_seconds, most=pace.most_seconds)
 
-    async def _sweep(self, waiting: Mapping[str, _Bell]) -> list[str]:
-        """Ring for whoever the newest pages show as ended; return the ids that they do not show at all."""
+    def _backoff(self, failures: int) -> float:
+        if not failures:
+            return 0.0
+        base, cap = self._pace.least_seconds, 4 * self._pace.most_seconds
+        return policy.backoff_seconds(failures, base=base, cap=cap, rng=self._rng)
+
+    async def _sweep(self, waiting: Mapping[str, _Bell]) -> None:
+        """Ring for whoever the newest pages show as ended."""
         unseen, before_id = set(waiting), None
         for _ in range(len(waiting) // PAGE_LIMIT + 2):
-            page = await self._page(before_id)
+            look = partial(self._client.page, before_id=before_id)
+            page = await self._throttle.once(look, route=Route.LIST, what="list")
             for item in page.transcripts:
                 if item.id in unseen:
                     unseen.discard(item.id)
                     self._look(item)
             if not unseen or not page.page_details.prev_url or not page.transcripts:
-                break
+                return
             before_id = page.transcripts[-1].id
-        return list(unseen)
-
-    async def _page(self, before_id: str | None) -> Page:
-        return await self._throttle.insist(partial(self._client.page, before_id=before_id), what="list")
 
     def _look(self, item: Item) -> None:
-        if bell := self._bells.get(item.id):
-            bell.unseen_since = _now()
-            if item.status in DONE and not bell.rung.done():
-                self._learn(_now() - bell.since)
-                bell.rung.set_result(item)
+        bell = self._bells.get(item.id)
+        if bell is None or bell.rung.done():
+            return
+        bell.seen(_now())
+        if item.status in DONE:
+            self._learn(_now() - bell.since)
+            bell.rung.set_result(item)
 
-    async def _ask_by_id(self, unseen: list[str]) -> None:
-        for transcript_id in unseen:
-            bell = self._bells.get(transcript_id)
-            if bell is None or _now() - bell.unseen_since < _UNSEEN_SECONDS:
+    async def _ask_by_id(self) -> None:
+        for transcript_id, bell in tuple(self._bells.items()):
+            if _now() < bell.ask_at or bell.rung.done():
                 continue
+            bell.asked += 1
+            bell.ask_at = _now() + min(_ASK_CAP_SECONDS, _UNSEEN_SECONDS * 1.5**bell.asked) * self._rng.uniform(
+                0.8, 1.2
+            )
             try:
-                head, _ = await self._throttle.insist(partial(self._client.fetch, transcript_id), what="fetch")
-                self._look(Item(head.id, head.status, audio_url=head.audio_url, error=head.error))
+                fetch = partial(self._client.fetch, transcript_id)
+                head, _ = await self._throttle.once(fetch, route=Route.FETCH, what=f"fetch of {transcript_id}")
+            except errors.Again:
+                continue
             except errors.Permanent as error:
                 if not bell.rung.done():
                     bell.rung.set_exception(error)
+                continue
+            if head.status in DONE:
+                self._look(Item(head.id, head.status, audio_url=head.audio_url, error=head.error))
 
     def _learn(self, seconds: float) -> None:
         """A running mean of how long jobs take, in which the last ten or so count."""

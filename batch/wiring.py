@@ -21,6 +21,7 @@ from batch.admission import Admission, Window, Wish
 from batch.journal import Journal
 from batch.model import WITH_SERVICE, Event, Job, Recording, Reject
 from batch.pipeline import Pipeline, with_service
+from batch.protocol import Route
 from batch.results import Results
 from batch.service.launch import local_service
 from batch.settings import Settings
@@ -110,8 +111,9 @@ async def run(
             admit = partial(_with_first, first, jobs)
         counting = asyncio.create_task(_count(manifests, settings, window or Window(), tell))
         try:
-            async with _connected(service, settings, inner, tell, rng or random.Random()) as (api, gate):
-                carrying = _pipeline(api, gate, journal, results, settings, tell)
+            chance = rng or random.Random()
+            async with _connected(service, settings, inner, tell, chance) as (api, gate):
+                carrying = _pipeline(api, gate, journal, results, settings, tell, chance)
                 await _until_stopped(carrying, carrying.run(before, admit), settings, stop)
         except* errors.Fatal as group:
             summary.stopped_by = _first_fatal(group)
@@ -176,7 +178,10 @@ async def _connected(
         )
         short = min(_HELLO_SECONDS, settings.patience.outage_seconds)
         hello = msgspec.structs.replace(settings.patience, outage_seconds=short)
-        await throttle.Throttle(hello, rng=rng, notify=tell).insist(lambda: api.page(limit=1), what="first request")
+        first = partial(api.page, limit=1)
+        await throttle.Throttle(hello, rng=rng, notify=tell).insist(
+            first, route=Route.LIST, what="first request", at_last=None
+        )
         yield api, throttle.Throttle(settings.patience, rng=rng, notify=tell)
 
 
@@ -191,6 +196,7 @@ def _pipeline(
     results: Results,
     settings: Settings,
     tell: Callable[[Event], None],
+    rng: random.Random,
 ) -> Pipeline:
     grace = settings.reconcile_grace_seconds
     return Pipeline(
@@ -198,7 +204,7 @@ def _pipeline(
         journal,
         results,
         gate,
-        watch.Watcher(api, gate, settings.sweep),
+        watch.Watcher(api, gate, settings.sweep, rng),
         reconcile.Reconciler(api, gate, journal, grace_seconds=grace, notify=tell),
         limits=settings.limits,
         executor=ThreadPoolExecutor(settings.uploads + 24, "files"),

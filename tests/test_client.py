@@ -34,7 +34,6 @@ CALLS: dict[Route, tuple[str, str, Callable[[Client], Awaitable[object]]]] = {
 ANSWERS = [
     (401, '{"error":"Authentication error, API token missing/invalid."}', errors.KeyRefused, "key_refused"),
     (400, '{"error":"Your current account balance is negative. Please top up"}', errors.NoFunds, "no_funds"),
-    (403, '{"error":"Cannot access uploaded file"}', errors.StaleLink, "link_refused"),
     (403, "", errors.Refused, "throttled"),
     (429, '{"error":"Too Many Requests"}', errors.Refused, "throttled"),
     (400, '{"error":"format_text must be a Boolean"}', errors.Permanent, "request_rejected"),
@@ -66,6 +65,13 @@ async def test_every_refusal_on_every_route_becomes_the_error_that_the_table_nam
     with pytest.raises(error) as caught:
         await call(api)
     assert caught.value.kind == kind
+
+
+def test_a_link_that_is_refused_is_staged_again_only_where_a_link_was_sent() -> None:
+    kinds = {route: refusal(route, 403, "Cannot access uploaded file").kind for route in Route}
+    assert kinds.pop(Route.SUBMIT) == "link_refused"
+    assert kinds.pop(Route.UPLOAD) == "upload_failed"
+    assert set(kinds.values()) == {"throttled"}
 
 
 async def test_a_422_means_that_the_upload_failed_but_elsewhere_that_the_request_is_wrong() -> None:

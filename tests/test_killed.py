@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from batch.service.faults import Fault, Faults, What
 from tests.service.double import Double, start_service
 from tests.test_run import archive, check_results, submitted_audio
 
+ROOT = Path(__file__).parent.parent
 FAST = (
     "sweep.least_seconds=0.05", "sweep.most_seconds=0.2", "patience.base_seconds=0.02",
     "reconcile_grace_seconds=0.2", "concurrency=50",
@@ -23,7 +27,7 @@ async def start(manifest: Path, out: Path, service: Double) -> asyncio.subproces
     """``diarist run`` as a child process against the double."""
     sets = [part for setting in FAST for part in ("--set", setting)]
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("ASSEMBLYAI_", "DIARIST_"))}
-    arguments = ["run", str(manifest), "--out", str(out), "--service", service.base_url, "--progress", "json", *sets]
+    arguments = ["run", str(manifest), "--out", str(out), "--service", service.base_url, "--progress", "off", *sets]
     return await asyncio.create_subprocess_exec(
         sys.executable, "-W", "error", "-m", "batch", *arguments, env=environ, stderr=asyncio.subprocess.PIPE
     )
@@ -84,3 +88,72 @@ async def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
         child.send_signal(signal.SIGINT)
         child.send_signal(signal.SIGINT)
         assert (await finish(child))[0] == 130
+
+
+async def crashing(manifest: Path, out: Path, service: Double, *place: str) -> int:
+    """A run that kills itself at ``place``; its exit code, -9 if it got there."""
+    arguments = [str(manifest), str(out), service.base_url, *place]
+    child = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.crashing", *arguments, cwd=ROOT)
+    return await asyncio.wait_for(child.wait(), 60)
+
+
+EDGES = [
+    (state, when, str(number))
+    for state in ("staged", "submitting", "submitted", "collected")
+    for when in ("before", "after")
+    for number in (1, 7)
+]
+
+
+@pytest.mark.parametrize(("state", "when", "number"), EDGES)
+async def test_killed_at_any_edge_of_any_state_the_next_run_finishes(
+    tmp_path: Path, state: str, when: str, number: str
+) -> None:
+    manifest, out = archive(tmp_path / "audio", 12), tmp_path / "out"
+    async with start_service(tmp_path / "service", seconds=0.05) as service:
+        assert await crashing(manifest, out, service, "edge", state, when, number) == -signal.SIGKILL
+        assert await crashing(manifest, out, service, "never") == 0
+    check_results(tmp_path / "audio", out, 12)
+    assert set(submitted_audio(service).values()) == {1}
+
+
+LOST = [
+    Fault(What.DROP_AFTER, route="submit", probability=0.15),
+    Fault(What.DROP_BEFORE, route="submit", probability=0.1),
+    Fault(What.HALF_BODY, probability=0.05),
+    Fault(What.REFUSE, probability=0.05),
+]
+SEEDS = [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(5, 55))]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_killed_between_any_two_lines_with_answers_lost_all_is_there_and_nothing_paid_twice(
+    tmp_path: Path, seed: int
+) -> None:
+    rng = random.Random(seed)
+    manifest, out = archive(tmp_path / "audio", 25), tmp_path / "out"
+    faults = Faults(LOST, rng)
+    async with start_service(tmp_path / "service", seconds=0.05, faults=faults) as service:
+        for _ in range(6):
+            line = int(10 ** rng.uniform(2, 4))
+            code = await crashing(manifest, out, service, "line", str(line))
+            assert code in (0, -signal.SIGKILL)
+        assert await crashing(manifest, out, service, "never") == 0
+        assert await crashing(manifest, out, service, "never") == 0
+    check_results(tmp_path / "audio", out, 25)
+    assert set(submitted_audio(service).values()) == {1}
+
+
+async def test_ctrl_c_on_a_run_of_300_ends_within_10_seconds_and_loses_nothing(tmp_path: Path) -> None:
+    manifest, out = archive(tmp_path / "audio", 300), tmp_path / "out"
+    async with start_service(tmp_path / "service", seconds=1.0, slots=50) as service:
+        child = await start(manifest, out, service)
+        await until(child, service, 120)
+        began = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        code, said = await finish(child)
+        assert time.monotonic() - began < 10
+        assert code == 130, said
+        assert (await finish(await start(manifest, out, service)))[0] == 0
+    check_results(tmp_path / "audio", out, 300)
+    assert set(submitted_audio(service).values()) == {1}

@@ -8,12 +8,10 @@ import json
 import os
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 import batch
 from batch import errors
@@ -194,59 +192,6 @@ async def test_without_a_network_the_run_says_so_and_loses_nothing(tmp_path: Pat
     assert "no connection" in str(summary.stopped_by)
     async with start_service(tmp_path / "service") as service:
         assert (await batch.run(str(manifest), out, settings=settings(service.base_url))).collected == 5
-
-
-Misfortune = Callable[[web.Request, Callable[[web.Request], Awaitable[web.StreamResponse]]], Awaitable[Any]]
-
-
-async def lose_answer(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
-    """The service does what it is asked to; its answer never arrives."""
-    await handler(request)
-    assert request.transport
-    request.transport.close()
-    return web.Response()
-
-
-async def lose_request(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
-    """The connection breaks before the service has done anything."""
-    assert request.transport
-    request.transport.close()
-    return web.Response()
-
-
-async def gateway(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
-    """A proxy in between says 502, in HTML, though the service did what it was asked to."""
-    await handler(request)
-    return web.Response(status=502, text="<html>Bad gateway</html>", content_type="text/html")
-
-
-async def busy(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
-    return web.json_response({"error": "Too Many Requests"}, status=429, headers={"Retry-After": "1"})
-
-
-@pytest.mark.parametrize("misfortune", [lose_answer, lose_request, gateway, busy])
-@pytest.mark.parametrize("route", ["POST /v2/upload", "POST /v2/transcript", "GET /v2/transcript"])
-async def test_after_any_misfortune_on_any_route_everything_is_collected_and_nothing_paid_twice(
-    tmp_path: Path, route: str, misfortune: Misfortune
-) -> None:
-    manifest, out = archive(tmp_path / "audio", 12), tmp_path / "out"
-    rng = random.Random(7)
-    met = 0
-
-    @web.middleware
-    async def sometimes(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
-        nonlocal met
-        if f"{request.method} {request.path}".startswith(route) and rng.random() < 0.3:
-            met += 1
-            return await misfortune(request, handler)
-        return await handler(request)
-
-    async with start_service(tmp_path / "service", seconds=0.05, middlewares=[sometimes]) as service:
-        summary = await batch.run(str(manifest), out, settings=settings(service.base_url))
-    assert met > 0
-    assert (summary.collected, summary.exit_code) == (12, 0)
-    check_results(tmp_path / "audio", out, 12)
-    assert set(submitted_audio(service).values()) == {1}
 
 
 async def test_a_stopped_run_leaves_submitted_jobs_to_the_service_and_the_next_collects_them(tmp_path: Path) -> None:

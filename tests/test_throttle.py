@@ -10,6 +10,7 @@ import pytest
 
 from batch import errors, policy
 from batch.model import Event
+from batch.protocol import Route
 from batch.throttle import Patience, Throttle
 
 QUICK = Patience(attempts=3, base_seconds=0.001, cap_seconds=0.01, outage_seconds=60)
@@ -35,27 +36,27 @@ def failing(*misfortunes: Exception) -> Callable[[], Awaitable[str]]:
 async def test_a_transient_error_is_tried_again_and_told() -> None:
     told: list[Event] = []
     attempt = failing(errors.Refused("busy", kind="throttled"), errors.Unanswered("lost", kind="timeout"))
-    assert await gate(told=told).insist(attempt, what="fetch of a.wav") == "done"
+    assert await gate(told=told).insist(attempt, route=Route.FETCH, what="fetch of a.wav") == "done"
     assert [(event.name, event.kind) for event in told] == [("retrying", "throttled"), ("retrying", "timeout")]
 
 
 async def test_a_submission_is_repeated_only_when_it_certainly_had_no_effect() -> None:
     attempt = failing(errors.Refused("busy"), errors.Unanswered("lost", kind="timeout"))
     with pytest.raises(errors.Unanswered, match="lost"):
-        await gate().insist(attempt, what="submission", unanswered=False)
+        await gate().insist(attempt, route=Route.FETCH, what="submission", unanswered=False)
 
 
 @pytest.mark.parametrize("error", [errors.Permanent("no"), errors.KeyRefused("no"), errors.StaleLink("no")])
 async def test_what_cannot_get_better_is_not_repeated(error: errors.DiaristError) -> None:
     with pytest.raises(type(error)):
-        await gate().insist(failing(error), what="x")
+        await gate().insist(failing(error), route=Route.FETCH, what="x")
 
 
 async def test_a_retry_after_holds_everybody_back_and_not_only_the_one_who_met_it() -> None:
     throttle = gate()
     loop = asyncio.get_running_loop()
     began = loop.time()
-    unlucky = throttle.insist(failing(errors.Refused("busy", retry_after_seconds=0.3)), what="a")
+    unlucky = throttle.insist(failing(errors.Refused("busy", retry_after_seconds=0.3)), route=Route.FETCH, what="a")
     other_went_at = 0.0
 
     async def other() -> None:
@@ -64,7 +65,7 @@ async def test_a_retry_after_holds_everybody_back_and_not_only_the_one_who_met_i
 
     first = asyncio.create_task(unlucky)
     await asyncio.sleep(0.05)
-    await throttle.insist(other, what="b")
+    await throttle.insist(other, route=Route.FETCH, what="b")
     await first
     assert other_went_at - began >= 0.3
 
@@ -75,19 +76,19 @@ async def test_a_recording_that_fails_while_others_go_well_is_given_up() -> None
     async def well() -> None: ...
 
     async def attempt() -> None:
-        await throttle.insist(well, what="another")
+        await throttle.insist(well, route=Route.FETCH, what="another")
         raise errors.Unanswered("reset", kind="broken_connection")
 
     with pytest.raises(errors.Permanent, match=r"reset \(after 3 tries\)") as caught:
-        await throttle.insist(attempt, what="a")
+        await throttle.insist(attempt, route=Route.FETCH, what="a")
     assert caught.value.kind == "broken_connection"
 
 
 async def test_an_outage_for_everybody_is_no_recordings_failure_and_in_the_end_stops_the_run() -> None:
     patience = Patience(attempts=2, base_seconds=0.01, cap_seconds=0.02, outage_seconds=0.3)
     outage = [errors.Refused("no connection", kind="not_connected")] * 1000
-    with pytest.raises(errors.Unavailable, match="nothing has gone well.*no connection"):
-        await gate(patience).insist(failing(*outage), what="a")
+    with pytest.raises(errors.Unavailable, match="no fetch has gone well.*no connection"):
+        await gate(patience).insist(failing(*outage), route=Route.FETCH, what="a")
 
 
 @pytest.mark.parametrize("attempt", [1, 2, 5, 50])

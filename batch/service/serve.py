@@ -7,53 +7,68 @@ import contextlib
 import ipaddress
 import json
 import os
+import random
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
+
+import msgspec
 
 from batch.errors import Usage
 from batch.service import app, fetch, workers
 from batch.service.engine import EngineMissing
+from batch.service.faults import Faults, read
 from batch.service.store import Store
 
 
-def main(*, host: str, port: int, data: str, engine: str, workers: int | None, until_stdin_closes: bool) -> int:
-    """Serve until SIGINT or SIGTERM; with ``until_stdin_closes`` also until a parent that holds our input is gone,
-    whom one line of JSON on standard output tells the ``base_url``, or the ``error``. Returns the exit code."""
-    announce = _to_parent if until_stdin_closes else _to_person
-    key = os.environ.get("DIARIST_SERVICE_KEY") or None
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``diarist serve`` is asked for. ``workers`` None: one a core; ``faults``: a file of misfortunes.
+
+    ``until_stdin_closes``: a parent holds our standard input; when it is gone, so are we.
+    """
+
+    host: str
+    port: int
+    data: str
+    engine: str
+    workers: int | None = None
+    faults: str | None = None
+    until_stdin_closes: bool = False
+
+
+def main(asked: Serving) -> int:
+    """Serve until SIGINT or SIGTERM, or until the parent is gone; return the exit code.
+
+    A parent is told the ``base_url``, or the ``error``, by one line of JSON on standard output; a person on standard
+    error. Raises ``Usage`` if it cannot begin and there is no parent.
+    """
     try:
-        asyncio.run(_serve(host, port, Path(data), engine, workers, key, announce, until_stdin_closes))
+        asyncio.run(_serve(asked, os.environ.get("DIARIST_SERVICE_KEY") or None))
     except (EngineMissing, Usage, OSError) as error:
-        if until_stdin_closes:
+        if asked.until_stdin_closes:
             _tell({"error": str(error)})
             return 2
         raise Usage(str(error)) from error
     return 0
 
 
-async def _serve(
-    host: str,
-    port: int,
-    data: Path,
-    engine: str,
-    count: int | None,
-    key: str | None,
-    announce: Callable[[str], None],
-    until_stdin_closes: bool,
-) -> None:
-    if not key and not _is_loopback(host):
-        raise Usage(f"--host {host} is reachable by others: set a key in DIARIST_SERVICE_KEY")
-    stopped = _stopped(until_stdin_closes)
-    await workers.check(engine)
+async def _serve(asked: Serving, key: str | None) -> None:
+    if not key and not _is_loopback(asked.host):
+        raise Usage(f"--host {asked.host} is reachable by others: set a key in DIARIST_SERVICE_KEY")
+    faults = Faults(read(Path(asked.faults)), random.Random()) if asked.faults else None
+    stopped = _stopped(asked.until_stdin_closes)
+    await workers.check(asked.engine)
     async with contextlib.AsyncExitStack() as stack:
-        store = stack.enter_context(contextlib.closing(Store(data)))
+        store = stack.enter_context(contextlib.closing(Store(Path(asked.data))))
         session = await stack.enter_async_context(fetch.session())
-        locate = fetch.Fetcher(store, session).locate
-        slots = count or os.cpu_count() or 1
-        queue = workers.Queue(store, workers.transcriber(engine, slots), locate, slots=slots, engine=engine)
-        announce(await stack.enter_async_context(app.listening(app.make_app(store, queue, key=key), host, port)))
+        locate: workers.Locate = fetch.Fetcher(store, session).locate
+        slots = asked.workers or os.cpu_count() or 1
+        transcribe = workers.transcriber(asked.engine, slots)
+        locate = faults.on_the_way(locate) if faults else locate
+        queue = workers.Queue(store, transcribe, locate, slots=slots, engine=asked.engine)
+        made = app.make_app(store, queue, key=key, middlewares=[faults.middleware] if faults else [])
+        base_url = await stack.enter_async_context(app.listening(made, asked.host, asked.port))
+        _announce(base_url, asked.until_stdin_closes)
         await stopped.wait()
 
 
@@ -74,12 +89,11 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _to_parent(base_url: str) -> None:
-    _tell({"base_url": base_url})
-
-
-def _to_person(base_url: str) -> None:
-    sys.stderr.write(f"serving AssemblyAI v2 at {base_url} (Ctrl-C ends it)\n")
+def _announce(base_url: str, to_parent: bool) -> None:
+    if to_parent:
+        _tell({"base_url": base_url})
+    else:
+        sys.stderr.write(f"serving AssemblyAI v2 at {base_url} (Ctrl-C ends it)\n")
 
 
 def _tell(message: dict[str, str]) -> None:

@@ -18,6 +18,7 @@ from aiohttp import web
 from batch.model import Transcript, Utterance, Word
 from batch.service import app, fetch
 from batch.service.engine import Request
+from batch.service.faults import Faults
 from batch.service.store import Store
 from batch.service.workers import Queue, Transcriber
 
@@ -45,6 +46,7 @@ class Double:
         self.base_url = ""
         self.queue: Queue
         self.requests: list[tuple[str, str]] = []
+        self.answers: list[tuple[float, float, int]] = []
         self.submissions: list[dict[str, Any]] = []
         self.most_open = 0
         self._store, self._open = store, 0
@@ -64,6 +66,18 @@ class Double:
             self._open += 1
             self.most_open = max(self.most_open, self._open)
         return answer
+
+    @web.middleware
+    async def clocks(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Note when each request came, when it was answered (loop time) and how, whatever was done to it."""
+        loop = asyncio.get_running_loop()
+        came, status = loop.time(), 0
+        try:
+            answer = await handler(request)
+            status = answer.status
+            return answer
+        finally:
+            self.answers.append((came, loop.time(), status))
 
     def transcriber(self, seconds: float, failing: Callable[[bytes], Exception | None]) -> Transcriber:
         async def transcribe(path: Path, request: Request) -> Transcript:
@@ -90,17 +104,21 @@ async def start_service(
     middlewares: Iterable[Any] = (),
     failing: Callable[[bytes], Exception | None] = lambda audio: None,
     private: bool = False,
+    faults: Faults | None = None,
 ) -> AsyncIterator[Double]:
     """A double whose jobs take ``seconds`` each, ``slots`` at a time, and fail as ``failing`` says of their audio.
 
-    ``middlewares`` stand before everything: there a test puts its misfortunes.
+    ``faults`` befall requests before anything else sees them; ``middlewares`` stand behind those.
     """
     with contextlib.closing(Store(folder)) as store:
         double = Double(store)
         async with fetch.session(private=private) as session:
             locate = fetch.Fetcher(store, session, private=private).locate
+            locate = faults.on_the_way(locate) if faults else locate
             transcribe = double.transcriber(seconds, failing)
             double.queue = queue = Queue(store, transcribe, locate, slots=slots, engine="double")
-            made = app.make_app(store, queue, key=key, middlewares=[*middlewares, double.notes])
+            befall = [faults.middleware] if faults else []
+            layers = [double.clocks, *befall, *middlewares, double.notes]
+            made = app.make_app(store, queue, key=key, middlewares=layers)
             async with app.listening(made, "127.0.0.1", port) as double.base_url:
                 yield double

@@ -1,0 +1,172 @@
+"""Faults as data: what the service does wrong on purpose, on which route and how often.
+
+    [[fault]]
+    route = "submit"           # upload, submit, fetch, list, delete, or any
+    what = "drop_after"        # see ``What``
+    probability = 0.04         # or: at = [1, 5], the first and the fifth request on the route
+
+``diarist serve --faults faults.toml`` reads them; tests hand them over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tomllib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from batch.errors import Usage
+from batch.protocol import LINK_REFUSED_TEXT, SERVER_ERROR_TEXT, THROTTLED_TEXT, Route
+from batch.service.engine import BadAudio
+from batch.service.workers import Locate
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_HTML: Final = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
+
+
+class What(StrEnum):
+    """The misfortunes. After ``drop_after``, ``half_body``, ``garbled`` and ``html_after`` the service has done what
+    it was asked to; after the others it has not."""
+
+    REFUSE = "refuse"  # the connection is reset before a byte was read
+    STALL = "stall"  # no answer for `seconds`, then the connection is closed
+    DROP_BEFORE = "drop_before"  # the connection is closed once the request was read
+    DROP_AFTER = "drop_after"  # ... once it was obeyed: the answer is lost
+    HALF_BODY = "half_body"  # half of the answer, then the connection is closed
+    GARBLED = "garbled"  # 200 and JSON that breaks off
+    HTML = "html"  # `status` from a proxy in between, in HTML
+    HTML_AFTER = "html_after"  # the same, though the request was obeyed
+    THROTTLE = "throttle"  # 429, with Retry-After if `seconds` are given
+    FORBID = "forbid"  # 403 without a word: throttling, as some have seen it
+    REFUSE_LINK = "refuse_link"  # 403 `Cannot access uploaded file`
+    STATUS = "status"  # `status` with `error` in JSON
+    JOB_ERROR = "job_error"  # the submission is accepted, and the job ends in `error`
+
+
+class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    what: What
+    route: Literal["any", "upload", "submit", "fetch", "list", "delete"] = "any"
+    probability: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    at: tuple[int, ...] = ()
+    seconds: float = 0.0
+    status: int = 500
+    error: str = SERVER_ERROR_TEXT
+
+
+class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    fault: tuple[Fault, ...] = ()
+
+
+def read(path: Path) -> tuple[Fault, ...]:
+    """The faults in a TOML file. Raises ``Usage``."""
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), _Document).fault
+    except (OSError, ValueError) as error:
+        raise Usage(f"cannot read the faults in {path}: {error}") from None
+
+
+class Faults:
+    """Commits the first fault that is due for a request. ``met`` counts them by what was done."""
+
+    def __init__(self, faults: Sequence[Fault], rng: random.Random) -> None:
+        self._faults, self._rng = faults, rng
+        self._requests: Counter[str] = Counter()
+        self._job_errors: dict[str, str] = {}
+        self.met: Counter[What] = Counter()
+
+    def on_the_way(self, locate: Locate) -> Locate:
+        """``locate``, but for audio whose newest job shall end in an error."""
+
+        async def locate_or_fail(audio_url: str) -> Path:
+            if error := self._job_errors.pop(audio_url, None):
+                raise BadAudio(error)
+            return await locate(audio_url)
+
+        return locate_or_fail
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        fault = self._due(_route(request))
+        if fault is None:
+            return await handler(request)
+        self.met[fault.what] += 1
+        return await self._commit(fault, request, handler)
+
+    def _due(self, route: str) -> Fault | None:
+        self._requests[route] += 1
+        for fault in self._faults:
+            if fault.route not in (route, "any"):
+                continue
+            if self._requests[route] in fault.at or self._rng.random() < fault.probability:
+                return fault
+        return None
+
+    async def _commit(self, fault: Fault, request: web.Request, handler: Handler) -> web.StreamResponse:
+        match fault.what:
+            case What.REFUSE:
+                return _cut(request)
+            case What.STALL:
+                await asyncio.sleep(fault.seconds)
+                return _cut(request)
+            case What.DROP_BEFORE:
+                await request.read()
+                return _cut(request)
+            case What.THROTTLE:
+                after = {"Retry-After": str(round(fault.seconds))} if fault.seconds else {}
+                return web.json_response({"error": THROTTLED_TEXT}, status=429, headers=after)
+            case What.FORBID:
+                return web.Response(status=403)
+            case What.REFUSE_LINK:
+                return web.json_response({"error": LINK_REFUSED_TEXT}, status=403)
+            case What.STATUS:
+                return web.json_response({"error": fault.error}, status=fault.status)
+            case What.HTML:
+                return _html(fault.status)
+            case What.JOB_ERROR:
+                asked = msgspec.json.decode(await request.read())
+                self._job_errors[str(asked.get("audio_url"))] = fault.error
+                return await handler(request)
+        return await self._spoil(fault, request, await handler(request))
+
+    async def _spoil(self, fault: Fault, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
+        """For requests that were obeyed: an answer that never arrives, or not as it was meant."""
+        body = bytes(getattr(answer, "body", b"") or b"")
+        match fault.what:
+            case What.HTML_AFTER:
+                return _html(fault.status)
+            case What.GARBLED:
+                return web.Response(body=body[: len(body) // 2], content_type="application/json")
+            case What.HALF_BODY:
+                half = web.StreamResponse(headers={"Content-Length": str(len(body))})
+                await half.prepare(request)
+                await half.write(body[: len(body) // 2])
+        return _cut(request)
+
+
+def _route(request: web.Request) -> str:
+    if request.path == "/v2/upload":
+        return Route.UPLOAD
+    if request.method == "POST":
+        return Route.SUBMIT
+    if request.method == "DELETE":
+        return Route.DELETE
+    return Route.LIST if request.path == "/v2/transcript" else Route.FETCH
+
+
+def _cut(request: web.Request) -> web.Response:
+    """Reset the connection: whatever is answered now reaches nobody."""
+    if request.transport:
+        request.transport.abort()
+    return web.Response()
+
+
+def _html(status: int) -> web.Response:
+    return web.Response(status=status, text=_HTML.format(f"{status} from a gateway"), content_type="text/html")
