@@ -23,7 +23,7 @@ _BATCH_ROWS: Final = 500
 _TRIED_ANYWAY: Final = frozenset(
     {
         *("missing", "unreadable", "empty", "too_large", "changed"),
-        *("not_connected", "broken_connection", "timeout", "timeout_answer", "bad_answer", "server_error"),
+        *("not_connected", "broken_connection", "timeout", "bad_answer", "server_error"),
         *("throttled", "upload_failed", "link_refused"),
     }
 )
@@ -129,18 +129,26 @@ class Admission:
         they ask for something else now.
         """
         admitted = 0
-        while batch := await asyncio.to_thread(lambda: list(itertools.islice(self._rows, _BATCH_ROWS))):
-            for job in await self._judge(batch, under_way):
-                if admitted == self._window.limit:
+        async for batch in self.judged():
+            for judged in batch:
+                job = judged.job_to_carry(self._service)
+                if judged.recording.key in under_way and not judged.asks_for_something_else:
+                    continue
+                if job is None:
+                    self._skip(judged)
+                elif admitted == self._window.limit:
                     return
-                admitted += 1
-                yield job
+                else:
+                    admitted += 1
+                    yield job
+            await asyncio.gather(*(self._journal.record(job) for each in batch if (job := each.restamped)))
 
-    async def _judge(self, batch: Sequence[Recording | Reject], under_way: frozenset[str]) -> list[Job]:
-        recordings = await self._claimed(batch)
-        known = await self._journal.find([recording.key for recording in recordings])
-        judged = await asyncio.to_thread(lambda: [self._job(row, known, under_way) for row in recordings])
-        return [job for job in judged if job]
+    async def judged(self) -> AsyncIterator[list[Judged]]:
+        """Every row of this window that is the first of its key, judged, in batches."""
+        while batch := await asyncio.to_thread(lambda: list(itertools.islice(self._rows, _BATCH_ROWS))):
+            recordings = await self._claimed(batch)
+            known = await self._journal.find([recording.key for recording in recordings])
+            yield await asyncio.to_thread(self._judge_all, recordings, known)
 
     async def _claimed(self, batch: Sequence[Recording | Reject]) -> list[Recording]:
         """The rows of this shard that are the first to use their key."""
@@ -162,44 +170,76 @@ class Admission:
         )
         self._notify(Event("rejected", reject=Reject(row.manifest, row.line, reason, row.key), message=reason))
 
-    def _job(self, recording: Recording, known: Mapping[str, Job], under_way: frozenset[str]) -> Job | None:
-        """The job to carry for a row, if any. Blocks: looks at the files."""
-        job = known.get(recording.key)
-        stored = job is not None and job.state is State.COLLECTED and self._results.exists(job.key)
-        changed = job is not None and _is_changed(recording, job)
+    def _judge_all(self, recordings: Sequence[Recording], known: Mapping[str, Job]) -> list[Judged]:
+        return [self._judge(recording, known.get(recording.key)) for recording in recordings]
+
+    def _judge(self, recording: Recording, job: Job | None) -> Judged:
+        """Blocks: looks at the files."""
+        if job is None:
+            return Judged(recording, None, decide(recording, None, "", self._wish, changed=False, stored=False))
+        stored = job.state is State.COLLECTED and self._results.exists(job.key)
+        changed, stamp = _compared(recording, job)
         decision = decide(recording, job, self._service, self._wish, changed=changed, stored=stored)
-        if recording.key in under_way and not decision.why.startswith(("audio changed", "option changed")):
+        return Judged(recording, job, decision, changed, stamp)
+
+    def _skip(self, judged: Judged) -> None:
+        decision = judged.decision
+        self._notify(Event("skipped", job=judged.job, message=decision.why, kind=decision.verdict))
+
+
+class Judged(NamedTuple):
+    """A row, the job that is known under its key, and what to do. ``stamp`` is the file's, if it was looked at."""
+
+    recording: Recording
+    job: Job | None
+    decision: Decision
+    changed: bool = False
+    stamp: sources.Stamp | None = None
+
+    @property
+    def asks_for_something_else(self) -> bool:
+        return self.job is not None and (self.changed or bool(_differing(self.recording, self.job.recording)))
+
+    @property
+    def restamped(self) -> Job | None:
+        """The job with the file's new stamp, if that is all that has changed: the next run need not read the file."""
+        job, stamp = self.job, self.stamp
+        if not job or not stamp or self.decision.verdict is not Verdict.DONE:
             return None
-        if decision.verdict is Verdict.RUN:
-            return _begin(recording, job, self._service, fresh=changed)
-        if decision.verdict is Verdict.REFETCH and job:
+        if (job.size_bytes, job.mtime_ns, job.recording.source) == (*stamp, self.recording.source):
+            return None
+        return msgspec.structs.replace(job, recording=self.recording, **stamp._asdict())
+
+    def job_to_carry(self, service: str) -> Job | None:
+        """A new job, which keeps what was already staged of the same audio for the same service; or a collected one
+        whose result is to be fetched again; or None."""
+        job = self.job
+        if self.decision.verdict is Verdict.REFETCH and job:
             return job.move(State.SUBMITTED)
-        self._notify(Event("skipped", job=job, message=decision.why, kind=decision.verdict))
-        return None
+        if self.decision.verdict is not Verdict.RUN:
+            return None
+        if job is None:
+            return Job(recording=self.recording, service=service)
+        if job.state is State.STAGED and job.service == service and not self.changed:
+            return msgspec.structs.replace(job, recording=self.recording)
+        past_ids = (*job.past_ids, job.transcript_id) if job.transcript_id else job.past_ids
+        return Job(recording=self.recording, service=service, past_ids=past_ids)
 
 
-def _begin(recording: Recording, job: Job | None, service: str, *, fresh: bool) -> Job:
-    """A new job, which keeps what was already staged of the same audio for the same service."""
-    if job is None:
-        return Job(recording=recording, service=service)
-    if job.state is State.STAGED and job.service == service and not fresh:
-        return msgspec.structs.replace(job, recording=recording)
-    past_ids = (*job.past_ids, job.transcript_id) if job.transcript_id else job.past_ids
-    return Job(recording=recording, service=service, past_ids=past_ids)
+def _compared(recording: Recording, job: Job) -> tuple[bool, sources.Stamp | None]:
+    """Whether the row's audio differs from what the job staged, and its stamp now.
 
-
-def _is_changed(recording: Recording, job: Job) -> bool:
-    """Whether the row's audio differs from what the job staged. The digest is read only if the stamp differs."""
-    if job.sha256 is None:
-        return recording.source != job.recording.source
-    now = sources.stamp(recording.source)
-    if now is None:
-        return recording.source != job.recording.source
-    if recording.source == job.recording.source and now == (job.size_bytes, job.mtime_ns):
-        return False
-    if now.size_bytes != job.size_bytes:
-        return True
+    The digest is read only if the stamp differs. Audio that is gone counts as it was, if it was at the same place.
+    """
+    moved = recording.source != job.recording.source
+    stamp = None if job.sha256 is None else sources.stamp(recording.source)
+    if stamp is None:
+        return moved, None
+    if not moved and stamp == (job.size_bytes, job.mtime_ns):
+        return False, stamp
+    if stamp.size_bytes != job.size_bytes:
+        return True, stamp
     try:
-        return sources.digest(recording.source) != job.sha256
+        return sources.digest(recording.source) != job.sha256, stamp
     except OSError:
-        return True
+        return True, stamp

@@ -56,7 +56,53 @@ def run(manifests: tuple[str, ...], **given: Any) -> None:
 
 
 @cli.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True)
+@click.option("-o", "--out", default="results", show_default=True, help="Directory of the results and the journal.")
+@click.option("--service", help="As for run.")
+@click.option("--force", is_flag=True, help="As for run.")
+@click.option("--retry", type=click.Choice(["failed", "all"]), help="As for run.")
+@click.option("--shard", metavar="I/N", help="As for run.")
+@click.option("--explain", is_flag=True, help="A line for each recording: what, key, why.")
+@_with_settings
+def plan(manifests: tuple[str, ...], **given: Any) -> None:
+    """Say what run would do with each recording, and why. Spends nothing, writes nothing."""
+    import asyncio
+    from pathlib import Path
+
+    settings = _settings(given, "service")
+    wish, window = _wish(given["force"], given["retry"]), _window(None, given["shard"])
+    sys.exit(asyncio.run(_plan(manifests, Path(given["out"]), settings, wish, window, given["explain"])))
+
+
+@cli.command()
+@click.argument("directory", metavar="DIR", type=click.Path(file_okay=False))
+@click.argument("manifests", metavar="[MANIFEST]...", nargs=-1)
+@click.option("--service", help="Also take over what this service has of public URLs in MANIFEST.")
+@_with_settings
+def recover(directory: str, manifests: tuple[str, ...], **given: Any) -> None:
+    """Make the journal of DIR anew, from its results and from what a damaged one still tells.
+
+    The old journal is put aside, never deleted.
+    """
+    import asyncio
+    import os
+    from pathlib import Path
+
+    from batch import wiring
+
+    settings, adopt = _settings(given, "service"), given["service"] is not None
+    done = asyncio.run(wiring.recover(Path(directory), manifests, settings=settings, environ=os.environ, adopt=adopt))
+    for path in done.unreadable:
+        click.echo(f"not a result, left alone: {path}", err=True)
+    click.echo(
+        f"recovered {done.results} recordings from results, {done.journal} from the old journal"
+        + (f", {done.service} from the service's list" if adopt else "")
+        + (f"; the old journal is {done.aside}" if done.aside else "")
+    )
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Any other address needs a key.")
 @click.option("--port", default=8517, show_default=True, type=int, help="0: any free one.")
 @click.option("--data", default="diarist-service", show_default=True, help="Directory of jobs and uploads.")
 @click.option("--engine", default="moonshine", show_default=True, help="moonshine, or MODULE:FACTORY.")
@@ -133,6 +179,38 @@ def _run(manifests: Sequence[str], out: Any, settings: Settings, wish: Wish, win
     asyncio.run(main())
     closing(summary, out, time.monotonic() - began, sys.stderr)
     return summary.exit_code
+
+
+async def _plan(
+    manifests: Sequence[str], out: Any, settings: Settings, wish: Wish, window: Window, explain: bool
+) -> int:
+    """The plan command: a line for each recording on request, and the counts. The exit code: 3 if rows cannot run."""
+    import os
+    from collections import Counter
+
+    from batch import wiring
+    from batch.model import Event
+
+    counts: Counter[str] = Counter()
+
+    def told(event: Event) -> None:
+        if event.reject:
+            counts["cannot run"] += 1
+            click.echo(f"{event.reject.where}: {event.message}", err=True)
+        elif event.name == "notice":
+            click.echo(event.message, err=True)
+
+    rows = wiring.plan(
+        manifests, out, settings=settings, wish=wish, window=window, environ=os.environ,
+        stdin=sys.stdin.buffer, notify=told,
+    )  # fmt: skip
+    async for judged in rows:
+        counts[f"{judged.decision.verdict}: {judged.decision.why}"] += 1
+        if explain:
+            click.echo(f"{judged.decision.verdict}\t{judged.recording.key}\t{judged.decision.why}")
+    for what, count in counts.most_common():
+        click.echo(f"{count:>9,}  {what}", err=explain)
+    return 3 if counts["cannot run"] else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,9 +10,11 @@ WAL needs shared memory, so the journal must lie on a local disk (https://www.sq
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
+import urllib.parse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -40,6 +42,7 @@ CREATE INDEX IF NOT EXISTS jobs_open ON jobs (state) WHERE state NOT IN ('collec
 CREATE INDEX IF NOT EXISTS jobs_by_transcript ON jobs (transcript_id) WHERE transcript_id IS NOT NULL;
 PRAGMA user_version = {_SCHEMA_VERSION};
 """
+_CLAIMED: Final = "CREATE TEMP TABLE claimed (key TEXT PRIMARY KEY, row TEXT) WITHOUT ROWID"
 _UPSERT: Final = (
     f"INSERT INTO jobs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "
     f"ON CONFLICT (key) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS[1:])}"
@@ -51,12 +54,14 @@ _GROUP_LIMIT: Final = 2000
 class Journal:
     """The journal at ``path``, opened (and made) at once. Every method but ``close`` may be awaited concurrently.
 
+    ``read_only`` is for onlookers: it may be another run's, and one that is not there is as good as empty.
+
     Raises ``Usage`` if the file is not a journal, is damaged or was written by a newer diarist, and ``Unavailable``
     when the disk refuses a write: nothing that was acknowledged is lost, and the same command continues.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path, self._read_only = path, read_only
         self._asked: queue.SimpleQueue[_Ask[Any] | None] = queue.SimpleQueue()
         opened: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, args=(opened,), name="journal", daemon=True)
@@ -107,7 +112,7 @@ class Journal:
 
     def _serve(self, opened: queue.SimpleQueue[BaseException | None]) -> None:
         try:
-            db = _open(self.path)
+            db = _open_to_read(self.path) if self._read_only else _open(self.path)
         except BaseException as error:
             opened.put(_explained(error, self.path))
             return
@@ -149,7 +154,16 @@ def _open(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA temp_store = FILE")
     db.executescript(_SCHEMA)
-    db.execute("CREATE TEMP TABLE claimed (key TEXT PRIMARY KEY, row TEXT) WITHOUT ROWID")
+    db.execute(_CLAIMED)
+    return db
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    place = f"file:{urllib.parse.quote(str(path))}?mode=ro" if path.exists() else ":memory:"
+    db = sqlite3.connect(place, uri=True, isolation_level=None)
+    if place == ":memory:":
+        db.executescript(_SCHEMA)
+    db.execute(_CLAIMED)
     return db
 
 
@@ -158,7 +172,7 @@ def _commit(
 ) -> tuple[Sequence[Any], BaseException | None]:
     """All of ``asks`` in one transaction: their answers, or the error that undid them together."""
     try:
-        db.execute("BEGIN IMMEDIATE")
+        db.execute("BEGIN")
         answers = [ask.work(db) for ask in asks]
         db.execute("COMMIT")
     except BaseException as error:
@@ -198,11 +212,23 @@ def _explained(error: BaseException, path: Path) -> BaseException:
         )
     if isinstance(error, sqlite3.DatabaseError):
         return errors.Usage(
-            f"the journal {path} is damaged: {error}. Restore it from a backup, or move it aside to start over "
-            "(results already written stay, but what was in flight may be paid again)",
+            f"the journal {path} is damaged: {error}. `diarist recover DIR` makes it anew from "
+            "the results and from what can still be read of it",
             kind="journal_damaged",
         )
     return error
+
+
+def salvage(path: Path) -> list[Job]:
+    """The jobs that can still be read from a damaged journal, from either end up to where it breaks. Blocks."""
+    found: dict[str, Job] = {}
+    for order in ("ASC", "DESC"):
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(_open_to_read(path)) as db:
+            for row in db.execute(f"{_SELECT} ORDER BY rowid {order}"):
+                with contextlib.suppress(msgspec.DecodeError, ValueError, TypeError):
+                    job = _job(row)
+                    found.setdefault(job.key, job)
+    return list(found.values())
 
 
 def _select(db: sqlite3.Connection, column: str, values: Sequence[str]) -> list[Job]:

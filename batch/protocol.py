@@ -120,7 +120,7 @@ REFUSALS: Final = (
     Refusal("upload_failed", errors.Refused, frozenset({422}), routes=_UPLOAD),
     Refusal("unknown_id", errors.UnknownId, frozenset({400, 404}), text="transcript id not found"),
     Refusal("server_error", errors.Unanswered, _SERVER),
-    Refusal("timeout_answer", errors.Unanswered, frozenset({408, 425})),
+    Refusal("timeout", errors.Unanswered, frozenset({408, 425})),
     Refusal("too_large", errors.Permanent, frozenset({413})),
     Refusal("wrong_address", errors.WrongAddress, frozenset({404, 405, 301, 302, 307, 308})),
     Refusal("request_rejected", errors.Permanent, frozenset(range(300, 500))),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ import msgspec
 from batch.errors import DiaristError, Postponed, Unavailable, Usage
 from batch.model import Job
 
+FAILED: Final = "failed.jsonl"
 _DISK_TROUBLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
 
 
@@ -25,13 +27,16 @@ class _Said(msgspec.Struct):
 
 
 class Results:
-    """The result files under ``directory``, made at once. Every method blocks: call it off the event loop.
+    """The result files under ``directory``, made at once unless it is only looked at.
 
-    Raises ``Usage`` at the start if the directory cannot be written, ``Unavailable`` when the disk refuses later.
+    Every method blocks: call it off the event loop. Raises ``Usage`` at the start if the directory cannot be written,
+    ``Unavailable`` when the disk refuses later.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, make: bool = True) -> None:
         self.directory = directory
+        if not make:
+            return
         try:
             directory.mkdir(parents=True, exist_ok=True)
             probe = directory / ".diarist" / "writable"
@@ -61,6 +66,24 @@ class Results:
         except OSError as error:
             raise _unwritable(self.path(job.key), error) from error
         return speakers
+
+    def write_failed(self, jobs: Iterable[Job]) -> None:
+        """``failed.jsonl``: the failed jobs as rows of a manifest, with the reason in ``_failed``; none, no file."""
+        path = self.directory / FAILED
+        rows = [msgspec.json.encode(_as_row(job)) + b"\n" for job in jobs]
+        try:
+            if rows:
+                _replace(path, b"".join(rows))
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+
+def _as_row(job: Job) -> dict[str, Any]:
+    recording = job.recording
+    failed = {"kind": job.kind, "reason": job.reason, "manifest": recording.manifest, "line": recording.line}
+    return {"id": job.key, "audio": recording.source, **recording.options, **recording.labels, "_failed": failed}
 
 
 def _unwritable(path: Path, error: OSError) -> DiaristError:
@@ -92,6 +115,7 @@ def _about(job: Job) -> dict[str, Any]:
         "service": job.service,
         "sha256": job.sha256,
         "size_bytes": job.size_bytes,
+        "mtime_ns": job.mtime_ns,
     }
 
 

@@ -17,14 +17,17 @@ from typing import IO, Any, Final
 import msgspec
 
 from batch import client, errors, lock, manifest, reconcile, throttle, watch
-from batch.admission import Admission, Window, Wish
+from batch import recover as recovering
+from batch.admission import Admission, Judged, Window, Wish
 from batch.journal import Journal
-from batch.model import WITH_SERVICE, Event, Job, Recording, Reject
+from batch.model import WITH_SERVICE, Event, Job, Recording, Reject, State
 from batch.pipeline import Pipeline, with_service
 from batch.protocol import Route
+from batch.recover import Recovered
 from batch.results import Results
 from batch.service.launch import local_service
 from batch.settings import Settings
+from batch.sources import is_url
 from batch.summary import Summary
 
 _HOSTS: Final[Mapping[str, str]] = {
@@ -119,7 +122,68 @@ async def run(
             summary.stopped_by = _first_fatal(group)
         finally:
             counting.cancel()
+            await _list_failed(journal, results, summary)
     return summary
+
+
+async def _list_failed(journal: Journal, results: Results, summary: Summary) -> None:
+    """``failed.jsonl``, unless the disk refuses that too: the first thing that stopped the run is the one to tell."""
+    try:
+        await asyncio.to_thread(results.write_failed, await journal.in_states([State.FAILED]))
+    except errors.Fatal as error:
+        summary.stopped_by = summary.stopped_by or error
+
+
+async def plan(
+    manifests: Sequence[str],
+    out: Path,
+    *,
+    settings: Settings,
+    wish: Wish,
+    window: Window,
+    environ: Mapping[str, str],
+    stdin: IO[bytes] | None,
+    notify: Callable[[Event], None],
+) -> AsyncIterator[Judged]:
+    """What ``run`` with the same arguments would do with each row, and why. Writes nothing, asks no service.
+
+    Raises ``Usage`` as ``run`` does. Rows that cannot run are told to ``notify``.
+    """
+    rows = _rows(manifests, settings, stdin, notify)
+    with contextlib.closing(Journal(out / ".diarist" / "journal.db", read_only=True)) as journal:
+        results = Results(out, make=False)
+        service = resolve(settings.service, environ).name
+        admission = Admission(rows, journal, results, service, wish=wish, window=window, notify=notify)
+        async for batch in admission.judged():
+            for judged in batch:
+                yield judged
+
+
+async def recover(
+    directory: Path, manifests: Sequence[str], *, settings: Settings, environ: Mapping[str, str], adopt: bool
+) -> Recovered:
+    """Make the journal of ``directory`` anew (see ``batch.recover``).
+
+    With ``adopt`` also from the list of the service that the settings name, for public URLs in ``manifests``.
+    """
+    if not await asyncio.to_thread(directory.is_dir):
+        raise errors.Usage(f"{directory} is not a directory of results")
+    with lock.held(directory / ".diarist" / "lock", datetime.now()):
+        journal, done = await recovering.recover(directory, datetime.now())
+        with contextlib.closing(journal):
+            if adopt:
+                done.service = await _adopt(journal, manifests, settings, environ)
+    return done
+
+
+async def _adopt(journal: Journal, manifests: Sequence[str], settings: Settings, environ: Mapping[str, str]) -> int:
+    service = resolve(settings.service, environ)
+    if service.base_url is None:
+        raise errors.Usage("the local service fetches again for free: name the service whose list is to be read")
+    rows = _rows(manifests, settings, None, lambda event: None)
+    urls = [row for row in rows if isinstance(row, Recording) and is_url(row.source)]
+    async with client.connect(service.base_url, service.key, connections=4, deadlines=settings.deadlines) as api:
+        return await recovering.adopt(journal, api, urls, service.name, time.time())
 
 
 def _rows(

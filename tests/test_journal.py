@@ -120,7 +120,7 @@ async def test_what_was_acknowledged_survives_kill_9(path: Path) -> None:
 async def test_a_damaged_journal_is_refused_with_advice(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"this is not a database at all, but it is long enough to be looked at" * 100)
-    with pytest.raises(errors.Usage, match="damaged.*Restore it"):
+    with pytest.raises(errors.Usage, match="damaged.*diarist recover"):
         Journal(path)
 
 

@@ -211,6 +211,23 @@ async def test_a_stopped_run_leaves_submitted_jobs_to_the_service_and_the_next_c
     check_results(tmp_path / "audio", out, 30)
 
 
+async def test_a_paid_transcript_is_collected_though_the_manifest_no_longer_names_it(tmp_path: Path) -> None:
+    folder, out = tmp_path / "audio", tmp_path / "out"
+    manifest = archive(folder, 3)
+    async with start_service(tmp_path / "service", seconds=0.5) as service:
+        stop, at = asyncio.Event(), settings(service.base_url)
+
+        def watch(event: Event) -> None:
+            if len(service.submissions) == 3:
+                stop.set()
+
+        await batch.run(str(manifest), out, settings=at, notify=watch, stop=stop)
+        manifest.write_text("id,audio\nanother,0.wav\n")
+        summary = await batch.run(str(manifest), out, settings=at)
+    assert summary.collected == 4
+    assert {path.stem for path in (out / "calls").iterdir()} == {"0", "1", "2"}
+
+
 async def test_two_runs_on_one_directory_do_not_meet(tmp_path: Path) -> None:
     manifest, out = archive(tmp_path / "audio", 3), tmp_path / "out"
     async with start_service(tmp_path / "service", seconds=0.5) as service:

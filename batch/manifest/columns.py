@@ -1,4 +1,5 @@
-"""What a row's columns mean: which is the audio, which the key, which are options; the rest are labels."""
+"""What a row's columns mean: which is the audio, which the key, which are options; the rest are labels, but for those
+whose names begin with ``_``, which are for whoever reads the manifest."""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ class Maker:
         if problem := key_problem(key):
             raise ValueError(f"the key {key!r} {problem}: give the row another id")
         used = {audio, key_column, *(name for name in _NAMING if row.cells.get(name) in (None, ""))}
-        rest = {name: value for name, value in row.cells.items() if name not in used}
+        rest = {name: value for name, value in row.cells.items() if name not in used and not name.startswith("_")}
         given = {name: value for name, value in rest.items() if options.is_option(name)}
         labels = {name: value for name, value in rest.items() if name not in given}
         self._hint(labels)

@@ -1,0 +1,149 @@
+"""A journal made anew: from the results, from what a damaged one still tells, and from the service's list."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from batch.client import Client
+from batch.journal import Journal, salvage
+from batch.model import ENDED, Job, Recording, State
+from batch.protocol import Item, Status
+
+
+class Recovered(msgspec.Struct):
+    """How many jobs came from where; ``aside`` is where the old journal is, ``unreadable`` are files that are no
+    results."""
+
+    results: int = 0
+    journal: int = 0
+    service: int = 0
+    aside: Path | None = None
+    unreadable: tuple[Path, ...] = ()
+
+
+class _Result(msgspec.Struct):
+    """The part of a result file that the journal is made of."""
+
+    recording: dict[str, Any]
+    id: str | None = None
+    audio_duration: float | None = None
+    utterances: list[dict[str, Any]] | None = None
+
+
+async def recover(directory: Path, now: datetime) -> tuple[Journal, Recovered]:
+    """A new journal for ``directory``, opened. The old one is put aside, never deleted. Blocks while it reads.
+
+    A result is proof that its recording was collected. Jobs that the old journal still tells and that have no result
+    come back as they were, so that what the service has of them is collected or looked up, and not paid again.
+    """
+    path = directory / ".diarist" / "journal.db"
+    done = Recovered()
+    salvaged = {job.key: job for job in salvage(path)} if path.exists() else {}
+    done.aside = _put_aside(path, now)
+    found, unreadable = _results(directory)
+    done.unreadable, done.results = tuple(unreadable), len(found)
+    journal = Journal(path)
+    for key, job in found.items():
+        known = salvaged.get(key)
+        await journal.record(known if known and known.state is State.COLLECTED else job)
+    for key, job in salvaged.items():
+        if key not in found and (job.state is not State.COLLECTED or job.transcript_id):
+            done.journal += 1
+            await journal.record(job)
+    return journal, done
+
+
+def _put_aside(path: Path, now: datetime) -> Path | None:
+    aside = path.with_name(f"{path.name}.damaged-{now:%Y%m%d-%H%M%S}")
+    for suffix in ("-wal", "-shm", ""):
+        old = path.with_name(path.name + suffix)
+        if old.exists():
+            old.rename(aside.with_name(aside.name + suffix))
+    return aside if aside.exists() else None
+
+
+def _results(directory: Path) -> tuple[dict[str, Job], list[Path]]:
+    jobs, unreadable = {}, []
+    for path in _files(directory):
+        try:
+            job = _job(msgspec.json.decode(path.read_bytes(), type=_Result), path)
+        except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, OSError):
+            unreadable.append(path)
+            continue
+        jobs[job.key] = job
+    return jobs, unreadable
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(directory):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(parent, name) for name in sorted(files) if name.endswith(".json") and name[0] != ".")
+
+
+def _job(result: _Result, path: Path) -> Job:
+    about = result.recording
+    names = ("key", "source", "manifest", "line", "options", "labels")
+    speakers = {utterance.get("speaker") for utterance in result.utterances or ()} - {None}
+    return Job(
+        recording=Recording(**{name: about[name] for name in names}),
+        service=about["service"],
+        state=State.COLLECTED,
+        sha256=about.get("sha256"),
+        size_bytes=about.get("size_bytes"),
+        mtime_ns=about.get("mtime_ns"),
+        transcript_id=result.id,
+        submissions=1,
+        ended_at=path.stat().st_mtime,
+        audio_seconds=result.audio_duration,
+        speakers=len(speakers),
+    )
+
+
+async def adopt(journal: Journal, api: Client, recordings: Sequence[Recording], service: str, now: float) -> int:
+    """Take over transcripts that the service has of public URLs in the manifest; returns how many.
+
+    Only of URLs: an upload's link does not tell which file it was. The newest transcript of a URL that did not fail
+    and was asked for with the same options is taken, for rows that the journal does not know as ended or submitted.
+    """
+    known = await journal.find([recording.key for recording in recordings])
+    wanted = {row.source: row for row in recordings if row.key not in known or known[row.key].state not in _SETTLED}
+    adopted = 0
+    before_id: str | None = None
+    while wanted:
+        page = await api.page(before_id=before_id)
+        for item in page.transcripts:
+            row = wanted.get(item.audio_url or "")
+            if row and item.status is not Status.ERROR and await _is_like(api, item, row):
+                del wanted[row.source]
+                adopted += 1
+                await journal.record(_adopted(row, item, service, now))
+        if not page.page_details.prev_url or not page.transcripts:
+            break
+        before_id = page.transcripts[-1].id
+    return adopted
+
+
+_SETTLED = ENDED | {State.SUBMITTED}
+
+
+async def _is_like(api: Client, item: Item, row: Recording) -> bool:
+    _, body = await api.fetch(item.id)
+    said: dict[str, Any] = msgspec.json.decode(body)
+    return all(said.get(name) == value for name, value in row.options.items())
+
+
+def _adopted(row: Recording, item: Item, service: str, now: float) -> Job:
+    facts: dict[str, Any] = {
+        "audio_url": row.source,
+        "staged_at": now,
+        "intent_at": now,
+        "submitted_at": now,
+        "submissions": 1,
+    }
+    return Job(recording=row, service=service, state=State.SUBMITTED, transcript_id=item.id, **facts)
