@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
@@ -32,11 +32,16 @@ class Deadlines(msgspec.Struct, frozen=True):
     upload_answer_seconds: float = 300.0
 
 
+async def _at_once() -> None:
+    return
+
+
 class Client:
     """One service at ``base_url``. Raises only ``batch.errors``: see ``protocol.REFUSALS`` for which answer is which.
 
     ``session`` keeps its connections; ``fresh`` must not reuse them: a request on a connection that the service is
-    just closing is lost without an answer, which for a submission costs a look at the list.
+    just closing is lost without an answer, which for a submission costs a look at the list. ``turn`` is awaited
+    right before each request: it returns when the service may be asked.
     """
 
     def __init__(
@@ -46,8 +51,9 @@ class Client:
         base_url: str,
         key: str | None,
         deadlines: Deadlines | None = None,
+        turn: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:
-        self._session, self._fresh, self._base = session, fresh, URL(base_url)
+        self._session, self._fresh, self._base, self._turn = session, fresh, URL(base_url), turn
         self._headers = {"Authorization": key} if key else {}
         self._deadlines = deadlines or Deadlines()
 
@@ -55,6 +61,7 @@ class Client:
         """Send ``size_bytes`` of audio; return the ``upload_url``. A slow upload that still moves is healthy."""
         broken: list[Exception] = []
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size_bytes)}
+        await self._turn()  # before the clock of an upload that does not move begins to run
         try:
             async with asyncio.timeout(self._deadlines.stall_seconds) as deadline:
                 body = self._moving(chunks, size_bytes, deadline, broken)
@@ -104,6 +111,7 @@ class Client:
         session = self._fresh if route is Route.SUBMIT else self._session
         request["headers"] = self._headers | request.get("headers", {})
         request["timeout"] = self._timeout(route)
+        await self._turn()
         try:
             async with session.request(method, self._base / path, allow_redirects=False, **request) as answer:
                 body = await answer.read()
@@ -120,7 +128,12 @@ class Client:
 
 @asynccontextmanager
 async def connect(
-    base_url: str, key: str | None, *, connections: int, deadlines: Deadlines | None = None
+    base_url: str,
+    key: str | None,
+    *,
+    connections: int,
+    deadlines: Deadlines | None = None,
+    turn: Callable[[], Awaitable[None]] = _at_once,
 ) -> AsyncIterator[Client]:
     """A client with sessions of its own, closed at the end. ``connections`` bounds each of the two sessions."""
     agent = {"User-Agent": f"diarist/{__version__}"}
@@ -130,7 +143,7 @@ async def connect(
         aiohttp.ClientSession(connector=keeping, headers=agent) as session,
         aiohttp.ClientSession(connector=closing, headers=agent) as fresh,
     ):
-        yield Client(session, fresh, base_url, key, deadlines)
+        yield Client(session, fresh, base_url, key, deadlines, turn)
 
 
 def _safe(transcript_id: str) -> str:

@@ -67,7 +67,7 @@ class Throttle:
     async def once(self, attempt: Callable[[], Awaitable[T]], *, route: Route, what: str) -> T:
         """Make one ``attempt`` as soon as the service may be asked. Raises what it raises, and ``Unavailable`` when
         nothing has gone well on the route for too long."""
-        await self._turn()
+        await self.turn()
         try:
             answer = await attempt()
         except errors.Again as error:
@@ -109,7 +109,9 @@ class Throttle:
         well_at = self._health[route].well_at
         return well_at is not None and well_at >= then
 
-    async def _turn(self) -> None:
+    async def turn(self) -> None:
+        """Wait until the service may be asked. The client awaits it once more right before it sends: between a turn
+        and the request lie a file that is opened, or an intent that is written."""
         while (wait := self._not_before - _now()) > 0:  # noqa: ASYNC110 (it may move)
             await asyncio.sleep(wait)
 

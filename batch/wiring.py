@@ -236,17 +236,20 @@ async def _connected(
         if base_url is None:
             base_url = await stack.enter_async_context(_local(inner, settings))
         tell(Event("notice", message=f"service: {service.name}" + (f" at {base_url}" if service.key else "")))
-        connections = settings.concurrency + settings.uploads
-        api = await stack.enter_async_context(
-            client.connect(base_url, service.key, connections=connections, deadlines=settings.deadlines)
-        )
         short = min(_HELLO_SECONDS, settings.patience.outage_seconds)
         hello = msgspec.structs.replace(settings.patience, outage_seconds=short)
+        gate = throttle.Throttle(settings.patience, rng=rng, notify=tell)
+        api = await stack.enter_async_context(
+            client.connect(
+                base_url, service.key, connections=settings.concurrency + settings.uploads,
+                deadlines=settings.deadlines, turn=gate.turn,
+            )
+        )  # fmt: skip
         first = partial(api.page, limit=1)
         await throttle.Throttle(hello, rng=rng, notify=tell).insist(
             first, route=Route.LIST, what="first request", at_last=None
         )
-        yield api, throttle.Throttle(settings.patience, rng=rng, notify=tell)
+        yield api, gate
 
 
 def _local(inner: Path, settings: Settings) -> contextlib.AbstractAsyncContextManager[str]:

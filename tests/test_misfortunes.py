@@ -190,7 +190,7 @@ async def test_300_recordings_with_4_percent_of_each_misfortune_all_end_right(tm
         assert set(submitted_audio(service).values()) == {1}
     assert faults
     assert faults.met.keys() == {fault.what for fault in FOUR_PERCENT}
-    travel = 0.1  # what was sent before the 429 had arrived
+    travel = 0.25  # what was sent before the 429 had arrived, on a busy machine
     for since, until in throttled(service):
         early = [came for came, _, _ in service.answers if since + travel < came < until]
         assert not early, f"{len(early)} requests before the Retry-After had passed"
