@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batch import __version__
-from batch.errors import DiaristError, Fatal
+from batch.errors import DiaristError, Fatal, Unavailable
 
 if TYPE_CHECKING:
     from batch.admission import Window, Wish
@@ -224,4 +224,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except DiaristError as error:
         click.echo(f"diarist: {error}", err=True)
-        sys.exit(error.exit_code if isinstance(error, Fatal) else 1)
+        sys.exit(error.exit_code if isinstance(error, Fatal) else Unavailable.exit_code)

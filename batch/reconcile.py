@@ -14,10 +14,11 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from batch import errors
 from batch.client import Client
 from batch.journal import Journal
 from batch.model import Event, Job
-from batch.protocol import Item, Route
+from batch.protocol import Item, Page, Route
 from batch.sources import is_url
 from batch.throttle import Throttle
 
@@ -86,8 +87,7 @@ class Reconciler:
         found: dict[str, list[Item]] = {}
         before_id: str | None = None
         while True:
-            look = partial(self._client.page, before_id=before_id)
-            page = await self._throttle.insist(look, route=Route.LIST, what="list", at_last=None)
+            page = await self._page(before_id)
             known = await self._journal.known_ids([item.id for item in page.transcripts])
             for item in page.transcripts:
                 if item.audio_url in wanted and item.id not in known:
@@ -95,6 +95,16 @@ class Reconciler:
             if not page.page_details.prev_url or _is_before(page.transcripts, known, earliest):
                 return found
             before_id = page.transcripts[-1].id
+
+    async def _page(self, before_id: str | None) -> Page:
+        """A page of the list, without which nothing may be submitted again."""
+        look = partial(self._client.page, before_id=before_id)
+        try:
+            return await self._throttle.insist(look, route=Route.LIST, what="list", at_last=None)
+        except errors.Permanent as error:
+            raise errors.Unavailable(
+                f"the service does not list its transcripts: {error}", kind=error.kind
+            ) from error
 
     async def _match(self, job: Job, items: Iterable[Item]) -> Item | None:
         fitting = [item for item in items if item.id not in self._given and item.id not in job.past_ids]
@@ -112,7 +122,11 @@ class Reconciler:
         if _created(item) < (job.intent_at or 0.0) - _ZONE_SECONDS:
             return False
         fetch = partial(self._client.fetch, item.id)
-        _, body = await self._throttle.insist(fetch, route=Route.FETCH, what=f"fetch of {job.key}", at_last=None)
+        what = f"fetch of {job.key}"
+        try:
+            _, body = await self._throttle.insist(fetch, route=Route.FETCH, what=what, at_last=None)
+        except errors.Permanent:
+            return False  # deleted since it was listed
         said: dict[str, Any] = msgspec.json.decode(body)
         return all(said.get(name, value) == value for name, value in job.recording.options.items())
 

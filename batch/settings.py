@@ -17,7 +17,7 @@ from msgspec import Meta
 from batch.client import Deadlines
 from batch.errors import Usage
 from batch.options import read_options
-from batch.pipeline import Limits
+from batch.slots import Limits
 from batch.throttle import Patience
 from batch.watch import Pace
 
