@@ -149,9 +149,10 @@ def _line(stream: IO[str], text: str) -> None:
 
 
 def _notice(event: Event) -> str:
-    if event.name != "notice":
+    if event.name not in ("notice", "postponed"):
         return ""
-    return f"{event.job.recording.where}: {event.job.key}: {event.message}" if event.job else event.message
+    text = f"{event.job.recording.where}: {event.job.key}: {event.message}" if event.job else event.message
+    return f"… {text} (left for the next run)" if event.name == "postponed" else text
 
 
 def _states(summary: Summary, concurrency: int) -> list[str]:
