@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from batch.service.faults import Faults
 from batch.service.store import Store
 from batch.service.workers import Queue, Transcriber
 
+_COMPLETED = re.compile(rb'"text":"sha256 ([0-9a-f]{64})"')
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -46,6 +48,7 @@ class Double:
         self.base_url = ""
         self.queue: Queue
         self.requests: list[tuple[str, str]] = []
+        self.fetched: dict[str, float] = {}
         self.answers: list[tuple[float, float, int]] = []
         self.submissions: list[dict[str, Any]] = []
         self.most_open = 0
@@ -58,13 +61,15 @@ class Double:
 
     @web.middleware
     async def notes(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Write down each request, and each submission that was accepted."""
+        """Write down each request, each submission that was accepted, and when each transcript was first fetched."""
         self.requests.append((request.method, request.path))
         answer = await handler(request)
         if (request.method, request.path, answer.status) == ("POST", "/v2/transcript", 200):
             self.submissions.append(json.loads(await request.read()))
             self._open += 1
             self.most_open = max(self.most_open, self._open)
+        if digest := _COMPLETED.search(bytes(getattr(answer, "body", b"") or b"")):
+            self.fetched.setdefault(digest[1].decode(), asyncio.get_running_loop().time())
         return answer
 
     @web.middleware
