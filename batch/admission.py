@@ -145,10 +145,18 @@ class Admission:
 
     async def judged(self) -> AsyncIterator[list[Judged]]:
         """Every row of this window that is the first of its key, judged, in batches."""
-        while batch := await asyncio.to_thread(lambda: list(itertools.islice(self._rows, _BATCH_ROWS))):
+        reading = self._read()
+        while batch := await reading:
+            reading = self._read()  # the next rows, while these are judged
             recordings = await self._claimed(batch)
             known = await self._journal.find([recording.key for recording in recordings])
             yield await asyncio.to_thread(self._judge_all, recordings, known)
+
+    def _read(self) -> asyncio.Future[list[Recording | Reject]]:
+        """Rows in a thread; none at the end."""
+        reading = asyncio.ensure_future(asyncio.to_thread(lambda: list(itertools.islice(self._rows, _BATCH_ROWS))))
+        reading.add_done_callback(lambda read: read.cancelled() or read.exception())  # it may be wanted no more
+        return reading
 
     async def _claimed(self, batch: Sequence[Recording | Reject]) -> list[Recording]:
         """The rows of this shard that are the first to use their key."""

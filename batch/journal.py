@@ -15,7 +15,7 @@ import queue
 import sqlite3
 import threading
 import urllib.parse
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -26,11 +26,10 @@ from batch.model import Job, Recording, State
 
 T = TypeVar("T")
 _SCHEMA_VERSION: Final = 1
-_COLUMNS: Final = (
-    *("key", "manifest", "line", "source", "options", "labels", "service", "state"),
-    *("audio_url", "staged_at", "sha256", "size_bytes", "mtime_ns", "intent_at", "transcript_id", "submitted_at"),
-    *("submissions", "failures", "past_ids", "ended_at", "audio_seconds", "speakers", "kind", "reason"),
-)
+_OF_RECORDING: Final = ("key", "source", "manifest", "line", "options", "labels")
+_OF_JOB: Final = tuple(name for name in Job.__struct_fields__ if name != "recording")
+_COLUMNS: Final = (*_OF_RECORDING, *_OF_JOB)
+_STATE, _PAST_IDS = _OF_JOB.index("state"), _OF_JOB.index("past_ids")
 _SCHEMA: Final = f"""
 CREATE TABLE IF NOT EXISTS jobs (
     key TEXT PRIMARY KEY, manifest TEXT, line INTEGER, source TEXT, options TEXT, labels TEXT,
@@ -251,12 +250,8 @@ def _claim(db: sqlite3.Connection, recording: Recording) -> Recording | None:
 
 
 def _row(job: Job) -> tuple[Any, ...]:
-    facts = _flat(job.recording) | _flat(job)
-    return tuple(_text(facts[name]) for name in _COLUMNS)
-
-
-def _flat(struct: msgspec.Struct) -> dict[str, Any]:
-    return msgspec.structs.asdict(struct)
+    row = [getattr(job.recording, name) for name in _OF_RECORDING] + [getattr(job, name) for name in _OF_JOB]
+    return tuple(map(_text, row))
 
 
 def _text(value: Any) -> Any:
@@ -264,12 +259,11 @@ def _text(value: Any) -> Any:
 
 
 def _job(row: Sequence[Any]) -> Job:
-    facts: Mapping[str, Any] = dict(zip(_COLUMNS, row, strict=True))
-    recording = Recording(
-        **{name: facts[name] for name in ("key", "source", "manifest", "line")},
-        options=msgspec.json.decode(facts["options"]),
-        labels=msgspec.json.decode(facts["labels"]),
-    )
-    rest = {name: facts[name] for name in Job.__struct_fields__ if name in facts}
-    past_ids = tuple(msgspec.json.decode(facts["past_ids"]))
-    return Job(recording=recording, **rest | {"state": State(facts["state"]), "past_ids": past_ids})
+    """A job of its row: by position, because a second run over millions of rows does little else."""
+    key, source, manifest, line, options, labels = row[: len(_OF_RECORDING)]
+    decode = msgspec.json.decode
+    recording = Recording(key, source, manifest, line, decode(options), decode(labels))
+    facts = list(row[len(_OF_RECORDING) :])
+    facts[_STATE] = State(facts[_STATE])
+    facts[_PAST_IDS] = tuple(decode(facts[_PAST_IDS]))
+    return Job(recording, *facts)

@@ -67,7 +67,7 @@ WITH_SERVICE: Final = frozenset({State.SUBMITTING, State.SUBMITTED})
 ENDED: Final = frozenset({State.COLLECTED, State.FAILED})
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class Job(msgspec.Struct, frozen=True):
     """A recording on its way, as the journal keeps it. Times are seconds since the epoch (UTC).
 
     ``audio_url`` is what the service reads, valid from ``staged_at``; ``transcript_id`` names the submission that

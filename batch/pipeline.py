@@ -52,6 +52,7 @@ class Pipeline:
         watcher: Watcher,
         reconciler: Reconciler,
         *,
+        slots: Slots,
         limits: Limits,
         executor: Executor,
         clock: Callable[[], float],
@@ -60,7 +61,7 @@ class Pipeline:
         self._client, self._journal, self._results, self._throttle = client, journal, results, throttle
         self._watcher, self._reconciler = watcher, reconciler
         self._executor, self._clock, self._notify = executor, clock, notify
-        self._slots, self._uploads = Slots(limits.in_flight), asyncio.Semaphore(limits.uploads)
+        self._slots, self._uploads = slots, asyncio.Semaphore(limits.uploads)
         self._room = asyncio.Semaphore(limits.room)
         self._alive: dict[str, asyncio.Task[None]] = {}
         self._steps: Final[Mapping[State, Step]] = {
@@ -198,6 +199,7 @@ class Pipeline:
         if job.ended_at is None:
             self._slots.occupy(job.key)
             item = await _paid(self._watcher.done(job.transcript_id or ""))
+            self._slots.widen()
             self._slots.give_back(job.key)
             if item.status is Status.ERROR:
                 return await self._ended_in_error(job, item)

@@ -21,12 +21,41 @@ def backoff_seconds(attempt: int, *, base: float, cap: float, rng: random.Random
     return at_least + rng.uniform(0.0, ceiling)
 
 
+RAMP_FIRST: Final = 25
+RAMP_WINDOW_SECONDS: Final = 15.0
+RAMP_GROWTH: Final = 1.085
+"""The vendor's bulk guide: so many submissions in the first window of 15 s, and 8.5 % more in each that follows."""
+
+
+def ramp_allowance(windows: int) -> int:
+    """How many submissions the vendor recommends at most in window ``windows`` (from 0) of a run."""
+    return int(RAMP_FIRST * RAMP_GROWTH ** min(windows, 200))
+
+
+def burst(requests: int, window_seconds: float) -> tuple[float, float]:
+    """A token bucket (capacity, tokens a second) that in no window lets more than ``requests`` pass.
+
+    Two fifths may go at once, so that a small run never waits; the rest is spread over the window.
+    """
+    capacity = 0.4 * requests
+    return capacity, (requests - capacity) / window_seconds
+
+
 def sweep_pause_seconds(turnaround: float | None, *, least: float, most: float) -> float:
-    """The pause between two sweeps: a tenth of what jobs have taken so far, within bounds.
+    """The pause between two sweeps: a twentieth of what jobs have taken so far, within bounds.
 
     ``turnaround`` is the recent mean from submitted to done, in seconds; None while nothing is known yet.
     """
-    return least if turnaround is None else min(most, max(least, turnaround / 10))
+    return least if turnaround is None else min(most, max(least, turnaround / 20))
+
+
+def is_congested(waiting: int, queued: int, ended: int) -> bool:
+    """Whether the service queues more of our jobs than it needs to stay busy until the next look.
+
+    Of ``waiting`` jobs ``queued`` have not begun, and ``ended`` have ended since the last look: a queue of a quarter,
+    or of twice what ends between two looks, keeps any service busy.
+    """
+    return queued > max(4, waiting // 4, 2 * ended)
 
 
 def is_expired(staged_at: float | None, now: float, life_seconds: float) -> bool:

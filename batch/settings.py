@@ -18,7 +18,7 @@ from batch.client import Deadlines
 from batch.errors import Usage
 from batch.options import read_options
 from batch.slots import Limits
-from batch.throttle import Patience
+from batch.throttle import Budget, Patience
 from batch.watch import Pace
 
 _PREFIX: Final = "DIARIST_"
@@ -44,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     patience: Patience = Patience()
     deadlines: Deadlines = Deadlines()
     sweep: Pace = Pace()
+    budget: Budget = Budget()
 
     @property
     def limits(self) -> Limits:
@@ -82,7 +83,7 @@ def _nearest(message: str) -> str:
     if "unknown field" not in message:
         return ""
     wrong = message.partition("unknown field `")[2].partition("`")[0]
-    kinds = (Settings, Local, Patience, Deadlines, Pace)
+    kinds = (Settings, Local, Patience, Deadlines, Pace, Budget)
     names = [name for kind in kinds for name in kind.__struct_fields__]
     close = difflib.get_close_matches(wrong, names, 1)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -21,10 +21,16 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Slots:
-    """The service's slots, held by key, first come first served. Taking or giving back twice does no harm."""
+    """The service's slots, held by key, first come first served. Taking or giving back twice does no harm.
+
+    Their number follows the service as a TCP sender follows a network (additive increase, multiplicative decrease:
+    Chiu and Jain, 1989): half as many when it throttles, and then one more for each round of jobs that ended well.
+    While ``held_back``, none is handed out: the service has a queue of its own.
+    """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self._most, self._limit = limit, float(limit)
+        self.held_back = False
         self._held: set[str] = set()
         self._queue: deque[tuple[str, asyncio.Future[None]]] = deque()
 
@@ -48,8 +54,19 @@ class Slots:
         self._held.discard(key)
         self._hand_out()
 
+    def narrow(self) -> None:
+        self._limit = max(1.0, self._limit / 2)
+
+    def widen(self) -> None:
+        """A job has ended well."""
+        self._limit = min(self._most, self._limit + 1 / self._limit)
+
+    def hold_back(self, held_back: bool) -> None:
+        self.held_back = held_back
+        self._hand_out()
+
     def _hand_out(self) -> None:
-        while self._queue and len(self._held) < self._limit:
+        while self._queue and not self.held_back and len(self._held) < int(self._limit):
             key, turn = self._queue.popleft()
             if not turn.done():
                 self._held.add(key)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from batch import errors, policy
 from batch.model import Event
@@ -28,6 +29,60 @@ class Patience(msgspec.Struct, frozen=True):
     base_seconds: float = 1.0
     cap_seconds: float = 60.0
     outage_seconds: float = 300.0
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """What the service may be asked: so many requests in any window (0: no limit), and whether submissions follow the
+    vendor's recommended ramp."""
+
+    requests: Annotated[int, Meta(ge=0)] = 18_000
+    window_seconds: Annotated[float, Meta(gt=0)] = 300.0
+    ramp: Literal["auto", "on", "off"] = "auto"
+
+
+class _Bucket:
+    """Tokens for requests: it fills steadily, up to its capacity."""
+
+    __slots__ = ("capacity", "filled_at", "rate", "tokens")
+
+    def __init__(self, budget: Budget, now: float) -> None:
+        self.capacity, self.rate = policy.burst(budget.requests, budget.window_seconds)
+        self.tokens, self.filled_at = self.capacity, now
+
+    def wait_seconds(self, now: float) -> float:
+        """0 and one token less, or how long until there is one."""
+        self.tokens = min(self.capacity, self.tokens + (now - self.filled_at) * self.rate)
+        self.filled_at = now
+        if self.tokens < 1 - 1e-6:
+            return (1 - self.tokens) / self.rate
+        self.tokens -= 1
+        return 0.0
+
+
+class _Ramp:
+    """Submissions by windows: at most what is allowed in each, more in each that follows, fewer after throttling."""
+
+    __slots__ = ("began", "sent", "start", "window")
+
+    def __init__(self) -> None:
+        self.start: float | None = None
+        self.window, self.sent, self.began = 0, 0, 0
+
+    def wait_seconds(self, now: float) -> float:
+        """0 and one submission noted, or how long until the next window."""
+        self.start = now if self.start is None else self.start
+        window = int((now - self.start) / policy.RAMP_WINDOW_SECONDS)
+        if window != self.window:
+            self.window, self.sent = window, 0
+        if self.sent >= policy.ramp_allowance(window - self.began):
+            return self.start + (window + 1) * policy.RAMP_WINDOW_SECONDS - now
+        self.sent += 1
+        return 0.0
+
+    def fall_back(self) -> None:
+        """Half way back to the start of the ramp."""
+        self.began += (self.window - self.began) // 2 + 1
+        self.began = min(self.began, self.window)
 
 
 class _Health:
@@ -55,12 +110,26 @@ class _Health:
 class Throttle:
     """Every request asks for its turn and tells how it went; ``insist`` does both, and tries again.
 
+    ``budget`` bounds all requests, ``ramp`` submissions as the vendor recommends; ``narrow`` is called when the
+    service throttles.
+
     A route that is down for everybody is not a recording's failure: while nothing goes well on it, tries are not
     counted against the recording, and after ``outage_seconds`` of that the run stops, to be continued later.
     """
 
-    def __init__(self, patience: Patience, *, rng: random.Random, notify: Callable[[Event], None]) -> None:
-        self._patience, self._rng, self._notify = patience, rng, notify
+    def __init__(
+        self,
+        patience: Patience,
+        *,
+        rng: random.Random,
+        notify: Callable[[Event], None],
+        budget: Budget | None = None,
+        ramp: bool = False,
+        narrow: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._patience, self._rng, self._notify, self._narrow = patience, rng, notify, narrow
+        self._bucket = _Bucket(budget, _now()) if budget and budget.requests else None
+        self._ramp = _Ramp() if ramp else None
         self._not_before = 0.0
         self._health = {route: _Health() for route in Route}
 
@@ -68,6 +137,7 @@ class Throttle:
         """Make one ``attempt`` as soon as the service may be asked. Raises what it raises, and ``Unavailable`` when
         nothing has gone well on the route for too long."""
         await self.turn()
+        await self._allowance(route)
         try:
             answer = await attempt()
         except errors.Again as error:
@@ -115,12 +185,25 @@ class Throttle:
         while (wait := self._not_before - _now()) > 0:  # noqa: ASYNC110 (it may move)
             await asyncio.sleep(wait)
 
+    async def _allowance(self, route: Route) -> None:
+        """Wait for the budget, and for a submission for the ramp."""
+        while self._ramp and route is Route.SUBMIT and (wait := self._ramp.wait_seconds(_now())):  # noqa: ASYNC110
+            await asyncio.sleep(wait)
+        while self._bucket and (wait := self._bucket.wait_seconds(_now())):  # noqa: ASYNC110
+            await asyncio.sleep(wait)
+
     async def _rest(self, error: errors.Again, tries: int, what: str) -> None:
         base, cap = self._patience.base_seconds, self._patience.cap_seconds
         at_least = error.retry_after_seconds or 0.0
         pause = policy.backoff_seconds(tries, base=base, cap=cap, rng=self._rng, at_least=at_least)
         self._notify(Event("retrying", message=f"{what}: {error}", kind=error.kind, seconds=pause))
         await asyncio.sleep(pause)
+
+    def _slow_down(self) -> None:
+        """Once for all who meet the same throttling: fewer jobs in flight, and a step back on the ramp."""
+        self._narrow()
+        if self._ramp:
+            self._ramp.fall_back()
 
     def _is_its_own(self, error: errors.Again, route: Route, since: float) -> bool:
         """Whether the bad luck is the recording's: the service said so, or was well for others meanwhile."""
@@ -130,6 +213,8 @@ class Throttle:
         now, health = _now(), self._health[route]
         if error.kind == "throttled" or error.retry_after_seconds:
             pause = error.retry_after_seconds or self._rng.uniform(0.0, self._patience.base_seconds)
+            if now >= self._not_before:
+                self._slow_down()
             self._not_before = max(self._not_before, now + pause)
         seconds = health.went_ill(now, what)
         if seconds < self._patience.outage_seconds:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -12,7 +12,7 @@ import msgspec
 
 from batch import errors, policy
 from batch.client import Client
-from batch.protocol import DONE, PAGE_LIMIT, Item, Route
+from batch.protocol import DONE, PAGE_LIMIT, Item, Route, Status
 from batch.throttle import Throttle
 
 _ASK_CAP_SECONDS: Final = 60.0
@@ -23,7 +23,7 @@ _UNSEEN_SECONDS: Final = 10.0
 class Pace(msgspec.Struct, frozen=True):
     """Bounds, in seconds, of the pause between two sweeps."""
 
-    least_seconds: float = 0.3
+    least_seconds: float = 0.25
     most_seconds: float = 5.0
 
 
@@ -54,11 +54,21 @@ class Watcher:
     """Lists the account's newest transcripts while anyone waits, and rings a bell for each one that has ended.
 
     Jobs that the list does not show, and all of them while there is no list to be had, are asked for by id, each with
-    backoff. ``run`` must run beside whoever awaits ``done``.
+    backoff. ``hold_back`` is told after each sweep whether the service has a queue of its own. ``run`` must run
+    beside whoever awaits ``done``.
     """
 
-    def __init__(self, client: Client, throttle: Throttle, pace: Pace, rng: random.Random) -> None:
+    def __init__(
+        self,
+        client: Client,
+        throttle: Throttle,
+        pace: Pace,
+        rng: random.Random,
+        *,
+        hold_back: Callable[[bool], None] = lambda held_back: None,
+    ) -> None:
         self._client, self._throttle, self._pace, self._rng = client, throttle, pace, rng
+        self._hold_back = hold_back
         self._bells: dict[str, _Bell] = {}
         self._wanted = asyncio.Event()
         self._turnaround: float | None = None
@@ -77,6 +87,7 @@ class Watcher:
         failures = 0
         while True:
             if not self._bells:
+                self._hold_back(False)  # nothing of ours is queued, and no sweep would tell
                 self._wanted.clear()
             await self._wanted.wait()
             await asyncio.sleep(self._pause() + self._backoff(failures))
@@ -100,16 +111,19 @@ class Watcher:
     async def _sweep(self, waiting: Mapping[str, _Bell]) -> None:
         """Ring for whoever the newest pages show as ended."""
         unseen, before_id = set(waiting), None
+        queued = ended = 0
         for _ in range(len(waiting) // PAGE_LIMIT + 2):
             look = partial(self._client.page, before_id=before_id)
             page = await self._throttle.once(look, route=Route.LIST, what="list")
             for item in page.transcripts:
                 if item.id in unseen:
                     unseen.discard(item.id)
+                    queued, ended = queued + (item.status is Status.QUEUED), ended + (item.status in DONE)
                     self._look(item)
             if not unseen or not page.page_details.prev_url or not page.transcripts:
-                return
+                break
             before_id = page.transcripts[-1].id
+        self._hold_back(policy.is_congested(len(waiting), queued, ended))
 
     def _look(self, item: Item) -> None:
         bell = self._bells.get(item.id)
@@ -124,18 +138,14 @@ class Watcher:
         for transcript_id, bell in tuple(self._bells.items()):
             if _now() < bell.ask_at or bell.rung.done():
                 continue
-            bell.asked += 1
-            bell.ask_at = _now() + min(_ASK_CAP_SECONDS, _UNSEEN_SECONDS * 1.5**bell.asked) * self._rng.uniform(
-                0.8, 1.2
-            )
+            bell.put_off(_now(), self._rng)
             try:
                 fetch = partial(self._client.fetch, transcript_id)
                 head, _ = await self._throttle.once(fetch, route=Route.FETCH, what=f"fetch of {transcript_id}")
             except errors.Again:
                 continue
             except errors.Permanent as error:
-                if not bell.rung.done():
-                    bell.rung.set_exception(error)
+                bell.break_off(error)
                 continue
             if head.status in DONE:
                 self._look(Item(head.id, head.status, audio_url=head.audio_url, error=head.error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from batch.recover import Recovered
 from batch.results import Results
 from batch.service.launch import local_service
 from batch.settings import Settings
+from batch.slots import Slots
 from batch.sources import is_url
 from batch.summary import Summary
 
@@ -87,9 +89,11 @@ async def run(
 
     Running it again with the same arguments does what is left. A recording that cannot be done is in the summary and
     the journal, and the others go on; what ends the run early is in ``summary.stopped_by``. Setting ``stop`` ends it
-    cleanly. Raises ``Usage`` or ``Unavailable`` if it cannot begin: then nothing was done.
+    cleanly. ``environ`` None: the process's own. Raises ``Usage`` or ``Unavailable`` if it cannot begin: then nothing
+    was done.
     """
-    settings, summary, environ = settings or Settings(), summary or Summary(), environ or {}
+    settings, summary = settings or Settings(), summary or Summary()
+    environ = os.environ if environ is None else environ
     manifests = [manifests] if isinstance(manifests, str) else manifests
 
     def tell(event: Event) -> None:
@@ -109,14 +113,15 @@ async def run(
         admit = admission.jobs
         if not before:
             jobs = admission.jobs()
-            if (first := await anext(jobs, None)) is None:
+            if (first := await _first(jobs, stop)) is None:
                 return summary
             admit = partial(_with_first, first, jobs)
         counting = asyncio.create_task(_count(manifests, settings, window or Window(), tell))
         try:
             chance = rng or random.Random()
-            async with _connected(service, settings, inner, tell, chance) as (api, gate):
-                carrying = _pipeline(api, gate, journal, results, settings, tell, chance)
+            slots = Slots(settings.concurrency)
+            async with _connected(service, settings, inner, tell, chance, slots) as (api, gate):
+                carrying = _pipeline(api, gate, journal, results, settings, tell, chance, slots)
                 await _until_stopped(carrying, carrying.run(before, admit), settings, stop)
         except* errors.Fatal as group:
             summary.stopped_by = _first_fatal(group)
@@ -207,6 +212,18 @@ def _peeked(rows: Iterator[Recording | Reject]) -> Iterator[Recording | Reject]:
     return again()
 
 
+async def _first(jobs: AsyncIterator[Job], stop: asyncio.Event | None) -> Job | None:
+    """The first job; None if there is none, or if the run was stopped while it was looked for."""
+    looking = asyncio.ensure_future(anext(jobs, None))
+    stopped = asyncio.create_task((stop or asyncio.Event()).wait())
+    try:
+        await asyncio.wait([looking, stopped], return_when=asyncio.FIRST_COMPLETED)
+        return await looking if looking.done() else None
+    finally:
+        stopped.cancel()
+        looking.cancel()
+
+
 async def _with_first(first: Job, rest: AsyncIterator[Job], under_way: frozenset[str]) -> AsyncIterator[Job]:
     """``first`` was drawn to see whether there is anything to do; nothing was under way then."""
     yield first
@@ -228,7 +245,12 @@ async def _count(manifests: Sequence[str], settings: Settings, window: Window, t
 
 @contextlib.asynccontextmanager
 async def _connected(
-    service: Service, settings: Settings, inner: Path, tell: Callable[[Event], None], rng: random.Random
+    service: Service,
+    settings: Settings,
+    inner: Path,
+    tell: Callable[[Event], None],
+    rng: random.Random,
+    slots: Slots,
 ) -> AsyncIterator[tuple[client.Client, throttle.Throttle]]:
     """The service, started if it is ours, spoken to once, with the gate that all requests pass."""
     async with contextlib.AsyncExitStack() as stack:
@@ -238,7 +260,10 @@ async def _connected(
         tell(Event("notice", message=f"service: {service.name}" + (f" at {base_url}" if service.key else "")))
         short = min(_HELLO_SECONDS, settings.patience.outage_seconds)
         hello = msgspec.structs.replace(settings.patience, outage_seconds=short)
-        gate = throttle.Throttle(settings.patience, rng=rng, notify=tell)
+        gate = throttle.Throttle(
+            settings.patience, rng=rng, notify=tell, narrow=slots.narrow,
+            budget=settings.budget if service.base_url else None, ramp=_ramps(service, settings),
+        )  # fmt: skip
         api = await stack.enter_async_context(
             client.connect(
                 base_url, service.key, connections=settings.concurrency + settings.uploads,
@@ -250,6 +275,12 @@ async def _connected(
             first, route=Route.LIST, what="first request", at_last=None
         )
         yield api, gate
+
+
+def _ramps(service: Service, settings: Settings) -> bool:
+    """Whether submissions follow the vendor's recommended ramp."""
+    vendors = service.name in _HOSTS
+    return settings.budget.ramp == "on" or (settings.budget.ramp == "auto" and vendors)
 
 
 def _local(inner: Path, settings: Settings) -> contextlib.AbstractAsyncContextManager[str]:
@@ -264,6 +295,7 @@ def _pipeline(
     settings: Settings,
     tell: Callable[[Event], None],
     rng: random.Random,
+    slots: Slots,
 ) -> Pipeline:
     grace = settings.reconcile_grace_seconds
     return Pipeline(
@@ -271,8 +303,9 @@ def _pipeline(
         journal,
         results,
         gate,
-        watch.Watcher(api, gate, settings.sweep, rng),
+        watch.Watcher(api, gate, settings.sweep, rng, hold_back=slots.hold_back),
         reconcile.Reconciler(api, gate, journal, grace_seconds=grace, notify=tell),
+        slots=slots,
         limits=settings.limits,
         executor=ThreadPoolExecutor(settings.uploads + 24, "files"),
         clock=time.time,

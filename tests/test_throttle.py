@@ -11,7 +11,8 @@ import pytest
 from batch import errors, policy
 from batch.model import Event
 from batch.protocol import Route
-from batch.throttle import Patience, Throttle
+from batch.slots import Slots
+from batch.throttle import Budget, Patience, Throttle, _Bucket, _Ramp
 
 QUICK = Patience(attempts=3, base_seconds=0.001, cap_seconds=0.01, outage_seconds=60)
 
@@ -101,6 +102,73 @@ def test_backoff_is_full_jitter_under_a_doubling_ceiling_on_top_of_what_the_serv
     assert max(waits) > 5 + 0.9 * ceiling
 
 
-@pytest.mark.parametrize(("turnaround", "pause"), [(None, 0.3), (1, 0.3), (20, 2), (3600, 5)])
+@pytest.mark.parametrize(("turnaround", "pause"), [(None, 0.3), (1, 0.3), (40, 2), (3600, 5)])
 def test_the_pause_between_sweeps_follows_what_jobs_take(turnaround: float | None, pause: float) -> None:
     assert policy.sweep_pause_seconds(turnaround, least=0.3, most=5) == pause
+
+
+def test_the_ramp_is_the_vendors() -> None:
+    allowed = [policy.ramp_allowance(window) for window in range(30)]
+    assert allowed[:4] == [25, 27, 29, 31]
+    assert 49 <= allowed[9] <= 53
+    assert 240 <= allowed[28] <= 255
+
+
+@pytest.mark.parametrize("requests", [300, 18_000, 20_000])
+def test_no_window_lets_more_requests_pass_than_the_budget(requests: int) -> None:
+    bucket = _Bucket(Budget(requests=requests, window_seconds=300), now=0.0)
+    sent, now = [], 0.0
+    while now < 900:
+        if wait := bucket.wait_seconds(now):
+            now += wait
+        else:
+            sent.append(now)
+    for start in range(0, 600, 50):
+        assert sum(start <= at < start + 300 for at in sent) <= requests + 1
+    assert len(sent) > 2.1 * requests
+
+
+def test_after_throttling_the_ramp_goes_on_from_half_way_back() -> None:
+    ramp = _Ramp()
+    for window in range(10):
+        while not ramp.wait_seconds(window * 15.0):
+            pass
+    assert ramp.sent == policy.ramp_allowance(9)
+    ramp.fall_back()
+    while not ramp.wait_seconds(150.0):
+        pass
+    assert ramp.sent == policy.ramp_allowance(5)
+
+
+async def test_slots_are_halved_when_the_service_throttles_and_come_back_one_by_one() -> None:
+    slots = Slots(8)
+    slots.narrow()
+    for number in range(4):
+        await slots.take(str(number))
+    waiting = asyncio.create_task(slots.take("more"))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    for _ in range(5):
+        slots.widen()
+    slots.give_back("nobody")
+    await waiting
+
+
+async def test_slots_are_held_back_while_the_service_has_a_queue_of_its_own() -> None:
+    slots = Slots(8)
+    slots.hold_back(True)
+    waiting = asyncio.create_task(slots.take("a"))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    slots.hold_back(False)
+    await waiting
+
+
+@pytest.mark.parametrize(
+    ("waiting", "queued", "ended", "congested"),
+    [(100, 0, 0, False), (100, 25, 0, False), (100, 26, 0, True), (100, 60, 40, False), (3, 3, 0, False)],
+)
+def test_a_queue_counts_only_if_it_is_longer_than_what_keeps_the_service_busy(
+    waiting: int, queued: int, ended: int, congested: bool
+) -> None:
+    assert policy.is_congested(waiting, queued, ended) is congested

@@ -1,0 +1,53 @@
+"""Who is done: what the watcher makes of lists that lag, fail or show a queue."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from batch import errors
+from batch.protocol import Head, Item, Page, PageDetails, Status
+from batch.throttle import Patience, Throttle
+from batch.watch import Pace, Watcher
+
+
+class Scripted:
+    """A service whose list says what it is told, page after page; None: it is out of order."""
+
+    def __init__(self, *pages: list[Item] | None) -> None:
+        self.pages, self.asked = list(pages), list[str]()
+
+    async def page(self, *, before_id: str | None = None) -> Page:
+        items = self.pages.pop(0) if len(self.pages) > 1 else self.pages[0]
+        if items is None:
+            raise errors.Refused("no list", kind="server_error")
+        return Page(PageDetails(200, len(items), ""), tuple(items))
+
+    async def fetch(self, transcript_id: str) -> tuple[Head, bytes]:
+        self.asked.append(transcript_id)
+        return Head(transcript_id, Status.COMPLETED), b"{}"
+
+
+def watching(service: Any, held: list[bool]) -> Watcher:
+    gate = Throttle(Patience(outage_seconds=60), rng=random.Random(1), notify=lambda event: None)
+    return Watcher(service, gate, Pace(0.01, 0.02), random.Random(1), hold_back=held.append)
+
+
+async def test_slots_are_held_back_no_longer_once_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batch.watch._UNSEEN_SECONDS", 0.05)
+    names = [f"t{number}" for number in range(9)]
+    held: list[bool] = []
+    service = Scripted([Item(name, Status.QUEUED) for name in names], None)
+    watcher = watching(service, held)
+    running = asyncio.create_task(watcher.run())
+    ended = await asyncio.wait_for(asyncio.gather(*map(watcher.done, names)), 5)
+    async with asyncio.timeout(5):
+        while held[-1]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    running.cancel()
+    assert {item.status for item in ended} == {Status.COMPLETED}
+    assert sorted(service.asked) == names
+    assert True in held
