@@ -42,6 +42,7 @@ def cli() -> None:
 @click.option("--retry", type=click.Choice(["failed", "all"]), help="Failed ones again; all: empty ones too.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many recordings.")
 @click.option("--shard", metavar="I/N", help="Only this part of the recordings, by key: 1/4 ... 4/4.")
+@click.option("--order", type=click.Choice(["manifest", "longest"]), help="Who is next.  [default: longest]")
 @click.option("--progress", type=click.Choice(["auto", "live", "plain", "json", "off"]), help="[default: auto]")
 @_with_settings
 def run(manifests: tuple[str, ...], **given: Any) -> None:
@@ -50,7 +51,7 @@ def run(manifests: tuple[str, ...], **given: Any) -> None:
     """
     from pathlib import Path
 
-    settings = _settings(given, "service", "concurrency", "progress")
+    settings = _settings(given, "service", "concurrency", "order", "progress")
     wish, window = _wish(given["force"], given["retry"]), _window(given["limit"], given["shard"])
     sys.exit(_run(manifests, Path(given["out"]), settings, wish, window))
 

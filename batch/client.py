@@ -20,10 +20,12 @@ from batch import __version__, errors
 from batch.protocol import PAGE_LIMIT, Head, Page, Route, Upload, error_text, refusal
 
 T = TypeVar("T")
+_LARGE_BYTES: Final = 1 << 20
+"""From here on the loop would stand still for milliseconds while an answer is parsed."""
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
-class Deadlines(msgspec.Struct, frozen=True):
+class Deadlines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long, in seconds, to wait: for a connection, for an answer, and for an upload that does not move."""
 
     connect_seconds: float = 10.0
@@ -41,7 +43,8 @@ class Client:
 
     ``session`` keeps its connections; ``fresh`` must not reuse them: a request on a connection that the service is
     just closing is lost without an answer, which for a submission costs a look at the list. ``turn`` is awaited
-    right before each request: it returns when the service may be asked.
+    right before each request: it returns when the service may be asked. ``webhook`` are parameters that go with every
+    submission.
     """
 
     def __init__(
@@ -52,8 +55,10 @@ class Client:
         key: str | None,
         deadlines: Deadlines | None = None,
         turn: Callable[[], Awaitable[None]] = _at_once,
+        webhook: Mapping[str, str] | None = None,
     ) -> None:
         self._session, self._fresh, self._base, self._turn = session, fresh, URL(base_url), turn
+        self._webhook = webhook or {}
         self._headers = {"Authorization": key} if key else {}
         self._deadlines = deadlines or Deadlines()
 
@@ -74,7 +79,7 @@ class Client:
 
     async def submit(self, audio_url: str, options: Mapping[str, Any]) -> Head:
         """Ask for a transcript: this is what costs money. ``Unanswered`` means that it may have been taken."""
-        body = msgspec.json.encode({"audio_url": audio_url, **options})
+        body = msgspec.json.encode({"audio_url": audio_url, **options, **self._webhook})
         headers = {"Content-Type": "application/json"}
         answer = await self._call(Route.SUBMIT, "POST", "v2/transcript", data=body, headers=headers)
         return _decoded(answer, Head)
@@ -82,6 +87,8 @@ class Client:
     async def fetch(self, transcript_id: str) -> tuple[Head, bytes]:
         """The transcript object as the service gave it, and the head of it."""
         answer = await self._call(Route.FETCH, "GET", f"v2/transcript/{_safe(transcript_id)}")
+        if len(answer) > _LARGE_BYTES:
+            return await asyncio.to_thread(_decoded, answer, Head), answer
         return _decoded(answer, Head), answer
 
     async def page(self, *, before_id: str | None = None, limit: int = PAGE_LIMIT) -> Page:
@@ -134,6 +141,7 @@ async def connect(
     connections: int,
     deadlines: Deadlines | None = None,
     turn: Callable[[], Awaitable[None]] = _at_once,
+    webhook: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Client]:
     """A client with sessions of its own, closed at the end. ``connections`` bounds each of the two sessions."""
     agent = {"User-Agent": f"diarist/{__version__}"}
@@ -143,7 +151,7 @@ async def connect(
         aiohttp.ClientSession(connector=keeping, headers=agent) as session,
         aiohttp.ClientSession(connector=closing, headers=agent) as fresh,
     ):
-        yield Client(session, fresh, base_url, key, deadlines, turn)
+        yield Client(session, fresh, base_url, key, deadlines, turn, webhook)
 
 
 def _safe(transcript_id: str) -> str:

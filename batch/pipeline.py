@@ -31,13 +31,19 @@ from batch.protocol import (
 )
 from batch.reconcile import Reconciler
 from batch.results import Results
-from batch.slots import Limits, Slots
-from batch.sources import LocalFile, is_url
+from batch.slots import Ahead, Limits, Slots
+from batch.sources import LocalFile, is_url, stamp
 from batch.throttle import Throttle
 from batch.watch import Watcher
 
 T = TypeVar("T")
 Step = Callable[[Job], Awaitable[Job]]
+_WEIGHTS: Final[Mapping[str, Callable[[Job], float]]] = {
+    "manifest": lambda job: 0.0,
+    "longest": lambda job: float(job.size_bytes or 0),
+}
+"""Who gets a slot first: the longest job (by its bytes) of those that are staged, so that a run ends without a tail
+(longest processing time first: Graham, 1969), or whoever comes first."""
 
 
 class Pipeline:
@@ -62,7 +68,8 @@ class Pipeline:
         self._watcher, self._reconciler = watcher, reconciler
         self._executor, self._clock, self._notify = executor, clock, notify
         self._slots, self._uploads = slots, asyncio.Semaphore(limits.uploads)
-        self._room = asyncio.Semaphore(limits.room)
+        self._ahead, self._room = Ahead(limits.ahead_bytes), asyncio.Semaphore(limits.room)
+        self._weight = _WEIGHTS[limits.order]
         self._alive: dict[str, asyncio.Task[None]] = {}
         self._steps: Final[Mapping[State, Step]] = {
             State.LISTED: self._stage,
@@ -120,6 +127,7 @@ class Pipeline:
             self._notify(Event("postponed", job=job, message=str(error), kind=error.kind))
         finally:
             self._slots.give_back(job.key)
+            self._ahead.give_back(job.key)
             self._alive.pop(job.key, None)
             self._room.release()
 
@@ -131,6 +139,8 @@ class Pipeline:
         if is_url(source):
             return await self._record(job.move(State.STAGED, audio_url=source, staged_at=self._clock()))
         async with self._uploads:
+            known = await asyncio.get_running_loop().run_in_executor(self._executor, stamp, source)
+            await self._ahead.take(job.key, known.size_bytes if known else 0)
             what = f"upload of {job.key}"
             return await self._throttle.insist(lambda: _whole(self._upload(job)), route=Route.UPLOAD, what=what)
 
@@ -145,7 +155,8 @@ class Pipeline:
     async def _submit(self, job: Job) -> Job:
         """Wait for a slot, then pay, once."""
         began = asyncio.get_running_loop().time()
-        await self._slots.take(job.key)
+        await self._slots.take(job.key, self._weight(job))
+        self._ahead.give_back(job.key)
         uploaded = not is_url(job.recording.source)
         if uploaded and policy.is_expired(job.staged_at, self._clock(), UPLOAD_LIFE_SECONDS):
             self._slots.give_back(job.key)

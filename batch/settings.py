@@ -17,11 +17,13 @@ from msgspec import Meta
 from batch.client import Deadlines
 from batch.errors import Usage
 from batch.options import read_options
-from batch.slots import Limits
+from batch.slots import Limits, Order
 from batch.throttle import Budget, Patience
 from batch.watch import Pace
 
 _PREFIX: Final = "DIARIST_"
+_SERVICES_KEY: Final = "DIARIST_SERVICE_KEY"
+"""The key of `diarist serve`: no setting."""
 Count = Annotated[int, Meta(ge=1)]
 
 
@@ -36,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     service: str = "auto"
     concurrency: Count = 64
     uploads: Count = 8
+    ahead_bytes: Count = 20_000_000_000
+    order: Order = "longest"
     progress: Literal["auto", "live", "plain", "json", "off"] = "auto"
     drain_seconds: Annotated[float, Meta(ge=0)] = 8.0
     reconcile_grace_seconds: Annotated[float, Meta(ge=0)] = 10.0
@@ -48,7 +52,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def limits(self) -> Limits:
-        return Limits(in_flight=self.concurrency, uploads=self.uploads)
+        return Limits(self.concurrency, self.uploads, self.ahead_bytes, self.order)
 
 
 def load(
@@ -100,7 +104,8 @@ def _file(path: Path | None) -> dict[str, Any]:
 
 def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """``DIARIST_LOCAL__WORKERS=2`` is ``local.workers = 2``."""
-    mine = {name[len(_PREFIX) :]: value for name, value in environ.items() if name.startswith(_PREFIX)}
+    ours = (name for name in environ if name.startswith(_PREFIX) and name != _SERVICES_KEY)
+    mine = {name[len(_PREFIX) :]: environ[name] for name in ours}
     return _dotted({name.lower().replace("__", "."): value for name, value in mine.items()})
 
 

@@ -21,7 +21,7 @@ _LINE_DOWN: Final = frozenset({"not_connected", "timeout"})
 """Misfortunes that are never one recording's."""
 
 
-class Patience(msgspec.Struct, frozen=True):
+class Patience(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long to keep trying. ``attempts`` counts a recording's own bad luck: tries that failed while others went
     well. ``outage_seconds`` is how long nothing at all may go well before the run stops."""
 
@@ -31,7 +31,7 @@ class Patience(msgspec.Struct, frozen=True):
     outage_seconds: float = 300.0
 
 
-class Budget(msgspec.Struct, frozen=True):
+class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the service may be asked: so many requests in any window (0: no limit), and whether submissions follow the
     vendor's recommended ramp."""
 

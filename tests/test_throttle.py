@@ -11,7 +11,6 @@ import pytest
 from batch import errors, policy
 from batch.model import Event
 from batch.protocol import Route
-from batch.slots import Slots
 from batch.throttle import Budget, Patience, Throttle, _Bucket, _Ramp
 
 QUICK = Patience(attempts=3, base_seconds=0.001, cap_seconds=0.01, outage_seconds=60)
@@ -138,30 +137,6 @@ def test_after_throttling_the_ramp_goes_on_from_half_way_back() -> None:
     while not ramp.wait_seconds(150.0):
         pass
     assert ramp.sent == policy.ramp_allowance(5)
-
-
-async def test_slots_are_halved_when_the_service_throttles_and_come_back_one_by_one() -> None:
-    slots = Slots(8)
-    slots.narrow()
-    for number in range(4):
-        await slots.take(str(number))
-    waiting = asyncio.create_task(slots.take("more"))
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    for _ in range(5):
-        slots.widen()
-    slots.give_back("nobody")
-    await waiting
-
-
-async def test_slots_are_held_back_while_the_service_has_a_queue_of_its_own() -> None:
-    slots = Slots(8)
-    slots.hold_back(True)
-    waiting = asyncio.create_task(slots.take("a"))
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    slots.hold_back(False)
-    await waiting
 
 
 @pytest.mark.parametrize(
