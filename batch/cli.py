@@ -43,6 +43,7 @@ def cli() -> None:
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many recordings.")
 @click.option("--shard", metavar="I/N", help="Only this part of the recordings, by key: 1/4 ... 4/4.")
 @click.option("--order", type=click.Choice(["manifest", "longest"]), help="Who is next.  [default: longest]")
+@click.option("--webhook-url", metavar="URL", help="Where the service reaches this machine, to say who is done.")
 @click.option("--progress", type=click.Choice(["auto", "live", "plain", "json", "off"]), help="[default: auto]")
 @_with_settings
 def run(manifests: tuple[str, ...], **given: Any) -> None:
@@ -125,6 +126,8 @@ def _settings(given: dict[str, Any], *flags: str) -> Settings:
 
     config = Path(given["config"]) if given["config"] else None
     named = {name: given[name] for name in flags}
+    if given.get("webhook_url"):
+        named["webhook"] = {"url": given["webhook_url"]}
     return settings.load(config, environ=os.environ, sets=given["sets"], flags=named)
 
 

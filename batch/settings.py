@@ -20,6 +20,7 @@ from batch.options import read_options
 from batch.slots import Limits, Order
 from batch.throttle import Budget, Patience
 from batch.watch import Pace
+from batch.webhooks import Webhook
 
 _PREFIX: Final = "DIARIST_"
 _SERVICES_KEY: Final = "DIARIST_SERVICE_KEY"
@@ -49,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deadlines: Deadlines = Deadlines()
     sweep: Pace = Pace()
     budget: Budget = Budget()
+    webhook: Webhook = Webhook()
 
     @property
     def limits(self) -> Limits:
@@ -87,7 +89,7 @@ def _nearest(message: str) -> str:
     if "unknown field" not in message:
         return ""
     wrong = message.partition("unknown field `")[2].partition("`")[0]
-    kinds = (Settings, Local, Patience, Deadlines, Pace, Budget)
+    kinds = (Settings, Local, Patience, Deadlines, Pace, Budget, Webhook)
     names = [name for kind in kinds for name in kind.__struct_fields__]
     close = difflib.get_close_matches(wrong, names, 1)
     return f" (did you mean {close[0]!r}?)" if close else ""

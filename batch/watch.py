@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -20,11 +21,15 @@ _UNSEEN_SECONDS: Final = 10.0
 """A job that the list has not shown for so long is asked for by id: lists lag, and foreign jobs push ours down."""
 
 
-class Pace(msgspec.Struct, frozen=True):
-    """Bounds, in seconds, of the pause between two sweeps."""
+_EARLY_LIMIT: Final = 10_000
+
+
+class Pace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Bounds, in seconds, of the pause between two sweeps, and the pause while webhooks tell more than sweeps do."""
 
     least_seconds: float = 0.25
     most_seconds: float = 5.0
+    noticed_seconds: float = 30.0
 
 
 class _Bell:
@@ -54,8 +59,9 @@ class Watcher:
     """Lists the account's newest transcripts while anyone waits, and rings a bell for each one that has ended.
 
     Jobs that the list does not show, and all of them while there is no list to be had, are asked for by id, each with
-    backoff. ``hold_back`` is told after each sweep whether the service has a queue of its own. ``run`` must run
-    beside whoever awaits ``done``.
+    backoff. ``notice`` is for webhooks: while they come and sweeps find nothing that they have not told, sweeps are
+    seldom. ``hold_back`` is told after each sweep whether the service has a queue of its own. ``run`` must run beside
+    whoever awaits ``done``.
     """
 
     def __init__(
@@ -70,17 +76,36 @@ class Watcher:
         self._client, self._throttle, self._pace, self._rng = client, throttle, pace, rng
         self._hold_back = hold_back
         self._bells: dict[str, _Bell] = {}
-        self._wanted = asyncio.Event()
+        self._early: dict[str, Status] = {}
+        self._wanted, self._hurried = asyncio.Event(), asyncio.Event()
         self._turnaround: float | None = None
+        self._swept_at = 0.0
+        self._noticed = self._trusted = False
 
     async def done(self, transcript_id: str) -> Item:
         """The list's line for the transcript, once it has ended. Raises ``UnknownId`` if the service knows it not."""
         bell = self._bells.setdefault(transcript_id, _Bell(_now()))
         self._wanted.set()
+        if early := self._early.pop(transcript_id, None):
+            self.notice(transcript_id, early)
         try:
             return await bell.rung
         finally:
             self._bells.pop(transcript_id, None)
+
+    def notice(self, transcript_id: str, status: Status) -> None:
+        """Somebody says that a transcript has ended. May be said twice, or before anyone waits for it."""
+        bell = self._bells.get(transcript_id)
+        self._noticed = True
+        if bell is None:
+            self._early[transcript_id] = status
+            if len(self._early) > _EARLY_LIMIT:
+                del self._early[next(iter(self._early))]
+        elif status is Status.COMPLETED:
+            self._look(Item(transcript_id, status))
+        else:  # why it failed is not said
+            bell.ask_at = -math.inf
+            self._hurried.set()
 
     async def run(self) -> None:
         """Sweep for as long as the task lives, resting while nobody waits."""
@@ -89,17 +114,31 @@ class Watcher:
             if not self._bells:
                 self._hold_back(False)  # nothing of ours is queued, and no sweep would tell
                 self._wanted.clear()
-            await self._wanted.wait()
-            await asyncio.sleep(self._pause() + self._backoff(failures))
-            try:
-                await self._sweep(dict(self._bells))
-                failures = 0
-            except (errors.Again, errors.Permanent, errors.Unavailable):
-                failures += 1
+                await self._wanted.wait()
+                self._swept_at = _now()
+            if await self._rest_until(self._swept_at + self._pause() + self._backoff(failures)):
+                try:
+                    await self._sweep(dict(self._bells))
+                    failures = 0
+                except (errors.Again, errors.Permanent, errors.Unavailable):
+                    failures += 1
+                self._swept_at = _now()
             await self._ask_by_id()
+
+    async def _rest_until(self, due: float) -> bool:
+        """Rest until ``due`` (loop time), or, which is False, until somebody is to be asked for at once."""
+        try:
+            async with asyncio.timeout_at(due):
+                await self._hurried.wait()
+        except TimeoutError:
+            return True
+        self._hurried.clear()
+        return False
 
     def _pause(self) -> float:
         pace = self._pace
+        if self._trusted:
+            return pace.noticed_seconds
         return policy.sweep_pause_seconds(self._turnaround, least=pace.least_seconds, most=pace.most_seconds)
 
     def _backoff(self, failures: int) -> float:
@@ -111,7 +150,8 @@ class Watcher:
     async def _sweep(self, waiting: Mapping[str, _Bell]) -> None:
         """Ring for whoever the newest pages show as ended."""
         unseen, before_id = set(waiting), None
-        queued = ended = 0
+        queued = ended = found = 0
+        noticed, self._noticed = self._noticed, False
         for _ in range(len(waiting) // PAGE_LIMIT + 2):
             look = partial(self._client.page, before_id=before_id)
             page = await self._throttle.once(look, route=Route.LIST, what="list")
@@ -119,20 +159,23 @@ class Watcher:
                 if item.id in unseen:
                     unseen.discard(item.id)
                     queued, ended = queued + (item.status is Status.QUEUED), ended + (item.status in DONE)
-                    self._look(item)
+                    found += self._look(item)
             if not unseen or not page.page_details.prev_url or not page.transcripts:
                 break
             before_id = page.transcripts[-1].id
         self._hold_back(policy.is_congested(len(waiting), queued, ended))
+        self._trusted = not found and (noticed or self._trusted)
 
-    def _look(self, item: Item) -> None:
+    def _look(self, item: Item) -> bool:
+        """Ring for whoever waits for it, if it has ended; whether it did."""
         bell = self._bells.get(item.id)
         if bell is None or bell.rung.done():
-            return
+            return False
         bell.seen(_now())
         if item.status in DONE:
             self._learn(_now() - bell.since)
             bell.rung.set_result(item)
+        return bell.rung.done()
 
     async def _ask_by_id(self) -> None:
         for transcript_id, bell in tuple(self._bells.items()):

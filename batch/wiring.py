@@ -17,7 +17,7 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from batch import client, errors, lock, manifest, reconcile, throttle, watch
+from batch import client, errors, lock, manifest, reconcile, throttle, watch, webhooks
 from batch import recover as recovering
 from batch.admission import Admission, Judged, Window, Wish
 from batch.journal import Journal
@@ -120,8 +120,11 @@ async def run(
         try:
             chance = rng or random.Random()
             slots = Slots(settings.concurrency)
-            async with _connected(service, settings, inner, tell, chance, slots) as (api, gate):
-                carrying = _pipeline(api, gate, journal, results, settings, tell, chance, slots)
+            async with (
+                _connected(service, settings, inner, tell, chance, slots) as (api, gate),
+                _watching(api, gate, settings, inner, chance, slots) as watcher,
+            ):
+                carrying = _pipeline(api, gate, watcher, journal, results, settings, tell, slots)
                 await _until_stopped(carrying, carrying.run(before, admit), settings, stop)
         except* errors.Fatal as group:
             summary.stopped_by = _first_fatal(group)
@@ -268,6 +271,7 @@ async def _connected(
             client.connect(
                 base_url, service.key, connections=settings.concurrency + settings.uploads,
                 deadlines=settings.deadlines, turn=gate.turn,
+                webhook=settings.webhook.parameters(_secret(inner)) if settings.webhook.url else None,
             )
         )  # fmt: skip
         first = partial(api.page, limit=1)
@@ -287,14 +291,31 @@ def _local(inner: Path, settings: Settings) -> contextlib.AbstractAsyncContextMa
     return local_service(inner / "service", engine=settings.local.engine, workers=settings.local.workers or None)
 
 
+@contextlib.asynccontextmanager
+async def _watching(
+    api: client.Client, gate: throttle.Throttle, settings: Settings, inner: Path, rng: random.Random, slots: Slots
+) -> AsyncIterator[watch.Watcher]:
+    """Who knows who is done, told by webhooks too if the service can reach us."""
+    watcher = watch.Watcher(api, gate, settings.sweep, rng, hold_back=slots.hold_back)
+    if not settings.webhook.url:
+        yield watcher
+        return
+    async with webhooks.receiving(settings.webhook, _secret(inner), watcher.notice):
+        yield watcher
+
+
+def _secret(inner: Path) -> str:
+    return webhooks.stored_secret(inner / "webhook-secret")
+
+
 def _pipeline(
     api: client.Client,
     gate: throttle.Throttle,
+    watcher: watch.Watcher,
     journal: Journal,
     results: Results,
     settings: Settings,
     tell: Callable[[Event], None],
-    rng: random.Random,
     slots: Slots,
 ) -> Pipeline:
     grace = settings.reconcile_grace_seconds
@@ -303,7 +324,7 @@ def _pipeline(
         journal,
         results,
         gate,
-        watch.Watcher(api, gate, settings.sweep, rng, hold_back=slots.hold_back),
+        watcher,
         reconcile.Reconciler(api, gate, journal, grace_seconds=grace, notify=tell),
         slots=slots,
         limits=settings.limits,

@@ -12,10 +12,11 @@ import signal
 import sys
 from pathlib import Path
 
+import aiohttp
 import msgspec
 
 from batch.errors import Usage
-from batch.service import app, fetch, workers
+from batch.service import app, fetch, notices, workers
 from batch.service.engine import EngineMissing
 from batch.service.faults import Faults, read
 from batch.service.store import Store
@@ -65,7 +66,8 @@ async def _serve(asked: Serving, key: str | None) -> None:
         slots = asked.workers or os.cpu_count() or 1
         transcribe = workers.transcriber(asked.engine, slots)
         locate = faults.on_the_way(locate) if faults else locate
-        queue = workers.Queue(store, transcribe, locate, slots=slots, engine=asked.engine)
+        notify = notices.Notices(await stack.enter_async_context(aiohttp.ClientSession())).send
+        queue = workers.Queue(store, transcribe, locate, notify, slots=slots, engine=asked.engine)
         made = app.make_app(store, queue, key=key, middlewares=[faults.middleware] if faults else [])
         base_url = await stack.enter_async_context(app.listening(made, asked.host, asked.port))
         _announce(base_url, asked.until_stdin_closes)

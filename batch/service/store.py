@@ -7,11 +7,12 @@ caller's own journal finds that out. All of SQLite happens on one thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +32,7 @@ CREATE TABLE IF NOT EXISTS transcripts (
 );
 CREATE INDEX IF NOT EXISTS transcripts_open ON transcripts (number) WHERE status IN ('queued', 'processing');
 CREATE INDEX IF NOT EXISTS transcripts_by_status ON transcripts (status, number);
+CREATE TABLE IF NOT EXISTS notices (transcript_id TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 
@@ -62,7 +64,14 @@ class Store:
         """A new submission, queued."""
         row = (transcript_id, Status.QUEUED, _now(), request["audio_url"], _json(request), body)
         query = "INSERT INTO transcripts (id, status, created, audio_url, request, object) VALUES (?, ?, ?, ?, ?, ?)"
-        await self._do(lambda db: db.execute(query, row))
+
+        def insert(db: sqlite3.Connection) -> None:
+            with _transaction(db):
+                db.execute(query, row)
+                if "webhook_url" in request:
+                    db.execute("INSERT INTO notices VALUES (?)", (transcript_id,))
+
+        await self._do(insert)
 
     async def change(self, transcript_id: str, status: Status, body: bytes, error: str | None = None) -> None:
         """A new state of a transcript that has not been deleted meanwhile."""
@@ -101,6 +110,23 @@ class Store:
         """The ids of the jobs that wait or were under way, oldest first."""
         query = "SELECT id FROM transcripts WHERE status IN ('queued', 'processing') AND completed IS NULL"
         return await self._do(lambda db: [row[0] for row in db.execute(f"{query} ORDER BY number")])
+
+    async def undelivered(self) -> list[Line]:
+        """The jobs that have ended, but whose webhook has not been told yet."""
+        query = f"{_LINE} WHERE id IN (SELECT transcript_id FROM notices) AND completed IS NOT NULL"
+        return await self._do(lambda db: [_line(row) for row in db.execute(query)])
+
+    async def delivered(self, transcript_id: str, status_code: int | None) -> None:
+        """The webhook has been told, or cannot be: the object says with which HTTP status."""
+        said = "json_set(CAST(object AS TEXT), '$.webhook_status_code', ?)"
+        query = f"UPDATE transcripts SET object = CAST({said} AS BLOB) WHERE id = ?"
+
+        def note(db: sqlite3.Connection) -> None:
+            with _transaction(db):
+                db.execute(query, (status_code, transcript_id))
+                db.execute("DELETE FROM notices WHERE transcript_id = ?", (transcript_id,))
+
+        await self._do(note)
 
     async def page(
         self, limit: int, *, status: str | None = None, created_on: str | None = None,
@@ -148,6 +174,13 @@ def _open(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA synchronous = NORMAL")
     db.executescript(_SCHEMA)
     return db
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN")
+    with db:
+        yield
 
 
 def _line(row: Sequence[Any]) -> Line:

@@ -6,6 +6,7 @@ field that the schema requires is always there, and a field without a value is n
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,12 +17,13 @@ from batch import options
 from batch.model import Transcript
 from batch.protocol import BAD_AUDIO_URL_TEXT, DELETED_URL, Status
 from batch.service.engine import Request
+from batch.service.notices import HEADER_NAME, HEADER_VALUE
 
 CLOUD_ONLY: Final = frozenset(
     """auto_chapters auto_highlights content_safety custom_spelling disfluencies domain entity_detection
     filter_profanity iab_categories keyterms_prompt language_codes language_detection prompt redact_pii
     redact_pii_audio redact_pii_return_unredacted redact_static_entities sentiment_analysis speech_threshold
-    speech_understanding summarization webhook_url word_boost""".split()
+    speech_understanding summarization word_boost""".split()
 )
 """Parameters that the local engine cannot honour: asking for one is refused by name, never pretended."""
 LANGUAGES: Final = frozenset({"en", "en_us", "en_uk", "en_au"})
@@ -53,6 +55,11 @@ _EMPTY: Final[Mapping[str, Any]] = {
 _BOOLEANS: Final = frozenset(
     name for name, kind in typing.get_type_hints(options.Options).items() if bool in typing.get_args(kind)
 )
+_WEBHOOK: Final[Mapping[str, re.Pattern[str]]] = {
+    "webhook_url": re.compile(r"https?://[^\s/]\S*"),
+    HEADER_NAME: re.compile(r"[A-Za-z0-9_-]{1,1000}"),
+    HEADER_VALUE: re.compile(r"[^\r\n]{1,1000}"),
+}
 
 
 class BadRequest(Exception):
@@ -73,7 +80,18 @@ def read_request(body: Any) -> dict[str, Any]:
     if refused:
         raise BadRequest(f"Not available on the local service: {', '.join(refused)}")
     given = {name: value for name, value in body.items() if name in options.OPTION_NAMES and value is not None}
-    return {"audio_url": url, **_checked(given)}
+    return {"audio_url": url, **_checked(given), **_webhook(body)}
+
+
+def _webhook(body: Mapping[str, Any]) -> dict[str, str]:
+    """The ``webhook_*`` parameters that are set, checked as the specification has them."""
+    given = {name: body[name] for name in _WEBHOOK if body.get(name) is not None}
+    for name, value in given.items():
+        if not isinstance(value, str) or not _WEBHOOK[name].fullmatch(value):
+            raise BadRequest(f"{name} is not valid")
+    if given and ("webhook_url" not in given or len(given) == 2):
+        raise BadRequest(f"{' and '.join(_WEBHOOK)} go together, or the first alone")
+    return given
 
 
 def _checked(given: dict[str, Any]) -> dict[str, Any]:
@@ -105,8 +123,9 @@ def engine_request(request: Mapping[str, Any]) -> Request:
 
 
 def waiting(transcript_id: str, request: Mapping[str, Any], status: Status = Status.QUEUED) -> dict[str, Any]:
-    """The object of a job that has not ended: the request echoed, all results null."""
-    return {"id": transcript_id, "status": status, **_EMPTY, **request}
+    """The object of a job that has not ended: the request echoed but for its secret, all results null."""
+    echoed = {name: value for name, value in request.items() if name != HEADER_VALUE}
+    return {"id": transcript_id, "status": status, **_EMPTY, **echoed, "webhook_auth": HEADER_VALUE in request}
 
 
 def completed(transcript_id: str, request: Mapping[str, Any], transcript: Transcript, engine: str) -> dict[str, Any]:

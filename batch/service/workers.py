@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import anyio.to_process
@@ -25,6 +25,7 @@ from batch.service.store import Store
 
 Transcriber = Callable[[Path, Request], Awaitable[Transcript]]
 Locate = Callable[[str], Awaitable[Path]]
+Notify = Callable[[Mapping[str, Any], str, Status], Awaitable[int | None]]
 _TRIES: Final = 2
 """A job whose worker process dies is tried once more, then ended as the vendor ends its own failures."""
 
@@ -61,10 +62,13 @@ def _engine(name: str) -> Engine:
 
 
 class Queue:
-    """The jobs that wait. ``run`` works them off, ``slots`` at a time."""
+    """The jobs that wait. ``run`` works them off, ``slots`` at a time; ``notify`` (see ``Notices.send``) tells
+    whoever asked to be told."""
 
-    def __init__(self, store: Store, transcribe: Transcriber, locate: Locate, *, slots: int, engine: str) -> None:
-        self._store, self._transcribe, self._locate = store, transcribe, locate
+    def __init__(
+        self, store: Store, transcribe: Transcriber, locate: Locate, notify: Notify, *, slots: int, engine: str
+    ) -> None:
+        self._store, self._transcribe, self._locate, self._notify = store, transcribe, locate, notify
         self._slots, self._engine = slots, engine
         self._waiting: asyncio.Queue[str] = asyncio.Queue()
 
@@ -76,10 +80,12 @@ class Queue:
         for transcript_id in await self._store.unfinished():
             self.add(transcript_id)
         async with asyncio.TaskGroup() as group:
+            for line in await self._store.undelivered():
+                group.create_task(self._tell(line.id, line.status))
             for _ in range(self._slots):
-                group.create_task(self._work())
+                group.create_task(self._work(group))
 
-    async def _work(self) -> None:
+    async def _work(self, group: asyncio.TaskGroup) -> None:
         while True:
             transcript_id = await self._waiting.get()
             request = await self._store.request(transcript_id)
@@ -87,6 +93,14 @@ class Queue:
                 continue  # deleted while it waited
             status, body, error = await self._outcome(transcript_id, request)
             await self._store.change(transcript_id, status, msgspec.json.encode(body), error)
+            if "webhook_url" in request:
+                group.create_task(self._tell(transcript_id, status))
+
+    async def _tell(self, transcript_id: str, status: Status) -> None:
+        """Beside the work: a receiver that does not answer holds up nobody's job."""
+        request = await self._store.request(transcript_id)
+        code = await self._notify(request, transcript_id, status) if request else None
+        await self._store.delivered(transcript_id, code)
 
     async def _outcome(
         self, transcript_id: str, request: dict[str, object]

@@ -14,14 +14,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from aiohttp import web
 
 from batch.model import Transcript, Utterance, Word
 from batch.service import app, fetch
 from batch.service.engine import Request
 from batch.service.faults import Faults
+from batch.service.notices import Manner, Notices
 from batch.service.store import Store
-from batch.service.workers import Queue, Transcriber
+from batch.service.workers import Notify, Queue, Transcriber
 
 _COMPLETED = re.compile(rb'"text":"sha256 ([0-9a-f]{64})"')
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -110,18 +112,23 @@ async def start_service(
     failing: Callable[[bytes], Exception | None] = lambda audio: None,
     private: bool = False,
     faults: Faults | None = None,
+    manner: Manner | None = None,
+    on_the_way: Callable[[Notify], Notify] = lambda send: send,
 ) -> AsyncIterator[Double]:
     """A double whose jobs take ``seconds`` each, ``slots`` at a time, and fail as ``failing`` says of their audio.
 
-    ``faults`` befall requests before anything else sees them; ``middlewares`` stand behind those.
+    ``faults`` befall requests before anything else sees them; ``middlewares`` stand behind those. ``on_the_way`` is
+    what happens to webhooks, which are otherwise sent in the ``manner`` of the real service.
     """
     with contextlib.closing(Store(folder)) as store:
         double = Double(store)
-        async with fetch.session(private=private) as session:
+        async with fetch.session(private=private) as session, aiohttp.ClientSession() as outward:
             locate = fetch.Fetcher(store, session, private=private).locate
             locate = faults.on_the_way(locate) if faults else locate
             transcribe = double.transcriber(seconds, failing)
-            double.queue = queue = Queue(store, transcribe, locate, slots=slots, engine="double")
+            double.queue = queue = Queue(
+                store, transcribe, locate, on_the_way(Notices(outward, manner).send), slots=slots, engine="double"
+            )
             befall = [faults.middleware] if faults else []
             layers = [double.clocks, *befall, *middlewares, double.notes]
             made = app.make_app(store, queue, key=key, middlewares=layers)

@@ -120,7 +120,13 @@ async def test_a_wrong_request_is_refused_in_v2s_words(
         ),
         ({"redact_pii": True, "sentiment_analysis": True}, "local service: redact_pii, sentiment_analysis"),
         ({"language_code": "fr"}, "language_code fr"),
-        ({"webhook_url": "http://a"}, "webhook_url"),
+        ({"webhook_url": "nowhere"}, "webhook_url is not valid"),
+        ({"webhook_url": "http://a", "webhook_auth_header_name": "X-A"}, "go together"),
+        ({"webhook_auth_header_name": "X-A", "webhook_auth_header_value": "b"}, "go together"),
+        (
+            {"webhook_url": "http://a", "webhook_auth_header_name": "X-A", "webhook_auth_header_value": "b\r\nX: y"},
+            "webhook_auth_header_value is not valid",
+        ),
     ],
 )
 async def test_options_that_are_wrong_or_only_the_cloud_has_are_refused_by_name(

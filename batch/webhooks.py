@@ -1,0 +1,113 @@
+"""Webhooks: the service tells us that a transcript has ended, and the watcher's bell is rung.
+
+A notice is a hint and never a fact: it may be lost, doubled or late, so it only makes us fetch sooner what the sweep
+would find anyway. Source of the shapes: AssemblyAI's documentation of webhooks (2026).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+from yarl import URL
+
+from batch.errors import Usage
+from batch.protocol import DONE, Status
+
+_HEADER: Final = "X-Diarist-Secret"
+_BODY_LIMIT_BYTES: Final = 64 * 1024
+Ring = Callable[[str, Status], None]
+
+
+class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Under which ``url`` the service reaches us (empty: not at all), and where we listen for it."""
+
+    url: str = ""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8518
+
+    def parameters(self, secret: str) -> Mapping[str, str]:
+        """What a submission says, so that the service tells us of its end."""
+        named = {"webhook_auth_header_name": _HEADER, "webhook_auth_header_value": secret}
+        return {"webhook_url": self.url, **named}
+
+
+class _Notice(msgspec.Struct):
+    transcript_id: str
+    status: Status
+
+
+def stored_secret(path: Path) -> str:
+    """The secret of this output directory, made on first use: notices outlive the run that asked for them.
+
+    Blocks. Raises ``Usage`` if the file cannot be written or read.
+    """
+    try:
+        with contextlib.suppress(FileExistsError):
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(handle, "w") as file:  # noqa: PTH123 (made with its permissions)
+                file.write(secrets.token_urlsafe(32))
+        return path.read_text().strip() or _unusable(path, "it is empty: remove it")
+    except OSError as error:
+        return _unusable(path, str(error.strerror))
+
+
+def _unusable(path: Path, why: str) -> str:
+    raise Usage(f"cannot use the webhook's secret in {path}: {why}")
+
+
+@contextlib.asynccontextmanager
+async def receiving(webhook: Webhook, secret: str, ring: Ring) -> AsyncIterator[int]:
+    """Listen for notices while the context lasts; gives the port. ``ring`` is told id and status of each.
+
+    Raises ``Usage`` if the URL is none or the port is taken.
+    """
+    app = web.Application(client_max_size=_BODY_LIMIT_BYTES)
+    app.router.add_post(_path(webhook.url), _receiver(secret, ring))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await _listen(runner, webhook)
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def _path(url: str) -> str:
+    """The path under which notices come. Raises ``Usage`` for what is no URL."""
+    parsed = URL(url)
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise Usage(f"--webhook-url {url}: give the http(s) URL under which the service reaches this machine")
+    return parsed.path or "/"
+
+
+def _receiver(secret: str, ring: Ring) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def receive(request: web.Request) -> web.Response:
+        given = request.headers.get(_HEADER, "")
+        if not hmac.compare_digest(given.encode(), secret.encode()):
+            return web.Response(status=401)
+        try:
+            notice = msgspec.json.decode(await request.read(), type=_Notice)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return web.Response(status=204)  # news of another kind, such as redacted audio
+        if notice.status in DONE:
+            ring(notice.transcript_id, notice.status)
+        return web.Response(status=204)
+
+    return receive
+
+
+async def _listen(runner: web.AppRunner, webhook: Webhook) -> None:
+    try:
+        await web.TCPSite(runner, webhook.host, webhook.port).start()
+    except OSError as error:
+        place = f"{webhook.host}:{webhook.port}"
+        raise Usage(f"cannot listen for webhooks on {place}: {error.strerror}. Set webhook.port") from error
