@@ -32,7 +32,7 @@ from batch.protocol import (
 from batch.reconcile import Reconciler
 from batch.results import Results
 from batch.slots import Ahead, Limits, Slots
-from batch.sources import LocalFile, is_url, stamp
+from batch.sources import LocalFile, chunk_bytes, is_url, stamp
 from batch.throttle import Throttle
 from batch.watch import Watcher
 
@@ -69,7 +69,7 @@ class Pipeline:
         self._executor, self._clock, self._notify = executor, clock, notify
         self._slots, self._uploads = slots, asyncio.Semaphore(limits.uploads)
         self._ahead, self._room = Ahead(limits.ahead_bytes), asyncio.Semaphore(limits.room)
-        self._weight = _WEIGHTS[limits.order]
+        self._weight, self._chunk_bytes = _WEIGHTS[limits.order], chunk_bytes(limits.uploads)
         self._alive: dict[str, asyncio.Task[None]] = {}
         self._steps: Final[Mapping[State, Step]] = {
             State.LISTED: self._stage,
@@ -146,10 +146,12 @@ class Pipeline:
 
     async def _upload(self, job: Job) -> Job:
         loop, source = asyncio.get_running_loop(), job.recording.source
-        file = await loop.run_in_executor(self._executor, LocalFile, source, self._executor, self._tell_sent)
+        file = await loop.run_in_executor(
+            self._executor, LocalFile, source, self._executor, self._tell_sent, self._chunk_bytes
+        )
         with closing(file):
             link = await self._client.upload(file.chunks(), file.stamp.size_bytes)
-            facts = {"audio_url": link, "sha256": await file.sha256(), **file.stamp._asdict()}
+            facts = {"audio_url": link, "sha256": file.sha256(), **file.stamp._asdict()}
         return await self._record(job.move(State.STAGED, staged_at=self._clock(), **facts))
 
     async def _submit(self, job: Job) -> Job:

@@ -18,7 +18,7 @@ from batch.client import Deadlines
 from batch.errors import Usage
 from batch.options import read_options
 from batch.slots import Limits, Order
-from batch.throttle import Budget, Patience
+from batch.throttle import Patience, Rate
 from batch.watch import Pace
 from batch.webhooks import Webhook
 
@@ -49,7 +49,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     patience: Patience = Patience()
     deadlines: Deadlines = Deadlines()
     sweep: Pace = Pace()
-    budget: Budget = Budget()
+    rate: Rate = Rate()
     webhook: Webhook = Webhook()
 
     @property
@@ -89,7 +89,7 @@ def _nearest(message: str) -> str:
     if "unknown field" not in message:
         return ""
     wrong = message.partition("unknown field `")[2].partition("`")[0]
-    kinds = (Settings, Local, Patience, Deadlines, Pace, Budget, Webhook)
+    kinds = (Settings, Local, Patience, Deadlines, Pace, Rate, Webhook)
     names = [name for kind in kinds for name in kind.__struct_fields__]
     close = difflib.get_close_matches(wrong, names, 1)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -8,16 +8,15 @@ import os
 import stat
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
-
-import aiofiles.threadpool
+from typing import Final, NamedTuple
 
 from batch.errors import Permanent
 from batch.protocol import UPLOAD_LIMIT_BYTES
 
-_CHUNK_BYTES: Final = 256 * 1024
-"""Large enough for a Gbit/s, small enough that fifty uploads neither stall the loop nor fill the memory."""
+_SMALLEST_CHUNK_BYTES, _LARGEST_CHUNK_BYTES = 1 << 18, 1 << 22
+_CHUNKS_BYTES: Final = 1 << 24
 
 
 class Stamp(NamedTuple):
@@ -25,6 +24,12 @@ class Stamp(NamedTuple):
 
     size_bytes: int
     mtime_ns: int
+
+
+def chunk_bytes(uploads: int) -> int:
+    """The size of chunks with so many uploads at once, 16 MiB in all: large chunks are quickest, but many of them
+    would fill the memory and stall the loop (``tests/bench/upload.py``)."""
+    return min(_LARGEST_CHUNK_BYTES, max(_SMALLEST_CHUNK_BYTES, _CHUNKS_BYTES // uploads))
 
 
 def is_url(source: str) -> bool:
@@ -54,36 +59,51 @@ class LocalFile:
     unreadable, not a file, empty, too large for an upload, or changed while it was being read.
     """
 
-    def __init__(self, path: str, executor: Executor, notify: Callable[[int], None] = lambda sent: None) -> None:
-        self.path, self._executor, self._notify = path, executor, notify
+    def __init__(
+        self,
+        path: str,
+        executor: Executor,
+        notify: Callable[[int], None] = lambda sent: None,
+        chunk_bytes: int = _SMALLEST_CHUNK_BYTES,
+    ) -> None:
+        self.path, self._executor, self._notify, self._chunk_bytes = path, executor, notify, chunk_bytes
         self.stamp, self._file = _opened(path)
         self._digest = hashlib.sha256()
-        self._digesting: asyncio.Future[None] | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The bytes in order. The digest is made beside the sending, off the loop.
+        """The bytes in order. While one chunk is sent the next is read and digested, off the loop.
 
         Whoever sends them may stop at the last byte without asking for more, or be cancelled anywhere: so nothing
         that matters happens after a ``yield``, and the file is closed by its owner.
         """
-        loop, left = asyncio.get_running_loop(), self.stamp.size_bytes
-        file = aiofiles.threadpool.wrap(self._file, loop=loop, executor=self._executor)
+        left = self.stamp.size_bytes
         try:
-            while left and (chunk := await file.read(min(_CHUNK_BYTES, left))):
+            reading = self._read(left)
+            while left and (chunk := await reading):
                 left -= len(chunk)
-                self._digesting = loop.run_in_executor(self._executor, self._digest.update, chunk)
+                reading = self._read(left)
                 self._notify(len(chunk))
                 yield chunk
-                await asyncio.wait([self._digesting])
         except OSError as error:
             raise Permanent(f"{self.path} cannot be read: {error.strerror}", kind="unreadable") from error
         if left:
             raise self._changed()
 
-    async def sha256(self) -> str:
-        """The digest in hexadecimal of exactly the bytes that ``chunks`` has given, and a last look at the file."""
-        if self._digesting:
-            await self._digesting
+    def _read(self, left: int) -> asyncio.Future[bytes]:
+        """The next chunk, digested; nobody may want it any more, and the file may be closed by then."""
+        size = min(self._chunk_bytes, left)
+        reading = asyncio.get_running_loop().run_in_executor(self._executor, self._digested, size)
+        reading.add_done_callback(lambda read: read.cancelled() or read.exception())
+        return reading
+
+    def _digested(self, size: int) -> bytes:
+        chunk = self._file.read(size)
+        self._digest.update(chunk)
+        return chunk
+
+    def sha256(self) -> str:
+        """The digest in hexadecimal of the bytes that ``chunks`` has given to their end, after a last look at the
+        file. Blocks for one ``stat``."""
         if stamp(self.path) != self.stamp:
             raise self._changed()
         return self._digest.hexdigest()
@@ -95,11 +115,11 @@ class LocalFile:
         return Permanent(f"{self.path} was changed while it was uploaded: run again when it is whole", kind="changed")
 
 
-def _opened(path: str) -> tuple[Stamp, BinaryIO]:
+def _opened(path: str) -> tuple[Stamp, FileIO]:
     try:
         facts = Path(path).stat()
         _check(path, facts)
-        return Stamp(facts.st_size, facts.st_mtime_ns), Path(path).open("rb")
+        return Stamp(facts.st_size, facts.st_mtime_ns), Path(path).open("rb", buffering=0)
     except FileNotFoundError:
         raise Permanent(f"{path} is not there: correct the path or restore the file", kind="missing") from None
     except OSError as error:

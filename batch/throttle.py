@@ -31,7 +31,7 @@ class Patience(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outage_seconds: float = 300.0
 
 
-class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the service may be asked: so many requests in any window (0: no limit), and whether submissions follow the
     vendor's recommended ramp."""
 
@@ -45,8 +45,8 @@ class _Bucket:
 
     __slots__ = ("capacity", "filled_at", "rate", "tokens")
 
-    def __init__(self, budget: Budget, now: float) -> None:
-        self.capacity, self.rate = policy.burst(budget.requests, budget.window_seconds)
+    def __init__(self, rate: Rate, now: float) -> None:
+        self.capacity, self.rate = policy.burst(rate.requests, rate.window_seconds)
         self.tokens, self.filled_at = self.capacity, now
 
     def wait_seconds(self, now: float) -> float:
@@ -110,7 +110,7 @@ class _Health:
 class Throttle:
     """Every request asks for its turn and tells how it went; ``insist`` does both, and tries again.
 
-    ``budget`` bounds all requests, ``ramp`` submissions as the vendor recommends; ``narrow`` is called when the
+    ``rate`` bounds all requests, ``ramp`` submissions as the vendor recommends; ``narrow`` is called when the
     service throttles.
 
     A route that is down for everybody is not a recording's failure: while nothing goes well on it, tries are not
@@ -123,12 +123,12 @@ class Throttle:
         *,
         rng: random.Random,
         notify: Callable[[Event], None],
-        budget: Budget | None = None,
+        rate: Rate | None = None,
         ramp: bool = False,
         narrow: Callable[[], None] = lambda: None,
     ) -> None:
         self._patience, self._rng, self._notify, self._narrow = patience, rng, notify, narrow
-        self._bucket = _Bucket(budget, _now()) if budget and budget.requests else None
+        self._bucket = _Bucket(rate, _now()) if rate and rate.requests else None
         self._ramp = _Ramp() if ramp else None
         self._not_before = 0.0
         self._health = {route: _Health() for route in Route}
@@ -186,7 +186,7 @@ class Throttle:
             await asyncio.sleep(wait)
 
     async def _allowance(self, route: Route) -> None:
-        """Wait for the budget, and for a submission for the ramp."""
+        """Wait for a token, and for a submission for the ramp."""
         while self._ramp and route is Route.SUBMIT and (wait := self._ramp.wait_seconds(_now())):  # noqa: ASYNC110
             await asyncio.sleep(wait)
         while self._bucket and (wait := self._bucket.wait_seconds(_now())):  # noqa: ASYNC110

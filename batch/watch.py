@@ -13,7 +13,7 @@ import msgspec
 
 from batch import errors, policy
 from batch.client import Client
-from batch.protocol import DONE, PAGE_LIMIT, Item, Route, Status
+from batch.protocol import DONE, Item, Route, Status
 from batch.throttle import Throttle
 
 _ASK_CAP_SECONDS: Final = 60.0
@@ -21,6 +21,8 @@ _UNSEEN_SECONDS: Final = 10.0
 """A job that the list has not shown for so long is asked for by id: lists lag, and foreign jobs push ours down."""
 
 
+_BARREN_PAGES: Final = 2
+"""So many pages without a job of ours end a look at the list."""
 _EARLY_LIMIT: Final = 10_000
 
 
@@ -148,21 +150,22 @@ class Watcher:
         return policy.backoff_seconds(failures, base=base, cap=cap, rng=self._rng)
 
     async def _sweep(self, waiting: Mapping[str, _Bell]) -> None:
-        """Ring for whoever the newest pages show as ended."""
-        unseen, before_id = set(waiting), None
+        """Ring for whoever the list shows as ended. It is read back for as long as its pages show jobs of ours: one
+        page costs what asking for one job does."""
+        unseen, before_id, barren = set(waiting), None, 0
         queued = ended = found = 0
         noticed, self._noticed = self._noticed, False
-        for _ in range(len(waiting) // PAGE_LIMIT + 2):
+        while unseen and barren < _BARREN_PAGES:
             look = partial(self._client.page, before_id=before_id)
             page = await self._throttle.once(look, route=Route.LIST, what="list")
-            for item in page.transcripts:
-                if item.id in unseen:
-                    unseen.discard(item.id)
-                    queued, ended = queued + (item.status is Status.QUEUED), ended + (item.status in DONE)
-                    found += self._look(item)
-            if not unseen or not page.page_details.prev_url or not page.transcripts:
+            shown = [item for item in page.transcripts if item.id in unseen]
+            for item in shown:
+                unseen.discard(item.id)
+                queued, ended = queued + (item.status is Status.QUEUED), ended + (item.status in DONE)
+                found += self._look(item)
+            if not page.page_details.prev_url or not page.transcripts:
                 break
-            before_id = page.transcripts[-1].id
+            before_id, barren = page.transcripts[-1].id, 0 if shown else barren + 1
         self._hold_back(policy.is_congested(len(waiting), queued, ended))
         self._trusted = not found and (noticed or self._trusted)
 

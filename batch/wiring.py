@@ -265,7 +265,7 @@ async def _connected(
         hello = msgspec.structs.replace(settings.patience, outage_seconds=short)
         gate = throttle.Throttle(
             settings.patience, rng=rng, notify=tell, narrow=slots.narrow,
-            budget=settings.budget if service.base_url else None, ramp=_ramps(service, settings),
+            rate=settings.rate if service.base_url else None, ramp=_ramps(service, settings),
         )  # fmt: skip
         api = await stack.enter_async_context(
             client.connect(
@@ -284,7 +284,7 @@ async def _connected(
 def _ramps(service: Service, settings: Settings) -> bool:
     """Whether submissions follow the vendor's recommended ramp."""
     vendors = service.name in _HOSTS
-    return settings.budget.ramp == "on" or (settings.budget.ramp == "auto" and vendors)
+    return settings.rate.ramp == "on" or (settings.rate.ramp == "auto" and vendors)
 
 
 def _local(inner: Path, settings: Settings) -> contextlib.AbstractAsyncContextManager[str]:

@@ -28,7 +28,7 @@ async def test_the_digest_is_that_of_the_bytes_that_were_given(tmp_path: Path, e
     told: list[int] = []
     with closing(LocalFile(str(tmp_path / "a.wav"), executor, told.append)) as file:
         assert b"".join([chunk async for chunk in file.chunks()]) == content
-        assert await file.sha256() == hashlib.sha256(content).hexdigest() == sources.digest(file.path)
+        assert file.sha256() == hashlib.sha256(content).hexdigest() == sources.digest(file.path)
     assert sum(told) == len(content)
 
 
@@ -70,4 +70,4 @@ async def test_a_file_that_changes_while_it_is_uploaded_is_told(
         path.write_bytes(change)
         with pytest.raises(Permanent, match="was changed"):
             _ = [chunk async for chunk in file.chunks()]
-            await file.sha256()
+            file.sha256()

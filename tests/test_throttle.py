@@ -11,7 +11,7 @@ import pytest
 from batch import errors, policy
 from batch.model import Event
 from batch.protocol import Route
-from batch.throttle import Budget, Patience, Throttle, _Bucket, _Ramp
+from batch.throttle import Patience, Rate, Throttle, _Bucket, _Ramp
 
 QUICK = Patience(attempts=3, base_seconds=0.001, cap_seconds=0.01, outage_seconds=60)
 
@@ -114,8 +114,8 @@ def test_the_ramp_is_the_vendors() -> None:
 
 
 @pytest.mark.parametrize("requests", [300, 18_000, 20_000])
-def test_no_window_lets_more_requests_pass_than_the_budget(requests: int) -> None:
-    bucket = _Bucket(Budget(requests=requests, window_seconds=300), now=0.0)
+def test_no_window_lets_more_requests_pass_than_the_rate(requests: int) -> None:
+    bucket = _Bucket(Rate(requests=requests, window_seconds=300), now=0.0)
     sent, now = [], 0.0
     while now < 900:
         if wait := bucket.wait_seconds(now):

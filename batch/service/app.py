@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import aiofiles
 import msgspec
 from aiohttp import StreamReader, web
 
@@ -122,12 +123,12 @@ async def upload(request: web.Request) -> web.Response:
 async def _save(content: StreamReader, path: Path, limit_bytes: int) -> int:
     """Write the body to ``path``; return its size, or the size so far once that is over the limit."""
     size = 0
-    with path.open("wb") as file:
+    async with aiofiles.open(path, "wb") as file:
         async for chunk in content.iter_chunked(_CHUNK_BYTES):
             size += len(chunk)
             if size > limit_bytes:
                 break
-            await asyncio.to_thread(file.write, chunk)
+            await file.write(chunk)
     return size
 
 

@@ -1,6 +1,6 @@
 """How long a run takes against the ideal schedule, and what it asks of the service.
 
-    python -m tests.bench.makespan [--recordings 1000] [--in-flight 200] [--seconds 4] [--rivals] [--json]
+    python -m tests.bench.makespan [--recordings 1000] [--in-flight 200] [--seconds 4] [--rivals]
 
 The service is the local one with a double for its engine, on loopback, and runs in this process; whoever is measured
 is a child of it. Jobs take a log-normal time whose median is ``--seconds``. The ideal schedule gives each job in turn
@@ -12,20 +12,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import bisect
 import heapq
-import json
 import math
 import random
 import resource
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from batch.service.engine import Request
+from tests.bench.show import show
 from tests.service.double import heard, start_service
 
 SPREAD = 0.5
@@ -61,6 +62,11 @@ def ideal_seconds(durations: Iterable[float], slots: int) -> float:
     for duration in durations:
         heapq.heapreplace(free, free[0] + duration)
     return max(free)
+
+
+def most_within(seconds: float, times: Sequence[float]) -> int:
+    """The most of ``times`` (sorted) in any window of so many seconds."""
+    return max(bisect.bisect_left(times, came + seconds) - number for number, came in enumerate(times))
 
 
 @asynccontextmanager
@@ -128,12 +134,13 @@ async def measure(name: str, runner: Runner, count: int, slots: int, median: flo
             "recordings": count,
             "in_flight": slots,
             "seconds": round(took, 2),
-            "ideal_seconds": round(ideal, 2),
+            "ideal": round(ideal, 2),
             "ratio": round(took / ideal, 3),
-            "requests_a_recording": round(len(double.answers) / count, 2),
+            "requests_each": round(len(double.answers) / count, 2),
+            "in_5_minutes": most_within(300.0, sorted(came for came, *_ in double.answers)),
             "most_open": double.most_open,
-            "p95_done_to_fetched_seconds": round(delays[int(0.95 * len(delays))], 2) if delays else None,
-            "cpu_ms_a_recording": round(1000 * cpu / count, 1),
+            "p95_to_fetched": round(delays[int(0.95 * len(delays))], 2) if delays else None,
+            "cpu_ms_each": round(1000 * cpu / count, 1),
         }
 
 
@@ -143,16 +150,13 @@ async def main() -> None:
     parser.add_argument("--in-flight", type=int, nargs="*", default=[200])
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--rivals", action="store_true")
-    parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     runners: dict[str, Runner] = {"diarist": run_diarist} | ({"vendor's SDK": run_sdk} if given.rivals else {})
     figures = []
     for slots in given.in_flight:
         for name, runner in runners.items():
             figures.append(await measure(name, runner, given.recordings, slots, given.seconds))
-            print("  ".join(f"{key} {value}" for key, value in figures[-1].items()), flush=True)
-    if given.json:
-        print(json.dumps(figures))
+    show(figures)
 
 
 if __name__ == "__main__":

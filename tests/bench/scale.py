@@ -1,7 +1,7 @@
 """Manifests of a million rows: when the first submission goes out, how fast finished rows are passed over, and in
 how much memory.
 
-    python -m tests.bench.scale [--rows 1000000] [--finished 100000] [--json]
+    python -m tests.bench.scale [--rows 1000000] [--finished 100000]
 
 Each figure is that of a child process: ``diarist run`` on a manifest of ``--rows`` rows, stopped once it has
 submitted a hundred and counted them all; and on ``--finished`` rows whose results and recordings are all there.
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -23,6 +22,7 @@ from typing import Any
 
 from batch.journal import Journal
 from batch.model import Job, Recording, State
+from tests.bench.show import show
 from tests.service.double import start_service
 
 _GROUP = 20_000
@@ -48,7 +48,13 @@ async def first_submission(folder: Path, rows: int) -> dict[str, Any]:
         await asyncio.sleep(rows / 50_000)  # for the rows to be counted beside the run
         child.send_signal(signal.SIGINT)
         peak = await memory
-    return {"what": "first submission", "rows": rows, "seconds": round(first, 2), "peak_mb": peak}
+    return {
+        "what": "first submission",
+        "rows": rows,
+        "seconds": round(first, 2),
+        "rows_a_second": None,
+        "peak_mb": peak,
+    }
 
 
 async def nothing_to_do(folder: Path, rows: int) -> dict[str, Any]:
@@ -113,15 +119,12 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--finished", type=int, default=100_000)
-    parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     figures = []
     for measure, rows in ((nothing_to_do, given.finished), (first_submission, given.rows)):
         with tempfile.TemporaryDirectory() as folder:
             figures.append(await measure(Path(folder), rows))
-        print("  ".join(f"{key} {value}" for key, value in figures[-1].items()), flush=True)
-    if given.json:
-        print(json.dumps(figures))
+    show(figures)
 
 
 if __name__ == "__main__":

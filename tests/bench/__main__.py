@@ -1,0 +1,26 @@
+"""Every benchmark that README quotes, one after the other: ``python -m tests.bench``. Twenty minutes on two cores."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+QUOTED = (
+    ("makespan", "--in-flight", "16", "--recordings", "160"),
+    ("makespan", "--in-flight", "64", "--recordings", "640"),
+    ("makespan", "--in-flight", "200", "--rivals"),
+    ("makespan", "--in-flight", "1000", "--recordings", "3000", "--seconds", "60"),
+    ("scale",),
+    ("upload", "--to", "service"),
+    ("accuracy",),
+)
+
+
+def main() -> None:
+    for name, *arguments in QUOTED:
+        print(f"\n$ python -m tests.bench.{' '.join((name, *arguments))}", flush=True)
+        subprocess.run([sys.executable, "-m", f"tests.bench.{name}", *arguments], check=True)
+
+
+if __name__ == "__main__":
+    main()
