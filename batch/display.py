@@ -244,6 +244,8 @@ def _left_over(summary: Summary) -> str:
 
 def _sentence(summary: Summary, out: Path, elapsed_seconds: float) -> str:
     parts = [f"{summary.collected:,} collected"]
+    if summary.shared:
+        parts[0] += f" ({summary.shared:,} of them share the transcript of an identical recording)"
     failed = summary.failed + summary.rejected + summary.skipped["failed before"]
     if failed:
         parts.append(f"{failed:,} failed" + _failed_before(summary))

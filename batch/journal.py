@@ -35,10 +35,13 @@ CREATE TABLE IF NOT EXISTS jobs (
     key TEXT PRIMARY KEY, manifest TEXT, line INTEGER, source TEXT, options TEXT, labels TEXT,
     service TEXT, state TEXT, audio_url TEXT, staged_at REAL, sha256 TEXT, size_bytes INTEGER, mtime_ns INTEGER,
     intent_at REAL, transcript_id TEXT, submitted_at REAL, submissions INTEGER, failures INTEGER, past_ids TEXT,
-    ended_at REAL, audio_seconds REAL, speakers INTEGER, kind TEXT, reason TEXT
+    ended_at REAL, audio_seconds REAL, speakers INTEGER, kind TEXT, reason TEXT,
+    shared_with TEXT
 );
 CREATE INDEX IF NOT EXISTS jobs_open ON jobs (state) WHERE state NOT IN ('collected', 'failed');
 CREATE INDEX IF NOT EXISTS jobs_by_transcript ON jobs (transcript_id) WHERE transcript_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS jobs_by_audio ON jobs (size_bytes, sha256) WHERE sha256 IS NOT NULL;
+CREATE INDEX IF NOT EXISTS jobs_by_url ON jobs (audio_url) WHERE sha256 IS NULL AND audio_url IS NOT NULL;
 PRAGMA user_version = {_SCHEMA_VERSION};
 """
 _CLAIMED: Final = "CREATE TEMP TABLE claimed (key TEXT PRIMARY KEY, row TEXT) WITHOUT ROWID"
@@ -93,6 +96,24 @@ class Journal:
         Lives in a temporary table for this run only, so a manifest of millions costs no memory.
         """
         return await self._ask(lambda db: [_claim(db, recording) for recording in recordings])
+
+    async def knows_size(self, size_bytes: int) -> bool:
+        """Whether any job's audio has so many bytes: only then can it be identical."""
+        query = "SELECT 1 FROM jobs WHERE size_bytes = ? AND sha256 IS NOT NULL LIMIT 1"
+        return await self._ask(lambda db: db.execute(query, (size_bytes,)).fetchone() is not None)
+
+    async def twin(self, job: Job, since: float) -> Job | None:
+        """The newest job with the same audio (or URL, if its bytes are not known) and options whose transcript,
+        submitted ``since`` then, is good or may become so."""
+        audio, values = _same_audio(job)
+        where = (
+            f"{audio} AND key != ? AND service = ? AND options = ? AND submitted_at >= ? "
+            "AND kind IS NULL AND state IN ('submitted', 'collected')"
+        )
+        values += (job.key, job.service, _text(job.recording.options), since)
+        query = f"{_SELECT} WHERE {where} ORDER BY submitted_at DESC"
+        found = await self._ask(lambda db: [_job(row) for row in db.execute(query, values)])
+        return next((twin for twin in found if twin.transcript_id not in job.past_ids), None)
 
     async def counts(self) -> dict[State, int]:
         """How many jobs are in each state."""
@@ -239,6 +260,12 @@ def _known_ids(db: sqlite3.Connection, ids: Sequence[str]) -> dict[str, float]:
     marks = ", ".join("?" * len(ids))
     query = f"SELECT transcript_id, submitted_at FROM jobs WHERE transcript_id IN ({marks})"
     return {transcript_id: at or 0.0 for transcript_id, at in db.execute(query, ids)}
+
+
+def _same_audio(job: Job) -> tuple[str, tuple[Any, ...]]:
+    if job.sha256 is None:
+        return "audio_url = ? AND sha256 IS NULL", (job.audio_url,)
+    return "size_bytes = ? AND sha256 = ?", (job.size_bytes, job.sha256)
 
 
 def _claim(db: sqlite3.Connection, recording: Recording) -> Recording | None:

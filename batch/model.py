@@ -53,14 +53,15 @@ class State(StrEnum):
 
 
 MOVES: Final[Mapping[State, frozenset[State]]] = {
-    State.LISTED: frozenset({State.STAGED, State.FAILED}),
-    State.STAGED: frozenset({State.SUBMITTING, State.LISTED, State.FAILED}),
+    State.LISTED: frozenset({State.STAGED, State.SUBMITTED, State.FAILED}),
+    State.STAGED: frozenset({State.SUBMITTING, State.SUBMITTED, State.LISTED, State.FAILED}),
     State.SUBMITTING: frozenset({State.SUBMITTED, State.STAGED, State.LISTED, State.FAILED}),
     State.SUBMITTED: frozenset({State.COLLECTED, State.STAGED, State.LISTED, State.FAILED}),
     State.COLLECTED: frozenset({State.SUBMITTED}),  # its result file is gone: fetched again, not paid again
     State.FAILED: frozenset(),
 }
-"""Every allowed move of a job. A recording that runs again is a new job under the same key."""
+"""Every allowed move of a job. A recording that runs again is a new job under the same key; one that is submitted
+without an intent shares the transcript of an identical one."""
 
 WITH_SERVICE: Final = frozenset({State.SUBMITTING, State.SUBMITTED})
 """Money may have been spent: such a job is carried to its end whatever the manifest says now."""
@@ -73,7 +74,8 @@ class Job(msgspec.Struct, frozen=True):
     ``audio_url`` is what the service reads, valid from ``staged_at``; ``transcript_id`` names the submission that
     counts, ``past_ids`` earlier ones of the same recording; ``submissions`` are the intents that may have been taken,
     ``failures`` how often the service failed the job or could not read its link; ``sha256``, ``size_bytes`` and
-    ``mtime_ns`` describe the audio that was staged (None for a URL that the service fetches itself).
+    ``mtime_ns`` describe the audio that was staged (None for a URL that the service fetches itself). ``shared_with``
+    is the key of the identical recording that was paid for, if this one was not.
     """
 
     recording: Recording
@@ -95,6 +97,7 @@ class Job(msgspec.Struct, frozen=True):
     speakers: int | None = None
     kind: str | None = None
     reason: str | None = None
+    shared_with: str | None = None
 
     @property
     def key(self) -> str:

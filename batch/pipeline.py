@@ -14,8 +14,11 @@ from contextlib import closing
 from functools import partial
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from batch import errors, policy
 from batch.client import Client
+from batch.duplicates import Duplicates
 from batch.journal import Journal
 from batch.model import WITH_SERVICE, Event, Job, State
 from batch.protocol import (
@@ -32,7 +35,7 @@ from batch.protocol import (
 from batch.reconcile import Reconciler
 from batch.results import Results
 from batch.slots import Ahead, Limits, Slots
-from batch.sources import LocalFile, chunk_bytes, is_url, stamp
+from batch.sources import LocalFile, Stamp, chunk_bytes, digest, is_url, stamp
 from batch.throttle import Throttle
 from batch.watch import Watcher
 
@@ -57,6 +60,7 @@ class Pipeline:
         throttle: Throttle,
         watcher: Watcher,
         reconciler: Reconciler,
+        duplicates: Duplicates,
         *,
         slots: Slots,
         limits: Limits,
@@ -65,7 +69,7 @@ class Pipeline:
         notify: Callable[[Event], None],
     ) -> None:
         self._client, self._journal, self._results, self._throttle = client, journal, results, throttle
-        self._watcher, self._reconciler = watcher, reconciler
+        self._watcher, self._reconciler, self._duplicates = watcher, reconciler, duplicates
         self._executor, self._clock, self._notify = executor, clock, notify
         self._slots, self._uploads = slots, asyncio.Semaphore(limits.uploads)
         self._ahead, self._room = Ahead(limits.ahead_bytes), asyncio.Semaphore(limits.room)
@@ -90,7 +94,7 @@ class Pipeline:
             settled = await self._settle(with_service)
             async with asyncio.TaskGroup() as carriers:
                 for job in settled:
-                    self._slots.occupy(job.key)
+                    self._occupy(job)
                     await self._start(carriers, job)
                 async for job in admit(frozenset(job.key for job in settled)):
                     await self._start(carriers, job)
@@ -128,34 +132,57 @@ class Pipeline:
         finally:
             self._slots.give_back(job.key)
             self._ahead.give_back(job.key)
+            self._duplicates.gives_up(job.key)
             self._alive.pop(job.key, None)
             self._room.release()
 
     # ── the four verbs ──────────────────────────────────────────────────────────────────────────────────────────
 
     async def _stage(self, job: Job) -> Job:
-        """Make the audio readable for the service: upload it, or leave a URL as it is."""
+        """Make the audio readable for the service: upload it, unless it is known there, or leave a URL as it is."""
         source = job.recording.source
         if is_url(source):
             return await self._record(job.move(State.STAGED, audio_url=source, staged_at=self._clock()))
+        known = await self._off_loop(stamp, source)
+        if known and (shared := await self._shared_unsent(job, known)):
+            return shared
         async with self._uploads:
-            known = await asyncio.get_running_loop().run_in_executor(self._executor, stamp, source)
             await self._ahead.take(job.key, known.size_bytes if known else 0)
             what = f"upload of {job.key}"
             return await self._throttle.insist(lambda: _whole(self._upload(job)), route=Route.UPLOAD, what=what)
 
+    async def _shared_unsent(self, job: Job, known: Stamp) -> Job | None:
+        """The job with the transcript of an identical recording, found before anything is uploaded: the file is read
+        only if another has its size."""
+        if not await self._journal.knows_size(known.size_bytes):
+            return None
+        try:
+            sha256 = await self._off_loop(digest, job.recording.source)
+        except OSError:
+            return None  # the upload says what is wrong with it
+        return await self._shared(msgspec.structs.replace(job, sha256=sha256, **known._asdict()))
+
+    async def _shared(self, job: Job) -> Job | None:
+        """The job with the transcript of an identical recording, if there is one; else it is this one's to pay."""
+        twin = await self._duplicates.twin(job)
+        if twin is None:
+            return None
+        ended_at = twin.ended_at if twin.state is State.COLLECTED else None
+        facts = {"transcript_id": twin.transcript_id, "submitted_at": twin.submitted_at, "ended_at": ended_at}
+        return await self._record(job.move(State.SUBMITTED, shared_with=twin.key, **facts))
+
     async def _upload(self, job: Job) -> Job:
-        loop, source = asyncio.get_running_loop(), job.recording.source
-        file = await loop.run_in_executor(
-            self._executor, LocalFile, source, self._executor, self._tell_sent, self._chunk_bytes
-        )
+        source = job.recording.source
+        file = await self._off_loop(LocalFile, source, self._executor, self._tell_sent, self._chunk_bytes)
         with closing(file):
             link = await self._client.upload(file.chunks(), file.stamp.size_bytes)
             facts = {"audio_url": link, "sha256": file.sha256(), **file.stamp._asdict()}
         return await self._record(job.move(State.STAGED, staged_at=self._clock(), **facts))
 
     async def _submit(self, job: Job) -> Job:
-        """Wait for a slot, then pay, once."""
+        """Share what an identical recording has been paid for; else wait for a slot, then pay, once."""
+        if shared := await self._shared(job):
+            return shared
         began = asyncio.get_running_loop().time()
         await self._slots.take(job.key, self._weight(job))
         self._ahead.give_back(job.key)
@@ -205,12 +232,23 @@ class Pipeline:
 
     async def _taken(self, job: Job, transcript_id: str) -> Job:
         facts = {"transcript_id": transcript_id, "submitted_at": self._clock()}
-        return await self._record(job.move(State.SUBMITTED, **facts))
+        job = await self._record(job.move(State.SUBMITTED, **facts))
+        self._duplicates.paid(job)
+        return job
 
     async def _collect(self, job: Job) -> Job:
         """Wait until the service has ended the job, then bring its transcript home."""
+        try:
+            return await self._brought_home(job)
+        except errors.UnknownId as error:
+            if job.shared_with is None:
+                raise
+            self._notify(Event("retrying", message=f"{job.key}: {error}; it is submitted by itself", kind=error.kind))
+            return await self._record(job.move(State.LISTED, **_without_transcript(job)))
+
+    async def _brought_home(self, job: Job) -> Job:
         if job.ended_at is None:
-            self._slots.occupy(job.key)
+            self._occupy(job)
             item = await _paid(self._watcher.done(job.transcript_id or ""))
             self._slots.widen()
             self._slots.give_back(job.key)
@@ -218,7 +256,7 @@ class Pipeline:
                 return await self._ended_in_error(job, item)
         head, transcript = await self._fetch(job)
         if head.audio_url == DELETED_URL:
-            raise errors.Permanent(f"transcript {head.id} was deleted at the service", kind="deleted")
+            raise errors.UnknownId(f"transcript {head.id} was deleted at the service", kind="deleted")
         if head.status not in DONE:
             return job
         return await _whole(self._store(job, head, transcript))
@@ -230,8 +268,8 @@ class Pipeline:
 
     async def _store(self, job: Job, head: Head, transcript: bytes, **facts: Any) -> Job:
         """Result first, fact second: a job that is recorded as collected has its result on disk."""
-        write = asyncio.get_running_loop().run_in_executor(self._executor, self._results.write, job, transcript)
-        facts |= {"speakers": await write, "audio_seconds": head.audio_duration, "ended_at": self._clock()}
+        speakers = await self._off_loop(self._results.write, job, transcript)
+        facts |= {"speakers": speakers, "audio_seconds": head.audio_duration, "ended_at": self._clock()}
         return await self._record(job.move(State.COLLECTED, **facts))
 
     async def _ended_in_error(self, job: Job, item: Item) -> Job:
@@ -264,6 +302,14 @@ class Pipeline:
         self._notify(Event("moved", job=job))
         return job
 
+    def _occupy(self, job: Job) -> None:
+        """A slot for what the service has; a shared transcript has one already."""
+        if job.shared_with is None:
+            self._slots.occupy(job.key)
+
+    async def _off_loop(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
+
     def _tell_sent(self, sent_bytes: int) -> None:
         self._notify(Event("sent", count=sent_bytes))
 
@@ -281,7 +327,8 @@ async def _paid(asking: Awaitable[T]) -> T:
 def _without_transcript(job: Job) -> dict[str, Any]:
     """The facts of a job whose submission, if it had come to one, the service has failed."""
     past_ids = (*job.past_ids, job.transcript_id) if job.transcript_id else job.past_ids
-    return {"transcript_id": None, "past_ids": past_ids, "failures": job.failures + 1}
+    again = {"shared_with": None, "ended_at": None, "failures": job.failures + 1}
+    return {"transcript_id": None, "past_ids": past_ids, **again}
 
 
 async def _whole(effect: Coroutine[Any, Any, T]) -> T:

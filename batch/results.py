@@ -116,6 +116,7 @@ def _about(job: Job) -> dict[str, Any]:
         "sha256": job.sha256,
         "size_bytes": job.size_bytes,
         "mtime_ns": job.mtime_ns,
+        "shared_with": job.shared_with,
     }
 
 

@@ -26,7 +26,8 @@ class Summary:
     """The state of a run as told by its events; ``exit_code`` once it has ended.
 
     ``alive`` counts the jobs on their way by state, ``ended`` those that ended in this run; ``skipped`` rows by why;
-    ``shown`` the first twenty jobs that ended, ``failures`` by kind. Memory does not grow with the manifest.
+    ``shared`` the collected ones that an identical recording has paid for; ``shown`` the first twenty jobs that
+    ended, ``failures`` by kind. Memory does not grow with the manifest.
     """
 
     def __init__(self) -> None:
@@ -38,6 +39,7 @@ class Summary:
         self.shown: list[Job] = []
         self.rejected = 0
         self.postponed = 0
+        self.shared = 0
         self.audio_seconds = 0.0
         self.sent_bytes = 0
         self.total: int | None = None
@@ -101,6 +103,7 @@ class Summary:
             self.alive[job.state] += 1
             return
         self.ended[job.state] += 1
+        self.shared += job.state is State.COLLECTED and job.shared_with is not None
         self.audio_seconds += job.audio_seconds or 0.0
         if len(self.shown) < _SHOWN:
             self.shown.append(job)

@@ -35,14 +35,14 @@ class Pace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Bell:
-    """Someone waits for a transcript, ``since`` when (loop time). It is asked for by id at ``ask_at``, which moves on
-    whenever the list shows it, and further each time that it was asked for."""
+    """So many ``waiters`` wait for a transcript, ``since`` when (loop time). It is asked for by id at ``ask_at``,
+    which moves on whenever the list shows it, and further each time that it was asked for."""
 
-    __slots__ = ("ask_at", "asked", "rung", "since")
+    __slots__ = ("ask_at", "asked", "rung", "since", "waiters")
 
     def __init__(self, now: float) -> None:
         self.rung: asyncio.Future[Item] = asyncio.get_running_loop().create_future()
-        self.since, self.ask_at, self.asked = now, now + _UNSEEN_SECONDS, 0
+        self.since, self.ask_at, self.asked, self.waiters = now, now + _UNSEEN_SECONDS, 0, 0
 
     def seen(self, now: float) -> None:
         self.ask_at, self.asked = now + _UNSEEN_SECONDS, 0
@@ -87,13 +87,16 @@ class Watcher:
     async def done(self, transcript_id: str) -> Item:
         """The list's line for the transcript, once it has ended. Raises ``UnknownId`` if the service knows it not."""
         bell = self._bells.setdefault(transcript_id, _Bell(_now()))
+        bell.waiters += 1
         self._wanted.set()
         if early := self._early.pop(transcript_id, None):
             self.notice(transcript_id, early)
         try:
-            return await bell.rung
+            return await asyncio.shield(bell.rung)
         finally:
-            self._bells.pop(transcript_id, None)
+            bell.waiters -= 1
+            if not bell.waiters:
+                self._bells.pop(transcript_id, None)
 
     def notice(self, transcript_id: str, status: Status) -> None:
         """Somebody says that a transcript has ended. May be said twice, or before anyone waits for it."""

@@ -20,6 +20,7 @@ import msgspec
 from batch import client, errors, lock, manifest, reconcile, throttle, watch, webhooks
 from batch import recover as recovering
 from batch.admission import Admission, Judged, Window, Wish
+from batch.duplicates import Duplicates
 from batch.journal import Journal
 from batch.model import WITH_SERVICE, Event, Job, Recording, Reject, State
 from batch.pipeline import Pipeline, with_service
@@ -124,7 +125,8 @@ async def run(
                 _connected(service, settings, inner, tell, chance, slots) as (api, gate),
                 _watching(api, gate, settings, inner, chance, slots) as watcher,
             ):
-                carrying = _pipeline(api, gate, watcher, journal, results, settings, tell, slots)
+                twins = Duplicates(journal, began=time.time(), anew=bool(wish and wish.force))
+                carrying = _pipeline(api, gate, watcher, twins, journal, results, settings, tell, slots)
                 await _until_stopped(carrying, carrying.run(before, admit), settings, stop)
         except* errors.Fatal as group:
             summary.stopped_by = _first_fatal(group)
@@ -312,6 +314,7 @@ def _pipeline(
     api: client.Client,
     gate: throttle.Throttle,
     watcher: watch.Watcher,
+    duplicates: Duplicates,
     journal: Journal,
     results: Results,
     settings: Settings,
@@ -326,6 +329,7 @@ def _pipeline(
         gate,
         watcher,
         reconcile.Reconciler(api, gate, journal, grace_seconds=grace, notify=tell),
+        duplicates,
         slots=slots,
         limits=settings.limits,
         executor=ThreadPoolExecutor(settings.uploads + 24, "files"),

@@ -148,5 +148,5 @@ async def test_a_full_disk_is_told_to_all_who_wait_and_nothing_is_half_written(p
 
 
 def test_a_move_that_the_table_does_not_allow_is_a_bug() -> None:
-    with pytest.raises(ValueError, match="no move from listed to submitted"):
-        job("a").move(State.SUBMITTED)
+    with pytest.raises(ValueError, match="no move from listed to collected"):
+        job("a").move(State.COLLECTED)
