@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -15,9 +14,11 @@ from typing import Final, NamedTuple
 import msgspec
 
 from batch import sources
+from batch.budget import Purse
 from batch.journal import Journal
 from batch.model import WITH_SERVICE, Event, Job, Recording, Reject, State
 from batch.results import Results
+from batch.window import Window
 
 _BATCH_ROWS: Final = 500
 _TRIED_ANYWAY: Final = frozenset(
@@ -93,18 +94,6 @@ def _differing(one: Recording, other: Recording) -> list[str]:
     return [name for name in names if one.options.get(name) != other.options.get(name)]
 
 
-class Window(msgspec.Struct, frozen=True):
-    """The part of the manifest that this run takes: at most ``limit`` jobs, and shard ``shard`` of ``shards``."""
-
-    limit: int | None = None
-    shard: int = 1
-    shards: int = 1
-
-    def takes(self, key: str) -> bool:
-        """Whether the key belongs to this shard: by its CRC-32, so that it does on every machine and every night."""
-        return self.shards == 1 or zlib.crc32(key.encode()) % self.shards == self.shard - 1
-
-
 class Admission:
     """Turns manifest rows into jobs to carry. ``rows`` blocks while it reads; it is drawn from in a thread."""
 
@@ -118,9 +107,11 @@ class Admission:
         wish: Wish,
         window: Window,
         notify: Callable[[Event], None],
+        purse: Purse | None = None,
     ) -> None:
-        self._rows, self._journal, self._results, self._service = rows, journal, results, service
-        self._wish, self._window, self._notify = wish, window, notify
+        self._journal, self._results, self._service = journal, results, service
+        self._rows = iter(window.over(rows))
+        self._wish, self._window, self._notify, self._purse = wish, window, notify, purse
 
     async def jobs(self, under_way: frozenset[str] = frozenset()) -> AsyncIterator[Job]:
         """The jobs to carry, in the order of the manifest. Raises what reading the manifest raises.
@@ -138,10 +129,19 @@ class Admission:
                     self._skip(judged)
                 elif admitted == self._window.limit:
                     return
+                elif over := await self._over_budget(job):
+                    self._notify(Event("budget", message=over))
+                    return
                 else:
                     admitted += 1
                     yield job
             await asyncio.gather(*(self._journal.record(job) for each in batch if (job := each.restamped)))
+
+    async def _over_budget(self, job: Job) -> str:
+        """The limit that the job does not fit into, if it costs anything and there is a limit."""
+        if self._purse is None or not self._purse.is_bounded or job.state in WITH_SERVICE:
+            return ""
+        return await asyncio.to_thread(self._purse.promise, job)
 
     async def judged(self) -> AsyncIterator[list[Judged]]:
         """Every row of this window that is the first of its key, judged, in batches."""
@@ -159,8 +159,8 @@ class Admission:
         return reading
 
     async def _claimed(self, batch: Sequence[Recording | Reject]) -> list[Recording]:
-        """The rows of this shard that are the first to use their key."""
-        rows = [row for row in batch if isinstance(row, Recording) and self._window.takes(row.key)]
+        """The rows that are the first to use their key."""
+        rows = [row for row in batch if isinstance(row, Recording)]
         for row in batch:
             if isinstance(row, Reject):
                 self._notify(Event("rejected", reject=row, message=row.reason))

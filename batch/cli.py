@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,13 +12,30 @@ from batch import __version__
 from batch.errors import DiaristError, Fatal, Unavailable
 
 if TYPE_CHECKING:
-    from batch.admission import Window, Wish
+    from batch.admission import Wish
+    from batch.explain import Explaining
     from batch.settings import Settings
+    from batch.window import Window
 
 _SETTINGS = [
     click.option("--config", type=click.Path(dir_okay=False), help="A TOML file of settings (see configs/)."),
     click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. uploads=4."),
 ]
+
+
+_WINDOW = [
+    click.option("--limit", type=click.IntRange(min=1), help="At most so many recordings."),
+    click.option("--shard", metavar="I/N", help="Only this part of the recordings, by key: 1/4 ... 4/4."),
+    click.option("--since", metavar="TIME", help="Only files modified since: 2026-11-20, 36h, 7d."),
+    click.option("--until", metavar="TIME", help="Only files modified until."),
+    click.option("--sample", type=click.IntRange(min=1), help="So many recordings from all over, always the same."),
+]
+
+
+def _with_window(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_WINDOW):
+        command = option(command)
+    return command
 
 
 def _with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -40,8 +57,10 @@ def cli() -> None:
 @click.option("-c", "--concurrency", type=int, help="Recordings in flight at the service.  [default: 64]")
 @click.option("--force", is_flag=True, help="Run everything again, and pay again.")
 @click.option("--retry", type=click.Choice(["failed", "all"]), help="Failed ones again; all: empty ones too.")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many recordings.")
-@click.option("--shard", metavar="I/N", help="Only this part of the recordings, by key: 1/4 ... 4/4.")
+@_with_window
+@click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Admit no more once so much is spent.")
+@click.option("--max-hours", type=click.FloatRange(min=0), metavar="H", help="Admit no more after so much audio.")
+@click.option("--yes", is_flag=True, help="Do not ask, whatever it costs.")
 @click.option("--order", type=click.Choice(["manifest", "longest"]), help="Who is next.  [default: longest]")
 @click.option("--webhook-url", metavar="URL", help="Where the service reaches this machine, to say who is done.")
 @click.option("--progress", type=click.Choice(["auto", "live", "plain", "json", "off"]), help="[default: auto]")
@@ -53,27 +72,34 @@ def run(manifests: tuple[str, ...], **given: Any) -> None:
     from pathlib import Path
 
     settings = _settings(given, "service", "concurrency", "order", "progress")
-    wish, window = _wish(given["force"], given["retry"]), _window(given["limit"], given["shard"])
-    sys.exit(_run(manifests, Path(given["out"]), settings, wish, window))
+    wish = _wish(given["force"], given["retry"])
+    sys.exit(_run(manifests, Path(given["out"]), settings, wish, _window(given), yes=given["yes"]))
 
 
 @cli.command()
 @click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True)
 @click.option("-o", "--out", default="results", show_default=True, help="Directory of the results and the journal.")
 @click.option("--service", help="As for run.")
+@click.option("-c", "--concurrency", type=int, help="As for run.")
 @click.option("--force", is_flag=True, help="As for run.")
 @click.option("--retry", type=click.Choice(["failed", "all"]), help="As for run.")
-@click.option("--shard", metavar="I/N", help="As for run.")
+@_with_window
 @click.option("--explain", is_flag=True, help="A line for each recording: what, key, why.")
+@click.option("--json", "as_json", is_flag=True, help="JSON on standard output; with --explain a line each.")
 @_with_settings
 def plan(manifests: tuple[str, ...], **given: Any) -> None:
-    """Say what run would do with each recording, and why. Spends nothing, writes nothing."""
+    """Say what run would do with each recording, why, for how many hours and at what price. Spends nothing, writes
+    nothing.
+    """
     import asyncio
     from pathlib import Path
 
-    settings = _settings(given, "service")
-    wish, window = _wish(given["force"], given["retry"]), _window(None, given["shard"])
-    sys.exit(asyncio.run(_plan(manifests, Path(given["out"]), settings, wish, window, given["explain"])))
+    from batch.explain import Explaining
+
+    settings = _settings(given, "service", "concurrency")
+    explaining = Explaining(sys.stdout, sys.stderr, rows=given["explain"], as_json=given["as_json"])
+    wish, out = _wish(given["force"], given["retry"]), Path(given["out"])
+    sys.exit(asyncio.run(_plan(manifests, out, settings, wish, _window(given), explaining)))
 
 
 @cli.command()
@@ -126,6 +152,9 @@ def _settings(given: dict[str, Any], *flags: str) -> Settings:
 
     config = Path(given["config"]) if given["config"] else None
     named = {name: given[name] for name in flags}
+    limits = {name: given[name] for name in ("max_cost", "max_hours") if given.get(name) is not None}
+    if limits:
+        named["budget"] = limits
     if given.get("webhook_url"):
         named["webhook"] = {"url": given["webhook_url"]}
     return settings.load(config, environ=os.environ, sets=given["sets"], flags=named)
@@ -137,19 +166,18 @@ def _wish(force: bool, retry: str | None) -> Wish:
     return Wish(force=force, failed=retry is not None, empty=retry == "all")
 
 
-def _window(limit: int | None, shard: str | None) -> Window:
-    from batch.admission import Window
-    from batch.errors import Usage
+def _window(given: Mapping[str, Any]) -> Window:
+    from datetime import datetime
 
-    if shard is None:
-        return Window(limit=limit)
-    number, _, of = shard.partition("/")
-    if not (number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
-        raise Usage(f"--shard {shard}: write it as I/N, for example 1/4, 2/4, 3/4 and 4/4")
-    return Window(limit=limit, shard=int(number), shards=int(of))
+    from batch.window import Window, read_shard, read_time
+
+    now = datetime.now().astimezone()
+    since, until = (read_time(given[name], now) if given[name] else None for name in ("since", "until"))
+    shard, shards = read_shard(given["shard"] or "1/1")
+    return Window(given["limit"], shard, shards, since, until, given["sample"])
 
 
-def _run(manifests: Sequence[str], out: Any, settings: Settings, wish: Wish, window: Window) -> int:
+def _run(manifests: Sequence[str], out: Any, settings: Settings, wish: Wish, window: Window, *, yes: bool) -> int:
     """The run command inside its event loop: signals in, display out, the exit code back."""
     import asyncio
     import os
@@ -178,6 +206,7 @@ def _run(manifests: Sequence[str], out: Any, settings: Settings, wish: Wish, win
             await start(
                 manifests, out, settings=settings, wish=wish, window=window, environ=os.environ,
                 stdin=sys.stdin.buffer, summary=summary, notify=shown.show, stop=stop,
+                confirm=lambda cost: yes or _agreed(cost),
             )  # fmt: skip
 
     asyncio.run(main())
@@ -185,36 +214,29 @@ def _run(manifests: Sequence[str], out: Any, settings: Settings, wish: Wish, win
     return summary.exit_code
 
 
+def _agreed(cost: str) -> bool:
+    """Whether the person at the terminal, if there is one, agrees."""
+    return sys.stdin.isatty() and sys.stderr.isatty() and click.confirm(f"{cost}. Run it?", err=True)
+
+
 async def _plan(
-    manifests: Sequence[str], out: Any, settings: Settings, wish: Wish, window: Window, explain: bool
+    manifests: Sequence[str], out: Any, settings: Settings, wish: Wish, window: Window, explaining: Explaining
 ) -> int:
-    """The plan command: a line for each recording on request, and the counts. The exit code: 3 if rows cannot run."""
+    """The plan command. The exit code: 3 if rows cannot run."""
     import os
-    from collections import Counter
 
     from batch import wiring
-    from batch.model import Event
 
-    counts: Counter[str] = Counter()
-
-    def told(event: Event) -> None:
-        if event.reject:
-            counts["cannot run"] += 1
-            click.echo(f"{event.reject.where}: {event.message}", err=True)
-        elif event.name == "notice":
-            click.echo(event.message, err=True)
-
-    rows = wiring.plan(
+    async with wiring.planning(
         manifests, out, settings=settings, wish=wish, window=window, environ=os.environ,
-        stdin=sys.stdin.buffer, notify=told,
-    )  # fmt: skip
-    async for judged in rows:
-        counts[f"{judged.decision.verdict}: {judged.decision.why}"] += 1
-        if explain:
-            click.echo(f"{judged.decision.verdict}\t{judged.recording.key}\t{judged.decision.why}")
-    for what, count in counts.most_common():
-        click.echo(f"{count:>9,}  {what}", err=explain)
-    return 3 if counts["cannot run"] else 0
+        stdin=sys.stdin.buffer, notify=explaining.show,
+    ) as planner:  # fmt: skip
+        async for row in planner.rows():
+            explaining.row(row)
+        workers = wiring.local_workers(settings, os.environ)
+        expectation = await planner.expectation(workers)
+        explaining.close(planner.plan, planner.prices, expectation, workers or settings.concurrency)
+    return 3 if explaining.rejected else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -113,13 +113,13 @@ class _Live:
         )
 
     def __enter__(self) -> _Live:
-        self._live.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._live.stop()
 
     def show(self, event: Event) -> None:
+        self._live.start()  # not before there is something to show: a question may be asked first
         if event.name == "retrying":
             self._last_retry = event.message
         text = _notice(event)
@@ -214,6 +214,8 @@ def closing(summary: Summary, out: Path, elapsed_seconds: float, stream: IO[str]
         line(Text(f"{failure.count} x {kind}, for example {example}", style="red"))
     if summary.stopped_by:
         line(Text(f"stopped: {summary.stopped_by}", style="red"))
+    if summary.budget_reached:
+        line(Text(f"no more was admitted: {summary.budget_reached}", style="yellow"))
     if summary.signal_number:
         line(Text(_left_over(summary)))
     line(Text(_sentence(summary, out, elapsed_seconds), style="bold"))

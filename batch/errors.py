@@ -13,7 +13,8 @@
         │   └── WrongAddress  2  nothing that speaks v2 answers there
         ├── KeyRefused     4  the service does not accept the key
         ├── Unavailable    5  something that a later run of the same command can fix
-        └── NoFunds        6  the account has no money left
+        ├── NoFunds        6  the account has no money left
+        └── OverBudget     8  it would cost more than was allowed
 
 ``kind`` is the error class's stable name in the journal, the summary and the log. It never changes once released.
 """
@@ -87,3 +88,7 @@ class Unavailable(Fatal):
 
 class NoFunds(Fatal):
     exit_code = 6
+
+
+class OverBudget(Fatal):
+    exit_code = 8

@@ -15,7 +15,7 @@ import queue
 import sqlite3
 import threading
 import urllib.parse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -25,7 +25,7 @@ from batch import errors
 from batch.model import Job, Recording, State
 
 T = TypeVar("T")
-_SCHEMA_VERSION: Final = 1
+_SCHEMA_VERSION: Final = 2
 _OF_RECORDING: Final = ("key", "source", "manifest", "line", "options", "labels")
 _OF_JOB: Final = tuple(name for name in Job.__struct_fields__ if name != "recording")
 _COLUMNS: Final = (*_OF_RECORDING, *_OF_JOB)
@@ -44,6 +44,8 @@ CREATE INDEX IF NOT EXISTS jobs_by_audio ON jobs (size_bytes, sha256) WHERE sha2
 CREATE INDEX IF NOT EXISTS jobs_by_url ON jobs (audio_url) WHERE sha256 IS NULL AND audio_url IS NOT NULL;
 PRAGMA user_version = {_SCHEMA_VERSION};
 """
+_MIGRATIONS: Final = {1: "ALTER TABLE jobs ADD COLUMN shared_with TEXT"}
+"""By the version of the journal that is found: what makes the next version of it."""
 _CLAIMED: Final = "CREATE TEMP TABLE claimed (key TEXT PRIMARY KEY, row TEXT) WITHOUT ROWID"
 _UPSERT: Final = (
     f"INSERT INTO jobs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "
@@ -82,7 +84,7 @@ class Journal:
         return await self._ask(lambda db: {job.key: job for job in _select(db, "key", keys)})
 
     async def in_states(self, states: Iterable[State]) -> list[Job]:
-        """All jobs in ``states``, in the order in which they were first listed."""
+        """All jobs in ``states``, in the order of their manifests."""
         names = sorted(states)
         return await self._ask(lambda db: _select(db, "state", names))
 
@@ -97,10 +99,20 @@ class Journal:
         """
         return await self._ask(lambda db: [_claim(db, recording) for recording in recordings])
 
-    async def knows_size(self, size_bytes: int) -> bool:
-        """Whether any job's audio has so many bytes: only then can it be identical."""
-        query = "SELECT 1 FROM jobs WHERE size_bytes = ? AND sha256 IS NOT NULL LIMIT 1"
-        return await self._ask(lambda db: db.execute(query, (size_bytes,)).fetchone() is not None)
+    async def known_sizes(self, sizes: Collection[int]) -> set[int]:
+        """Of ``sizes`` in bytes, those that some job's audio has: only such audio can be identical."""
+        marks = ", ".join("?" * len(sizes))
+        query = f"SELECT DISTINCT size_bytes FROM jobs WHERE size_bytes IN ({marks}) AND sha256 IS NOT NULL"
+        return await self._ask(lambda db: {row[0] for row in db.execute(query, tuple(sizes))})
+
+    async def turnarounds(self, service: str) -> list[tuple[float, float]]:
+        """Of the last 200 recordings that ``service`` has transcribed: seconds from submission to result, and seconds
+        of audio."""
+        query = (
+            "SELECT ended_at - submitted_at, audio_seconds FROM jobs WHERE state = 'collected' AND service = ? "
+            "AND shared_with IS NULL AND submitted_at > 0 AND audio_seconds > 0 ORDER BY rowid DESC LIMIT 200"
+        )
+        return await self._ask(lambda db: db.execute(query, (service,)).fetchall())
 
     async def twin(self, job: Job, since: float) -> Job | None:
         """The newest job with the same audio (or URL, if its bytes are not known) and options whose transcript,
@@ -173,6 +185,8 @@ def _open(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA temp_store = FILE")
+    for older in range(version or _SCHEMA_VERSION, _SCHEMA_VERSION):
+        db.execute(_MIGRATIONS[older])
     db.executescript(_SCHEMA)
     db.execute(_CLAIMED)
     return db
@@ -183,6 +197,8 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(place, uri=True, isolation_level=None)
     if place == ":memory:":
         db.executescript(_SCHEMA)
+    elif db.execute("PRAGMA user_version").fetchone()[0] < _SCHEMA_VERSION:
+        raise errors.Usage(f"{path} was written by an older diarist: `diarist run` brings it up to date")
     db.execute(_CLAIMED)
     return db
 
@@ -253,7 +269,7 @@ def salvage(path: Path) -> list[Job]:
 
 def _select(db: sqlite3.Connection, column: str, values: Sequence[str]) -> list[Job]:
     marks = ", ".join("?" * len(values))
-    return [_job(row) for row in db.execute(f"{_SELECT} WHERE {column} IN ({marks}) ORDER BY rowid", values)]
+    return [_job(row) for row in db.execute(f"{_SELECT} WHERE {column} IN ({marks}) ORDER BY manifest, line", values)]
 
 
 def _known_ids(db: sqlite3.Connection, ids: Sequence[str]) -> dict[str, float]:

@@ -153,7 +153,7 @@ class Event(msgspec.Struct, frozen=True):
     """Something a person watching the run may want to know: ``name`` says what, ``job`` and ``message`` the rest.
 
     Names: ``moved`` (job is in a new state), ``skipped`` (done before), ``rejected`` (a row that cannot run),
-    ``postponed`` (left for the next run), ``total`` (``count`` rows in all),
+    ``postponed`` (left for the next run), ``total`` (``count`` rows in all), ``budget`` (no more is admitted),
     ``retrying`` (a request is tried again after ``seconds``), ``notice`` (a sentence for the log), ``sent``
     (``count`` bytes more uploaded).
     """

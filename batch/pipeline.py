@@ -154,7 +154,7 @@ class Pipeline:
     async def _shared_unsent(self, job: Job, known: Stamp) -> Job | None:
         """The job with the transcript of an identical recording, found before anything is uploaded: the file is read
         only if another has its size."""
-        if not await self._journal.knows_size(known.size_bytes):
+        if not await self._journal.known_sizes([known.size_bytes]):
             return None
         try:
             sha256 = await self._off_loop(digest, job.recording.source)

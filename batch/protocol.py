@@ -15,6 +15,9 @@ from batch import errors
 PAGE_LIMIT: Final = 200
 """The most transcripts that one page of the list holds."""
 UPLOAD_LIMIT_BYTES: Final = 2_200_000_000
+SHORTEST_SECONDS: Final = 0.16
+LONGEST_SECONDS: Final = 36_000.0
+"""Recordings that are shorter or longer end in an error."""
 UPLOAD_LIFE_SECONDS: Final = 22 * 3600.0
 """An upload is deleted from 24 h after it was made; two hours are kept for the queue."""
 

@@ -14,9 +14,11 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from batch.budget import Budget
 from batch.client import Deadlines
 from batch.errors import Usage
 from batch.options import read_options
+from batch.prices import Prices
 from batch.slots import Limits, Order
 from batch.throttle import Patience, Rate
 from batch.watch import Pace
@@ -50,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deadlines: Deadlines = Deadlines()
     sweep: Pace = Pace()
     rate: Rate = Rate()
+    budget: Budget = Budget()
+    prices: Prices = Prices()
     webhook: Webhook = Webhook()
 
     @property
@@ -89,7 +93,7 @@ def _nearest(message: str) -> str:
     if "unknown field" not in message:
         return ""
     wrong = message.partition("unknown field `")[2].partition("`")[0]
-    kinds = (Settings, Local, Patience, Deadlines, Pace, Rate, Webhook)
+    kinds = (Settings, Local, Patience, Deadlines, Pace, Rate, Budget, Prices, Webhook)
     names = [name for kind in kinds for name in kind.__struct_fields__]
     close = difflib.get_close_matches(wrong, names, 1)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from batch.errors import Fatal
+from batch.errors import Fatal, OverBudget
 from batch.model import ENDED, Event, Job, State
 
 _SHOWN: Final = 20
@@ -43,6 +43,7 @@ class Summary:
         self.audio_seconds = 0.0
         self.sent_bytes = 0
         self.total: int | None = None
+        self.budget_reached = ""
         self.stopped_by: Fatal | None = None
         self.signal_number: int | None = None
         self._states: dict[str, State] = {}
@@ -68,6 +69,8 @@ class Summary:
                 self.sent_bytes += count
             case Event(name="total", count=count):
                 self.total = count
+            case Event(name="budget", message=message):
+                self.budget_reached = message
 
     @property
     def exit_code(self) -> int:
@@ -75,6 +78,8 @@ class Summary:
             return self.stopped_by.exit_code
         if self.signal_number:
             return 128 + self.signal_number
+        if self.budget_reached:
+            return OverBudget.exit_code
         if self.postponed or self.skipped["elsewhere"]:
             return 5
         if self.failed or self.rejected or self.skipped["failed before"]:

@@ -19,11 +19,15 @@ import msgspec
 
 from batch import client, errors, lock, manifest, reconcile, throttle, watch, webhooks
 from batch import recover as recovering
-from batch.admission import Admission, Judged, Window, Wish
+from batch.admission import Admission, Wish
+from batch.budget import Purse
 from batch.duplicates import Duplicates
+from batch.endpoint import Endpoint, resolve
 from batch.journal import Journal
 from batch.model import WITH_SERVICE, Event, Job, Recording, Reject, State
 from batch.pipeline import Pipeline, with_service
+from batch.plan import Planner
+from batch.prices import Prices
 from batch.protocol import Route
 from batch.recover import Recovered
 from batch.results import Results
@@ -32,44 +36,11 @@ from batch.settings import Settings
 from batch.slots import Slots
 from batch.sources import is_url
 from batch.summary import Summary
+from batch.window import Window
 
-_HOSTS: Final[Mapping[str, str]] = {
-    "assemblyai": "https://api.assemblyai.com",
-    "assemblyai-eu": "https://api.eu.assemblyai.com",
-}
 _COUNTED_ROWS: Final = 2000
 _HELLO_SECONDS: Final = 30.0
 """How long the service may take to answer at all before the run does not even begin."""
-
-
-class Service(msgspec.Struct, frozen=True):
-    """Who transcribes. ``name`` is its identity in the journal; ``base_url`` is None for the local service, which is
-    started for the run."""
-
-    name: str
-    base_url: str | None
-    key: str | None
-
-
-def resolve(name: str, environ: Mapping[str, str]) -> Service:
-    """The service that ``--service`` and the environment name.
-
-    Raises ``KeyRefused`` if the vendor's service is named without a key, ``Usage`` for a name that is none.
-    """
-    key, base_url = environ.get("ASSEMBLYAI_API_KEY") or None, environ.get("ASSEMBLYAI_BASE_URL") or None
-    if name == "auto":
-        name = "assemblyai" if key or base_url else "local"
-    if name == "local":
-        return Service("local", None, None)
-    if name == "assemblyai" and base_url and base_url.rstrip("/") not in _HOSTS.values():
-        return Service(base_url.rstrip("/"), base_url, key)
-    if name.startswith(("http://", "https://")):
-        return Service(name.rstrip("/"), name, key)
-    if name not in _HOSTS:
-        raise errors.Usage(f"--service {name!r}: give auto, local, {', '.join(_HOSTS)}, or a URL")
-    if not key:
-        raise errors.KeyRefused("ASSEMBLYAI_API_KEY is not set: set it, or use --service local")
-    return Service(name, base_url or _HOSTS[name], key)
 
 
 async def run(
@@ -84,24 +55,33 @@ async def run(
     summary: Summary | None = None,
     notify: Callable[[Event], None] = lambda event: None,
     stop: asyncio.Event | None = None,
+    confirm: Callable[[str], bool] = lambda question: False,
     rng: random.Random | None = None,
 ) -> Summary:
     """Transcribe what ``manifests`` list into ``out``; return what happened.
 
     Running it again with the same arguments does what is left. A recording that cannot be done is in the summary and
     the journal, and the others go on; what ends the run early is in ``summary.stopped_by``. Setting ``stop`` ends it
-    cleanly. ``environ`` None: the process's own. Raises ``Usage`` or ``Unavailable`` if it cannot begin: then nothing
-    was done.
+    cleanly. ``environ`` None: the process's own. ``confirm`` is asked whether a run may begin that would cost more
+    than ``settings.budget.confirm_above``. Raises ``Usage``, ``Unavailable`` or ``OverBudget`` if it cannot begin:
+    then nothing was done.
     """
     settings, summary = settings or Settings(), summary or Summary()
     environ = os.environ if environ is None else environ
     manifests = [manifests] if isinstance(manifests, str) else manifests
 
+    service = resolve(settings.service, environ)
+    wish, window = wish or Wish(), window or Window()
+    purse = Purse(settings.budget, _prices(service, settings))
+
     def tell(event: Event) -> None:
         summary.take(event)
+        purse.take(event)
         notify(event)
 
-    service = resolve(settings.service, environ)
+    if "-" not in manifests and _may_cost_more(service, settings):
+        given = {"settings": settings, "wish": wish, "window": window, "environ": environ}
+        await _confirmed(manifests, Path(out), confirm, **given)
     rows = _peeked(_rows(manifests, settings, stdin, tell))
     results = await asyncio.to_thread(lambda: Results(Path(out)))
     inner = results.directory / ".diarist"
@@ -109,7 +89,7 @@ async def run(
         before = with_service(await journal.in_states(WITH_SERVICE), service.name)
         admission = Admission(
             rows, journal, results, service.name,
-            wish=wish or Wish(), window=window or Window(), notify=tell,
+            wish=wish, window=window, notify=tell, purse=purse,
         )  # fmt: skip
         admit = admission.jobs
         if not before:
@@ -117,7 +97,7 @@ async def run(
             if (first := await _first(jobs, stop)) is None:
                 return summary
             admit = partial(_with_first, first, jobs)
-        counting = asyncio.create_task(_count(manifests, settings, window or Window(), tell))
+        counting = asyncio.create_task(_count(manifests, settings, window, tell))
         try:
             chance = rng or random.Random()
             slots = Slots(settings.concurrency)
@@ -125,7 +105,7 @@ async def run(
                 _connected(service, settings, inner, tell, chance, slots) as (api, gate),
                 _watching(api, gate, settings, inner, chance, slots) as watcher,
             ):
-                twins = Duplicates(journal, began=time.time(), anew=bool(wish and wish.force))
+                twins = Duplicates(journal, began=time.time(), anew=wish.force)
                 carrying = _pipeline(api, gate, watcher, twins, journal, results, settings, tell, slots)
                 await _until_stopped(carrying, carrying.run(before, admit), settings, stop)
         except* errors.Fatal as group:
@@ -144,7 +124,8 @@ async def _list_failed(journal: Journal, results: Results, summary: Summary) -> 
         summary.stopped_by = summary.stopped_by or error
 
 
-async def plan(
+@contextlib.asynccontextmanager
+async def planning(
     manifests: Sequence[str],
     out: Path,
     *,
@@ -152,21 +133,50 @@ async def plan(
     wish: Wish,
     window: Window,
     environ: Mapping[str, str],
-    stdin: IO[bytes] | None,
-    notify: Callable[[Event], None],
-) -> AsyncIterator[Judged]:
-    """What ``run`` with the same arguments would do with each row, and why. Writes nothing, asks no service.
+    stdin: IO[bytes] | None = None,
+    notify: Callable[[Event], None] = lambda event: None,
+) -> AsyncIterator[Planner]:
+    """Who says what ``run`` with the same arguments would do. Writes nothing, asks no service.
 
     Raises ``Usage`` as ``run`` does. Rows that cannot run are told to ``notify``.
     """
     rows = _rows(manifests, settings, stdin, notify)
     with contextlib.closing(Journal(out / ".diarist" / "journal.db", read_only=True)) as journal:
-        results = Results(out, make=False)
-        service = resolve(settings.service, environ).name
-        admission = Admission(rows, journal, results, service, wish=wish, window=window, notify=notify)
-        async for batch in admission.judged():
-            for judged in batch:
-                yield judged
+        results, service = Results(out, make=False), resolve(settings.service, environ)
+        admission = Admission(rows, journal, results, service.name, wish=wish, window=window, notify=notify)
+        prices = _prices(service, settings)
+        yield Planner(admission, journal, service.name, prices, limit=window.limit, anew=wish.force)
+
+
+def local_workers(settings: Settings, environ: Mapping[str, str]) -> int | None:
+    """How many recordings the local service that a run would start works at; None for any other service."""
+    if resolve(settings.service, environ).base_url:
+        return None
+    return settings.local.workers or os.cpu_count() or 1
+
+
+def _prices(service: Endpoint, settings: Settings) -> Prices | None:
+    apply = settings.prices.apply
+    return settings.prices if apply == "always" or (apply == "auto" and service.is_vendors) else None
+
+
+def _may_cost_more(service: Endpoint, settings: Settings) -> bool:
+    """Whether a run could cost more than may be spent unasked."""
+    unasked, most = settings.budget.confirm_above, settings.budget.max_cost
+    return bool(unasked and _prices(service, settings) and not 0 < most <= unasked)
+
+
+async def _confirmed(manifests: Sequence[str], out: Path, confirm: Callable[[str], bool], **given: Any) -> None:
+    async with planning(manifests, out, **given) as planner:
+        async for _ in planner.rows():
+            pass
+    usd, unasked = planner.plan.usd or 0.0, given["settings"].budget.confirm_above
+    cost = f"this run would cost about ${usd:,.2f} for {planner.plan.seconds / 3600:,.1f} h of audio"
+    if usd > unasked and not await asyncio.to_thread(confirm, cost):
+        raise errors.OverBudget(
+            f"{cost}, more than budget.confirm_above = {unasked:g}: look at it with `diarist plan`, then run it with "
+            "--yes, or a part of it with --max-cost"
+        )
 
 
 async def recover(
@@ -238,19 +248,19 @@ async def _with_first(first: Job, rest: AsyncIterator[Job], under_way: frozenset
 
 async def _count(manifests: Sequence[str], settings: Settings, window: Window, tell: Callable[[Event], None]) -> None:
     """Tell how many rows there are, for the time that is left: reads the manifests once more, beside the run."""
-    if "-" in manifests or window.limit is not None:
+    if "-" in manifests or not window.is_whole:
         return
     rows = manifest.read(manifests, defaults=settings.options, cwd=Path.cwd())
     total = 0
     with contextlib.suppress(errors.Usage):  # told by the run itself
         while batch := await asyncio.to_thread(lambda: list(itertools.islice(rows, _COUNTED_ROWS))):
-            total += sum(isinstance(row, Reject) or window.takes(row.key) for row in batch)
+            total += sum(isinstance(row, Reject) or window.of_shard(row.key) for row in batch)
         tell(Event("total", count=total))
 
 
 @contextlib.asynccontextmanager
 async def _connected(
-    service: Service,
+    service: Endpoint,
     settings: Settings,
     inner: Path,
     tell: Callable[[Event], None],
@@ -283,10 +293,9 @@ async def _connected(
         yield api, gate
 
 
-def _ramps(service: Service, settings: Settings) -> bool:
+def _ramps(service: Endpoint, settings: Settings) -> bool:
     """Whether submissions follow the vendor's recommended ramp."""
-    vendors = service.name in _HOSTS
-    return settings.rate.ramp == "on" or (settings.rate.ramp == "auto" and vendors)
+    return settings.rate.ramp == "on" or (settings.rate.ramp == "auto" and service.is_vendors)
 
 
 def _local(inner: Path, settings: Settings) -> contextlib.AbstractAsyncContextManager[str]:

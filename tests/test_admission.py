@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from batch.admission import Verdict, Window, Wish, decide
+from batch.admission import Verdict, Wish, decide
 from batch.model import Job, Recording, State
+from batch.window import Window
 
 ROW = Recording(key="a", source="/a.wav", manifest="m.csv", line=2, options={"speaker_labels": True})
 OTHER_OPTION = Recording(key="a", source="/a.wav", manifest="m.csv", line=2, options={"speaker_labels": False})
@@ -48,7 +49,7 @@ def test_a_row_runs_only_if_there_is_a_reason(
 
 def test_shards_share_out_every_key_once_and_always_alike() -> None:
     keys = [f"calls/{n}.wav" for n in range(1000)]
-    shards = [{key for key in keys if Window(shard=n, shards=4).takes(key)} for n in (1, 2, 3, 4)]
+    shards = [{key for key in keys if Window(shard=n, shards=4).of_shard(key)} for n in (1, 2, 3, 4)]
     assert sum(map(len, shards)) == len(keys)
     assert set().union(*shards) == set(keys)
     assert min(map(len, shards)) > 150

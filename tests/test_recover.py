@@ -14,21 +14,19 @@ import pytest
 
 import batch
 from batch import errors, sources, wiring
-from batch.admission import Judged, Window, Wish
+from batch.admission import Wish
 from batch.model import Event, State
+from batch.plan import Row
+from batch.window import Window
 from tests.service.double import Double, start_service
-from tests.test_run import archive, check_results, settings, submitted_audio
+from tests.test_run import archive, check_results, settings, submitted_audio, wav
 
 NOTHING: dict[str, Any] = {"wish": Wish(), "window": Window(), "environ": {}, "stdin": None}
 
 
-async def planned(manifest: Path, out: Path, service: Double) -> list[Judged]:
-    return [
-        each
-        async for each in wiring.plan(
-            [str(manifest)], out, settings=settings(service.base_url), notify=lambda event: None, **NOTHING
-        )
-    ]
+async def planned(manifest: Path, out: Path, service: Double) -> list[Row]:
+    async with wiring.planning([str(manifest)], out, settings=settings(service.base_url), **NOTHING) as planner:
+        return [row async for row in planner.rows()]
 
 
 def damage(out: Path) -> None:
@@ -44,14 +42,14 @@ async def test_plan_says_why_and_touches_nothing(tmp_path: Path) -> None:
     folder, out = tmp_path / "audio", tmp_path / "out"
     manifest = archive(folder, 6)
     async with start_service(tmp_path / "service") as service:
-        assert {each.decision.why for each in await planned(manifest, out, service)} == {"new"}
+        assert {each.why for each in await planned(manifest, out, service)} == {"new"}
         assert not out.exists()
         await batch.run(str(manifest), out, settings=settings(service.base_url))
         (out / "calls" / "1.json").unlink()
-        (folder / "2.wav").write_bytes(b"RIFF other")
+        (folder / "2.wav").write_bytes(wav(b"other" * 1000))
         manifest.write_text(manifest.read_text().replace("calls/3,3.wav,2", "calls/3,3.wav,3"))
         asked = len(service.requests)
-        whys = [each.decision.why for each in await planned(manifest, out, service)]
+        whys = [each.why for each in await planned(manifest, out, service)]
         assert len(service.requests) == asked
     assert whys == [
         "done before", "result missing", "audio changed", "option changed: speakers_expected", "done before",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import json
 import os
 import random
+import wave
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,14 @@ import pytest
 
 import batch
 from batch import errors
-from batch.admission import Window, Wish
+from batch.admission import Wish
 from batch.model import Event, State
 from batch.options import OPTION_NAMES
 from batch.settings import Settings
 from batch.summary import Summary
 from batch.throttle import Patience
 from batch.watch import Pace
+from batch.window import Window
 from tests.service.double import start_service
 
 QUICK = Settings(
@@ -42,11 +45,22 @@ def archive(folder: Path, count: int) -> Path:
     folder.mkdir(exist_ok=True)
     rows = ["id,audio,speakers_expected,customer"]
     for n in range(count):
-        (folder / f"{n}.wav").write_bytes(b"RIFF" + random.Random(n).randbytes(2000 + n))
+        (folder / f"{n}.wav").write_bytes(wav(random.Random(n).randbytes(2000 + n)))
         rows.append(f"calls/{n},{n}.wav,{2 if n % 2 else ''},customer {n}")
     manifest = folder / "manifest.csv"
     manifest.write_text("\n".join(rows) + "\n", "utf-8")
     return manifest
+
+
+def wav(samples: bytes, channels: int = 1) -> bytes:
+    """A recording of 8-bit samples, 8,000 a second."""
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(1)
+        file.setframerate(8000)
+        file.writeframes(samples)
+    return content.getvalue()
 
 
 def sha256(path: Path) -> str:

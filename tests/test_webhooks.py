@@ -153,7 +153,7 @@ async def test_why_a_job_failed_is_asked_for_when_a_notice_says_that_it_did(
     webhook = Webhook(f"http://127.0.0.1:{unused_tcp_port}/done", port=unused_tcp_port)
 
     def failing(audio: bytes) -> Exception | None:
-        return BadAudio("Audio duration is too short.") if len(audio) == 2005 else None
+        return BadAudio("Audio duration is too short.") if len(audio) == 2001 + 44 else None
 
     pace = Pace(least_seconds=5, most_seconds=5)
     async with start_service(tmp_path / "service", failing=failing) as service:

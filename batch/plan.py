@@ -1,0 +1,239 @@
+"""What a run would do, for how many hours and at what price: rows judged, probed and priced, and their sum."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import statistics
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Final
+
+import msgspec
+
+from batch import sources
+from batch.admission import Admission, Judged, Verdict
+from batch.journal import Journal
+from batch.model import Job, Recording
+from batch.prices import Prices, billed_channels, price
+from batch.probe import Probe, channels_are_identical, probe
+from batch.sources import is_url
+
+_ENOUGH_HISTORY: Final = 20
+REJECT: Final = "would be refused"
+SHARED: Final = "shared"
+_PROBING_THREADS: Final = 16
+
+
+class Row(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What would become of one row. ``usd`` is None where nothing is charged; ``note`` is advice."""
+
+    key: str
+    manifest: str
+    line: int
+    verdict: str
+    why: str
+    seconds: float | None = None
+    codec: str | None = None
+    channels: int | None = None
+    size_bytes: int | None = None
+    usd: float | None = None
+    note: str = ""
+
+
+class Expectation(msgspec.Struct, frozen=True):
+    """How long a recording is with the service: ``least_seconds`` and so much of its length."""
+
+    least_seconds: float
+    of_length: float
+    source: str
+
+    def run_seconds(self, recordings: int, audio_seconds: float, in_flight: int) -> float:
+        """For so many recordings, with slots that are never empty."""
+        if not recordings:
+            return 0.0
+        busy = recordings * self.least_seconds + audio_seconds * self.of_length
+        return max(busy / min(in_flight, recordings), busy / recordings)
+
+
+class Plan(msgspec.Struct):
+    """The sum of the rows. ``seconds`` and ``usd`` are of what would be paid for, where the length is known."""
+
+    rows: int = 0
+    verdicts: Counter[str] = msgspec.field(default_factory=Counter)
+    notes: Counter[str] = msgspec.field(default_factory=Counter)
+    recordings: int = 0
+    seconds: float = 0.0
+    size_bytes: int = 0
+    unknown_length: int = 0
+    usd: float | None = None
+    unpriced: set[str] = msgspec.field(default_factory=set)
+
+    def add(self, row: Row, unpriced: Sequence[str] = ()) -> None:
+        self.rows += 1
+        self.verdicts[f"{row.verdict}: {row.why}"] += 1
+        if row.note:
+            self.notes[row.note] += 1
+        if row.verdict != Verdict.RUN:
+            return
+        self.recordings += 1
+        self.size_bytes += row.size_bytes or 0
+        self.seconds += row.seconds or 0.0
+        self.unknown_length += row.seconds is None
+        if row.usd is not None:
+            self.usd = (self.usd or 0.0) + row.usd
+        self.unpriced.update(unpriced)
+
+
+class Planner:
+    """Judges, probes and prices every row, up to ``limit`` that would run; ``anew``: what was paid before does not
+    count; ``prices`` None: nothing is charged. Asks no service, writes nothing."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        journal: Journal,
+        service: str,
+        prices: Prices | None,
+        *,
+        limit: int | None = None,
+        anew: bool = False,
+    ) -> None:
+        self._admission, self._journal, self._service = admission, journal, service
+        self._limit, self._anew = limit, anew
+        self.prices = prices
+        self.plan = Plan(usd=0.0 if prices else None)
+
+    async def rows(self) -> AsyncIterator[Row]:
+        """The rows, in order; ``plan`` is their sum afterwards. Raises what reading the manifest raises."""
+        with ThreadPoolExecutor(_PROBING_THREADS, "probe") as pool, closing(_Seen()) as seen:
+            admitted = 0
+            async for batch in self._admission.judged():
+                run = [judged for judged in batch if judged.decision.verdict is Verdict.RUN]
+                paths = [judged.recording.source for judged in run if not is_url(judged.recording.source)]
+                probes = dict(zip(paths, await _probed(pool, paths), strict=True))
+                sound = [
+                    judged.recording for judged in run
+                    if (found := probes.get(judged.recording.source)) and not found.problem
+                ]  # fmt: skip
+                sizes = {recording.key: probes[recording.source].size_bytes for recording in sound}
+                shared = await asyncio.to_thread(seen.before, sound, sizes)
+                shared |= await self._transcribed(sound, sizes)
+                for judged in batch:
+                    would_run = judged.decision.verdict in (Verdict.RUN, Verdict.REFETCH)
+                    if would_run and admitted == self._limit:
+                        return
+                    admitted += would_run
+                    yield self._row(judged, probes.get(judged.recording.source), shared)
+
+    def _row(self, judged: Judged, found: Probe | None, shared: Mapping[str, str]) -> Row:
+        recording, (verdict, why) = judged.recording, judged.decision
+        row = Row(recording.key, recording.manifest, recording.line, verdict, why)
+        unpriced: tuple[str, ...] = ()
+        if recording.key in shared:
+            row = msgspec.structs.replace(row, verdict=SHARED, why=shared[recording.key])
+        elif verdict is Verdict.RUN:
+            row, unpriced = self._priced(row, recording, found or Probe())
+        self.plan.add(row, unpriced)
+        return row
+
+    def _priced(self, row: Row, recording: Recording, found: Probe) -> tuple[Row, tuple[str, ...]]:
+        if found.problem:
+            what = found.problem.partition(":")[0]
+            return msgspec.structs.replace(row, verdict=REJECT, why=what, size_bytes=found.size_bytes), ()
+        facts = {name: getattr(found, name) for name in ("seconds", "codec", "channels")}
+        row = msgspec.structs.replace(row, **facts, size_bytes=found.size_bytes, note=_advice(recording, found))
+        if self.prices is None:
+            return row, ()
+        asked = price(recording.options, self.prices)
+        channels = billed_channels(recording.options, found.channels, self.prices)
+        return msgspec.structs.replace(row, usd=asked.usd(found.seconds or 0.0, channels)), asked.unknown
+
+    async def _transcribed(self, recordings: Sequence[Recording], sizes: Mapping[str, int]) -> dict[str, str]:
+        """Those whose audio the journal knows as transcribed with the same options. Only files whose size it knows
+        are read."""
+        known = set() if self._anew else await self._journal.known_sizes(set(sizes.values()))
+        shared = {}
+        for recording in recordings:
+            if sizes[recording.key] in known and (sha256 := await asyncio.to_thread(_digest, recording.source)):
+                job = Job(recording, self._service, sha256=sha256, size_bytes=sizes[recording.key])
+                if await self._journal.twin(job, 0.0):
+                    shared[recording.key] = "audio transcribed before"
+        return shared
+
+    async def expectation(self, workers: int | None) -> Expectation:
+        """From what the last recordings took, else from what is known of the service: the vendor's figures, or
+        (``workers`` given) those of the local engine (README)."""
+        past = await self._journal.turnarounds(self._service)
+        if len(past) >= _ENOUGH_HISTORY:
+            ratio = statistics.median(took / audio for took, audio in past)
+            return Expectation(0.0, ratio, f"as the last {len(past)} took")
+        if workers:
+            return Expectation(0.5, 0.1, "as the local engine takes")
+        return Expectation(20.0, 0.011, "as the vendor says its service takes")
+
+
+async def _probed(pool: ThreadPoolExecutor, paths: Sequence[str]) -> list[Probe]:
+    """All at once, in a few strides: a thread's start costs more than a header."""
+    stride = max(1, -(-len(paths) // _PROBING_THREADS))
+    parts = [paths[start : start + stride] for start in range(0, len(paths), stride)]
+    loop = asyncio.get_running_loop()
+    done = await asyncio.gather(
+        *(loop.run_in_executor(pool, lambda part: [*map(probe, part)], part) for part in parts)
+    )
+    return [found for part in done for found in part]
+
+
+def _probe_all(paths: Sequence[str]) -> list[Probe]:
+    return [probe(path) for path in paths]
+
+
+def _advice(recording: Recording, found: Probe) -> str:
+    multichannel = recording.options.get("multichannel")
+    if multichannel and found.channels == 1:
+        return "mono, though multichannel is asked for"
+    if found.channels == 2 and found.codec == "wav" and channels_are_identical(recording.source):
+        cost = "multichannel would pay twice" if multichannel else "stereo says no more than mono"
+        return f"both channels are identical: {cost}"
+    return ""
+
+
+def _digest(path: str) -> str | None:
+    try:
+        return sources.digest(path)
+    except OSError:
+        return None
+
+
+class _Seen:
+    """Which audio has been planned already, on disk: a file is read only if another has its size."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._db.execute("CREATE TABLE seen (size INTEGER, options BLOB, sha256 TEXT, source TEXT)")
+        self._db.execute("CREATE INDEX seen_by_audio ON seen (size, options, sha256)")
+
+    def before(self, recordings: Sequence[Recording], sizes: Mapping[str, int]) -> dict[str, str]:
+        """Those whose audio and options an earlier row has. Blocks."""
+        self._db.execute("BEGIN")
+        with self._db:
+            again = [row.key for row in recordings if self._is_again(row, sizes[row.key])]
+        return dict.fromkeys(again, "duplicate of another row")
+
+    def _is_again(self, recording: Recording, size_bytes: int) -> bool:
+        same = (size_bytes, msgspec.json.encode(recording.options))
+        where = "WHERE size = ? AND options = ?"
+        sha256 = None
+        if self._db.execute(f"SELECT 1 FROM seen {where} LIMIT 1", same).fetchone():
+            for number, source in self._db.execute(f"SELECT rowid, source FROM seen {where} AND sha256 = ''", same):
+                self._db.execute("UPDATE seen SET sha256 = ? WHERE rowid = ?", (_digest(source) or source, number))
+            sha256 = _digest(recording.source)
+            if self._db.execute(f"SELECT 1 FROM seen {where} AND sha256 = ?", (*same, sha256)).fetchone():
+                return True
+        self._db.execute("INSERT INTO seen VALUES (?, ?, ?, ?)", (*same, sha256 or "", recording.source))
+        return False
+
+    def close(self) -> None:
+        self._db.close()

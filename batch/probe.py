@@ -1,0 +1,131 @@
+"""What a recording's header tells before anybody pays: its length, codec, channels and size.
+
+tinytag reads the usual containers in microseconds; PyAV, if the extra ``[local]`` is installed, the rest. A length is
+an estimate for prices and limits; the service's own ``audio_duration`` is the truth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from batch.protocol import LONGEST_SECONDS, SHORTEST_SECONDS, UPLOAD_LIMIT_BYTES
+
+_SLOW: Final = frozenset({".aac", ".ogg", ".oga", ".opus"})
+"""Containers whose length tinytag finds only by reading them to the end."""
+_COMPARED_FRAMES: Final = 4096
+_NO_AUDIO: Final = "no audio in it"
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """``seconds``, ``codec`` and ``channels`` are None where the header does not tell them; ``problem`` is why the
+    service would refuse the recording, if it would."""
+
+    size_bytes: int = 0
+    seconds: float | None = None
+    codec: str | None = None
+    channels: int | None = None
+    problem: str | None = None
+
+
+def probe(path: str) -> Probe:
+    """Look at the header of a local file. Blocks; raises nothing: what cannot be read is a problem."""
+    try:
+        size = os.stat(path).st_size  # noqa: PTH116 (a hot path)
+    except OSError as error:
+        return Probe(problem=f"cannot be read: {error.strerror}")
+    if size == 0:
+        return Probe(problem="empty")
+    if size > UPLOAD_LIMIT_BYTES:
+        return Probe(size, problem=f"too large for an upload: {size / 1e9:.1f} GB")
+    found = _header(path, size)
+    if found.problem or found.seconds is None:
+        return found
+    if found.seconds < SHORTEST_SECONDS:
+        return msgspec.structs.replace(found, problem=f"too short: {found.seconds:.2f} s")
+    if found.seconds > LONGEST_SECONDS:
+        return msgspec.structs.replace(found, problem=f"too long: {found.seconds / 3600:.1f} h")
+    return found
+
+
+def channels_are_identical(path: str) -> bool | None:
+    """Whether both channels of a stereo WAV hold the same sound, as at its start, middle and end; None for anything
+    else. Blocks for three small reads."""
+    try:
+        with contextlib.closing(wave.open(path, "rb")) as file:
+            if file.getnchannels() != 2:
+                return None
+            return all(_same(piece, file.getsampwidth()) for piece in _pieces(file))
+    except (OSError, wave.Error, EOFError):
+        return None
+
+
+def _pieces(file: wave.Wave_read) -> Iterator[bytes]:
+    last = max(0, file.getnframes() - _COMPARED_FRAMES)
+    for position in sorted({0, last // 2, last}):
+        file.setpos(position)
+        yield file.readframes(_COMPARED_FRAMES)
+
+
+def _same(frames: bytes, width: int) -> bool:
+    samples = memoryview(frames)
+    if width == 2:
+        samples = samples.cast("h")
+        return samples[::2].tolist() == samples[1::2].tolist()
+    pairs = range(0, len(samples), 2 * width)
+    return all(samples[n : n + width] == samples[n + width : n + 2 * width] for n in pairs)
+
+
+def _header(path: str, size: int) -> Probe:
+    suffix = Path(path).suffix.lower()
+    found = None if suffix in _SLOW and _av() else _by_tinytag(path, size)
+    if found and found.seconds and found.channels:
+        return found
+    return _by_av(path, size) if _av() else found or Probe(size)
+
+
+def _by_tinytag(path: str, size: int) -> Probe | None:
+    """None for a container that it does not know; no seconds where they are not to be had."""
+    import tinytag
+
+    try:
+        tag = tinytag.TinyTag.get(path, tags=False)
+    except tinytag.UnsupportedFormatError:
+        return None
+    except (tinytag.TinyTagException, OSError, ValueError, ArithmeticError, LookupError):
+        return Probe(size)
+    return Probe(size, tag.duration or None, Path(path).suffix.lower().lstrip(".") or None, tag.channels)
+
+
+def _by_av(path: str, size: int) -> Probe:
+    av = _av()
+    try:
+        with av.open(path, metadata_errors="ignore") as container:
+            if not container.streams.audio:
+                return Probe(size, problem=_NO_AUDIO)
+            stream = container.streams.audio[0]
+            length = container.duration / 1_000_000 if container.duration else None
+            if container.format.name == "aac":
+                length = None  # guessed from the bit rate of its first frames
+            return Probe(size, length, stream.codec_context.name, stream.codec_context.channels)
+    except (av.FFmpegError, ValueError, OSError):
+        return Probe(size, problem=_NO_AUDIO)
+
+
+@functools.cache
+def _av() -> Any:
+    """PyAV, or None where it is not installed."""
+    with contextlib.suppress(ImportError):
+        import av
+        import av.logging
+
+        av.logging.set_level(av.logging.PANIC)
+        return av
+    return None

@@ -1,0 +1,87 @@
+"""The part of a manifest that a run takes: by number, by shard, by time, or a sample of it."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import os
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from batch.errors import Usage
+from batch.model import Recording, Reject
+
+_AGO: Final = re.compile(r"(\d+)\s*([smhdw])")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class Window(msgspec.Struct, frozen=True):
+    """At most ``limit`` jobs; shard ``shard`` of ``shards``; local files modified from ``since`` to ``until``
+    (seconds since the epoch); of those ``sample`` recordings, always the same."""
+
+    limit: int | None = None
+    shard: int = 1
+    shards: int = 1
+    since: float | None = None
+    until: float | None = None
+    sample: int | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it leaves nothing out but by shards."""
+        return self.limit is None and self.since is None and self.until is None and self.sample is None
+
+    def of_shard(self, key: str) -> bool:
+        """Whether the key belongs to this shard: by its CRC-32, so that it does on every machine and every night."""
+        return self.shards == 1 or zlib.crc32(key.encode()) % self.shards == self.shard - 1
+
+    def over(self, rows: Iterable[Recording | Reject]) -> Iterator[Recording | Reject]:
+        """The rows that are in it, in order. Bad rows are in every window but a sample. Blocks: looks at files if it
+        is bounded in time, and reads all rows before the first if it is a sample."""
+        inside = (row for row in rows if isinstance(row, Reject) or (self.of_shard(row.key) and self._in_time(row)))
+        return inside if self.sample is None else _sampled(inside, self.sample)
+
+    def _in_time(self, row: Recording) -> bool:
+        """A URL has no time of modification, and is in; a file that is not there is, and is told as missing."""
+        if self.since is None and self.until is None:
+            return True
+        try:
+            modified = os.stat(row.source).st_mtime  # noqa: PTH116 (a hot path)
+        except (OSError, ValueError):
+            return True
+        return (self.since is None or modified >= self.since) and (self.until is None or modified <= self.until)
+
+
+def _sampled(rows: Iterable[Recording | Reject], size: int) -> Iterator[Recording | Reject]:
+    """So many recordings, chosen by the hash of their keys, in the order of the manifest."""
+    numbered = ((_chance(row.key), number, row) for number, row in enumerate(rows) if isinstance(row, Recording))
+    chosen = heapq.nsmallest(size, numbered, key=lambda each: each[:2])
+    yield from (row for _, _, row in sorted(chosen, key=lambda each: each[1]))
+
+
+def _chance(key: str) -> bytes:
+    return hashlib.blake2b(key.encode(), digest_size=8).digest()
+
+
+def read_shard(text: str) -> tuple[int, int]:
+    """``I/N`` as two numbers. Raises ``Usage``."""
+    number, _, of = text.partition("/")
+    if not (number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
+        raise Usage(f"--shard {text}: write it as I/N, for example 1/4, 2/4, 3/4 and 4/4")
+    return int(number), int(of)
+
+
+def read_time(text: str, now: datetime) -> float:
+    """A moment, as an ISO 8601 date or time (local unless it says otherwise) or as a time ago (``36h``, ``7d``), in
+    seconds since the epoch. Raises ``Usage``."""
+    if ago := _AGO.fullmatch(text.strip().lower()):
+        return (now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})).timestamp()
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except ValueError:
+        raise Usage(f"{text!r} is not a time: write 2026-11-20, 2026-11-20T18:00, 36h or 7d") from None
