@@ -130,6 +130,38 @@ def recover(directory: str, manifests: tuple[str, ...], **given: Any) -> None:
 
 
 @cli.command()
+@click.option("-o", "--out", default="results", show_default=True, help="Directory of the results and the journal.")
+@click.option("--service", help="As for run.")
+@click.option("--json", "as_json", is_flag=True, help="A line of JSON for each finding.")
+@_with_settings
+def doctor(**given: Any) -> None:
+    """Check key, region, reach, clock, disk, journal, engine and limits; say what to do. Spends nothing.
+
+    The exit code is what a run would end with.
+    """
+    import asyncio
+    import os
+    from pathlib import Path
+
+    import msgspec
+
+    from batch.doctor import examine
+
+    settings = _settings(given, "service")
+
+    async def main() -> int:
+        worst = 0
+        async for finding in examine(settings, os.environ, Path(given["out"])):
+            worst = worst or finding.exit_code
+            advice = f" -> {finding.advice}" if finding.advice else ""
+            line = f"{finding.verdict:<5}{finding.what:<11}{finding.said}{advice}"
+            click.echo(msgspec.json.encode(finding).decode() if given["as_json"] else line)
+        return worst
+
+    sys.exit(asyncio.run(main()))
+
+
+@cli.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Any other address needs a key.")
 @click.option("--port", default=8517, show_default=True, type=int, help="0: any free one.")
 @click.option("--data", default="diarist-service", show_default=True, help="Directory of jobs and uploads.")

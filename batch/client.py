@@ -44,7 +44,7 @@ class Client:
     ``session`` keeps its connections; ``fresh`` must not reuse them: a request on a connection that the service is
     just closing is lost without an answer, which for a submission costs a look at the list. ``turn`` is awaited
     right before each request: it returns when the service may be asked. ``webhook`` are parameters that go with every
-    submission.
+    submission. ``date`` is the time that the service gave with its last answer (RFC 9110, section 6.6.1).
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Client:
     ) -> None:
         self._session, self._fresh, self._base, self._turn = session, fresh, URL(base_url), turn
         self._webhook = webhook or {}
+        self.date: str | None = None
         self._headers = {"Authorization": key} if key else {}
         self._deadlines = deadlines or Deadlines()
 
@@ -122,6 +123,7 @@ class Client:
         try:
             async with session.request(method, self._base / path, allow_redirects=False, **request) as answer:
                 body = await answer.read()
+                self.date = answer.headers.get("Date")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _misfortune(error, self._base) from error
         if answer.status != 200:

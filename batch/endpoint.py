@@ -9,7 +9,7 @@ import msgspec
 
 from batch import errors
 
-_HOSTS: Final[Mapping[str, str]] = {
+HOSTS: Final[Mapping[str, str]] = {
     "assemblyai": "https://api.assemblyai.com",
     "assemblyai-eu": "https://api.eu.assemblyai.com",
 }
@@ -26,7 +26,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     @property
     def is_vendors(self) -> bool:
         """Whether it is one of the vendor's own hosts, whose ramp and prices apply."""
-        return self.name in _HOSTS
+        return self.name in HOSTS
 
 
 def resolve(name: str, environ: Mapping[str, str]) -> Endpoint:
@@ -39,12 +39,12 @@ def resolve(name: str, environ: Mapping[str, str]) -> Endpoint:
         name = "assemblyai" if key or base_url else "local"
     if name == "local":
         return Endpoint("local", None, None)
-    if name == "assemblyai" and base_url and base_url.rstrip("/") not in _HOSTS.values():
+    if name == "assemblyai" and base_url and base_url.rstrip("/") not in HOSTS.values():
         return Endpoint(base_url.rstrip("/"), base_url, key)
     if name.startswith(("http://", "https://")):
         return Endpoint(name.rstrip("/"), name, key)
-    if name not in _HOSTS:
-        raise errors.Usage(f"--service {name!r}: give auto, local, {', '.join(_HOSTS)}, or a URL")
+    if name not in HOSTS:
+        raise errors.Usage(f"--service {name!r}: give auto, local, {', '.join(HOSTS)}, or a URL")
     if not key:
         raise errors.KeyRefused("ASSEMBLYAI_API_KEY is not set: set it, or use --service local")
-    return Endpoint(name, base_url or _HOSTS[name], key)
+    return Endpoint(name, base_url or HOSTS[name], key)

@@ -50,3 +50,28 @@ def test_a_settings_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     for name in ("absent.toml", "broken.toml"):
         with pytest.raises(Usage, match=name):
             load(tmp_path / name, environ={}, flags={})
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("nightly", {"progress": "plain", "concurrency": 200}),
+        ("backfill", {"order": "longest", "uploads": 16}),
+        ("contact-center", {"options": {"multichannel": True, "speaker_labels": False}}),
+        ("meetings", {"concurrency": 64}),
+        ("medical", {"service": "auto"}),
+        ("eu", {"service": "assemblyai-eu"}),
+    ],
+)
+def test_every_profile_loads_is_explained_and_differs_from_the_defaults(name: str, facts: dict[str, object]) -> None:
+    path = CONFIGS / f"{name}.toml"
+    settings = load(path, environ={}, flags={})
+    assert {key: getattr(settings, key) for key in facts} == facts
+    assert settings != Settings()
+    assert path.read_text("utf-8").startswith("# ")
+    assert len(path.read_text("utf-8").splitlines()) < 30
+
+
+def test_every_profile_is_tested() -> None:
+    named = {path.stem for path in CONFIGS.glob("*.toml")} - {"default"}
+    assert named == {"nightly", "backfill", "contact-center", "meetings", "medical", "eu"}

@@ -1,0 +1,195 @@
+"""``diarist doctor``: looks at everything that a run stands on, and says what to do about what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import email.utils
+import os
+import resource
+import shutil
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from batch import client, errors
+from batch.endpoint import HOSTS, Endpoint, resolve
+from batch.service.launch import local_service
+from batch.settings import Settings
+
+_LITTLE_SPACE_BYTES: Final = 2_000_000_000
+_SLOW_FSYNC_SECONDS: Final = 0.1
+_SKEW_SECONDS: Final = 60.0
+
+
+class Verdict(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    BAD = "bad"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What was looked at, how it is, and what to do about it. ``exit_code`` is what a run would end with."""
+
+    what: str
+    verdict: Verdict
+    said: str
+    advice: str = ""
+    exit_code: int = 0
+
+
+def _ok(what: str, said: str) -> Finding:
+    return Finding(what, Verdict.OK, said)
+
+
+def _warn(what: str, said: str, advice: str) -> Finding:
+    return Finding(what, Verdict.WARN, said, advice)
+
+
+def _bad(what: str, said: str, advice: str, exit_code: int) -> Finding:
+    return Finding(what, Verdict.BAD, said, advice, exit_code)
+
+
+async def examine(settings: Settings, environ: Mapping[str, str], out: Path) -> AsyncIterator[Finding]:
+    """All findings, as they are made. Spends nothing, and leaves nothing behind."""
+    yield _locale()
+    yield _open_files(settings)
+    for check in (_space, _disk, _journal):
+        yield await asyncio.to_thread(check, out)
+    try:
+        endpoint = resolve(settings.service, environ)
+    except errors.Fatal as error:
+        yield _bad("service", str(error), "", error.exit_code)
+        return
+    yield _ok("service", f"{endpoint.name}, with {'a' if endpoint.key else 'no'} key")
+    async for finding in _service(endpoint, settings):
+        yield finding
+
+
+def _locale() -> Finding:
+    encoding = sys.getfilesystemencoding()
+    if encoding.lower() == "utf-8":
+        return _ok("locale", f"file names are {encoding}")
+    return _warn(
+        "locale", f"file names are {encoding}", "set LANG=C.UTF-8, or names that are not ASCII cannot be read"
+    )
+
+
+def _open_files(settings: Settings) -> Finding:
+    needed = 2 * settings.concurrency + 4 * settings.uploads + 100
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    said = f"{soft} may be open, a run needs up to {needed}"
+    return (
+        _ok("open files", said) if soft >= needed else _warn("open files", said, f"run `ulimit -n {needed}` before")
+    )
+
+
+def _space(out: Path) -> Finding:
+    free = shutil.disk_usage(_there(out)).free
+    said = f"{free / 1e9:.1f} GB free for {out}"
+    if free >= _LITTLE_SPACE_BYTES:
+        return _ok("space", said)
+    return _warn("space", said, "a result takes about 1 MB for an hour of audio: make room, or choose another --out")
+
+
+def _disk(out: Path) -> Finding:
+    """Whether results can be written, and what a commit of the journal costs there."""
+    place = _there(out)
+    try:
+        with tempfile.NamedTemporaryFile(dir=place, prefix=".diarist-doctor-") as file:
+            began = time.monotonic()
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+            took = time.monotonic() - began
+    except OSError as error:
+        return _bad("disk", f"cannot write to {place}: {error.strerror}", "choose another --out", 2)
+    said = f"{place} takes {took * 1000:.0f} ms to make a write durable"
+    if took <= _SLOW_FSYNC_SECONDS:
+        return _ok("disk", said)
+    return _warn("disk", said, "is it a network disk? The journal must lie on a local one: choose another --out")
+
+
+def _journal(out: Path) -> Finding:
+    path = out / ".diarist" / "journal.db"
+    if not path.exists():
+        return _ok("journal", f"none in {out} yet")
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            said = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            states = dict(db.execute("SELECT state, count(*) FROM jobs GROUP BY state"))
+    except sqlite3.Error as error:
+        said, states = str(error), {}
+    if said != "ok":
+        return _bad("journal", f"{path} is damaged: {said}", f"`diarist recover {out}` makes it anew", 2)
+    return _ok("journal", ", ".join(f"{count:,} {state}" for state, count in sorted(states.items())) or "empty")
+
+
+def _there(path: Path) -> Path:
+    """The nearest directory above that exists."""
+    return next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir())
+
+
+async def _service(endpoint: Endpoint, settings: Settings) -> AsyncIterator[Finding]:
+    if endpoint.base_url:
+        async for finding in _reached(endpoint.base_url, endpoint, settings):
+            yield finding
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        try:
+            async with local_service(Path(folder), engine=settings.local.engine, workers=1) as base_url:
+                yield _ok("engine", f"{settings.local.engine} was loaded in {time.monotonic() - began:.1f} s")
+                async for finding in _reached(base_url, endpoint, settings):
+                    yield finding
+        except errors.Fatal as error:
+            yield _bad("engine", str(error), "", error.exit_code)
+
+
+async def _reached(base_url: str, endpoint: Endpoint, settings: Settings) -> AsyncIterator[Finding]:
+    async with client.connect(base_url, endpoint.key, connections=1, deadlines=settings.deadlines) as api:
+        began = time.monotonic()
+        try:
+            await api.page(limit=1)
+        except errors.KeyRefused as error:
+            yield _bad("key", str(error), await _other_region(endpoint, settings), error.exit_code)
+            return
+        except errors.Fatal as error:
+            yield _bad("reach", str(error), "", error.exit_code)
+            return
+        except errors.DiaristError as error:
+            advice = "look at the network, the proxy and the vendor's status page, then try again"
+            yield _bad("reach", str(error), advice, errors.Unavailable.exit_code)
+            return
+        yield _ok("reach", f"{base_url} answered in {(time.monotonic() - began) * 1000:.0f} ms")
+        yield _clock(api.date)
+
+
+async def _other_region(endpoint: Endpoint, settings: Settings) -> str:
+    """Keys differ by region: whether another one knows this key."""
+    for name, base_url in HOSTS.items():
+        if endpoint.is_vendors and name != endpoint.name:
+            async with client.connect(base_url, endpoint.key, connections=1, deadlines=settings.deadlines) as api:
+                with contextlib.suppress(errors.DiaristError):
+                    await api.page(limit=1)
+                    return f"the key is one of {name}: use --service {name}"
+    return ""
+
+
+def _clock(date: str | None) -> Finding:
+    """Lost submissions are matched by time, among other things."""
+    try:
+        skew = time.time() - email.utils.parsedate_to_datetime(date or "").timestamp()
+    except ValueError:
+        return _warn("clock", "the service does not tell the time", "")
+    if abs(skew) <= _SKEW_SECONDS:
+        return _ok("clock", "agrees with the service's")
+    said = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the service's"
+    return _warn("clock", said, "set the clock (NTP)")

@@ -1,0 +1,99 @@
+"""The doctor names what is wrong, and what to do; its exit code is what a run would end with."""
+
+from __future__ import annotations
+
+import email.utils
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from batch import doctor
+from batch.doctor import Finding, Verdict, examine
+from batch.service.app import listening
+from tests.service.double import start_service
+from tests.test_run import settings
+
+
+async def findings(base_url: str, out: Path, **environ: str) -> dict[str, Finding]:
+    return {found.what: found async for found in examine(settings(base_url), environ, out)}
+
+
+async def test_all_is_well_with_a_service_that_answers_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    async with start_service(tmp_path / "service") as service:
+        found = await findings(service.base_url, tmp_path / "out")
+    assert {each.verdict for each in found.values()} == {Verdict.OK}, found
+    assert set(found) == {"locale", "open files", "space", "disk", "journal", "service", "reach", "clock"}
+    assert not (tmp_path / "out").exists()
+    assert not service.submissions
+
+
+async def test_a_wrong_key_is_told_with_the_exit_code_of_a_run(tmp_path: Path) -> None:
+    async with start_service(tmp_path / "service", key="right") as service:
+        wrong = await findings(service.base_url, tmp_path, ASSEMBLYAI_API_KEY="wrong")
+        right = await findings(service.base_url, tmp_path, ASSEMBLYAI_API_KEY="right")
+    assert (wrong["key"].verdict, wrong["key"].exit_code) == (Verdict.BAD, 4)
+    assert "key" not in right
+
+
+async def test_a_key_of_the_other_region_is_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with start_service(tmp_path / "us", key="us") as us, start_service(tmp_path / "eu", key="eu") as eu:
+        hosts = {"assemblyai": us.base_url, "assemblyai-eu": eu.base_url}
+        monkeypatch.setattr("batch.endpoint.HOSTS", hosts)
+        monkeypatch.setattr(doctor, "HOSTS", hosts)
+        found = await findings("assemblyai", tmp_path, ASSEMBLYAI_API_KEY="eu")
+    assert "--service assemblyai-eu" in found["key"].advice
+
+
+async def test_a_service_that_is_not_there_and_a_key_that_is_missing_are_told(
+    tmp_path: Path, unused_tcp_port: int
+) -> None:
+    gone = await findings(f"http://127.0.0.1:{unused_tcp_port}", tmp_path)
+    assert (gone["reach"].verdict, gone["reach"].exit_code) == (Verdict.BAD, 5)
+    keyless = await findings("assemblyai", tmp_path)
+    assert (keyless["service"].verdict, keyless["service"].exit_code) == (Verdict.BAD, 4)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "verdict", "said"), [(0, "ok", "agrees"), (600, "warn", "behind"), (-600, "warn", "ahead of")]
+)
+async def test_a_clock_that_is_wrong_is_told(tmp_path: Path, seconds: int, verdict: str, said: str) -> None:
+    async def page(request: web.Request) -> web.Response:
+        date = email.utils.formatdate(time.time() + seconds, usegmt=True)
+        details = {"limit": 1, "result_count": 0, "current_url": ""}
+        return web.json_response({"page_details": details, "transcripts": []}, headers={"Date": date})
+
+    app = web.Application()
+    app.router.add_get("/v2/transcript", page)
+    async with listening(app, "127.0.0.1", 0) as base_url:
+        found = await findings(base_url, tmp_path)
+    assert found["clock"].verdict == verdict
+    assert said in found["clock"].said
+
+
+async def test_a_damaged_journal_is_told_with_what_mends_it(tmp_path: Path, unused_tcp_port: int) -> None:
+    path = tmp_path / ".diarist" / "journal.db"
+    path.parent.mkdir()
+    path.write_bytes(b"no database" * 1000)
+    found = (await findings(f"http://127.0.0.1:{unused_tcp_port}", tmp_path))["journal"]
+    assert (found.verdict, found.exit_code) == (Verdict.BAD, 2)
+    assert "diarist recover" in found.advice
+
+
+async def test_too_few_open_files_and_too_little_space_are_warned_of(
+    tmp_path: Path, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def few(which: int) -> tuple[int, int]:
+        return 64, 64
+
+    def full(path: Any) -> Any:
+        return type("Usage", (), {"free": 10**6})
+
+    monkeypatch.setattr(resource, "getrlimit", few)
+    monkeypatch.setattr("shutil.disk_usage", full)
+    found = await findings(f"http://127.0.0.1:{unused_tcp_port}", tmp_path)
+    assert "ulimit -n" in found["open files"].advice
+    assert found["space"].verdict == Verdict.WARN
