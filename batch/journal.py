@@ -269,7 +269,8 @@ def salvage(path: Path) -> list[Job]:
 
 def _select(db: sqlite3.Connection, column: str, values: Sequence[str]) -> list[Job]:
     marks = ", ".join("?" * len(values))
-    return [_job(row) for row in db.execute(f"{_SELECT} WHERE {column} IN ({marks}) ORDER BY manifest, line", values)]
+    query = f"{_SELECT} WHERE {column} IN ({marks}) ORDER BY manifest, line, rowid"
+    return [_job(row) for row in db.execute(query, values)]
 
 
 def _known_ids(db: sqlite3.Connection, ids: Sequence[str]) -> dict[str, float]:

@@ -96,7 +96,9 @@ class JournalMachine(RuleBasedStateMachine):
         assert self.runner.run(self.journal.counts()) == Counter(job.state for job in self.model.values())
         for state in State:
             found = self.runner.run(self.journal.in_states([state]))
-            assert [job.key for job in found] == [key for key in self.order if self.model[key].state is state]
+            listed = [self.model[key] for key in self.order if self.model[key].state is state]
+            rows = sorted(listed, key=lambda job: (job.recording.manifest, job.recording.line))
+            assert [job.key for job in found] == [job.key for job in rows]
         ids = {job.transcript_id: job.submitted_at or 0.0 for job in self.model.values() if job.transcript_id}
         assert self.runner.run(self.journal.known_ids([*ids, "nobody"])) == ids
 
