@@ -98,6 +98,7 @@ SERVER_ERROR_TEXT: Final = (
 )
 DELETED_URL: Final = "http://deleted_by_user"
 """The ``audio_url`` of a transcript that was deleted; all else in it is empty."""
+DELETED_TEXT: Final = "Deleted by user."
 BAD_AUDIO_URL_TEXT: Final = "Transcript creation error, audio_url should start with http"
 
 
@@ -125,7 +126,7 @@ REFUSALS: Final = (
     Refusal("server_error", errors.Unanswered, _SERVER),
     Refusal("timeout", errors.Unanswered, frozenset({408, 425})),
     Refusal("too_large", errors.Permanent, frozenset({413})),
-    Refusal("wrong_address", errors.WrongAddress, frozenset({404, 405, 301, 302, 307, 308})),
+    Refusal("wrong_address", errors.WrongAddress, frozenset({404, 405, 421, 301, 302, 307, 308})),
     Refusal("request_rejected", errors.Permanent, frozenset(range(300, 500))),
 )
 """First row that fits wins. 5xx counts as unanswered: the service may have accepted the job before it failed."""
@@ -163,6 +164,7 @@ JOB_ERRORS: Final = (
     JobError("speech_threshold", "below the requested speech threshold", Reaction.GIVE_UP),
     JobError("language_confidence", "below the requested confidence threshold", Reaction.GIVE_UP),
     JobError("server_error", "server error", Reaction.SUBMIT_ANEW),
+    JobError("deleted", "deleted by user", Reaction.GIVE_UP),
     JobError("job_error", "", Reaction.GIVE_UP),
 )
 """The ``error`` of a failed job, matched by substring, first row that fits wins. Failed jobs are not billed."""

@@ -18,15 +18,18 @@ from typing import Any, Final
 import aiofiles
 import msgspec
 from aiohttp import StreamReader, web
+from yarl import URL
 
 from batch import protocol
-from batch.protocol import PAGE_LIMIT, UPLOAD_LIMIT_BYTES, Status
-from batch.service import wire
+from batch.protocol import UPLOAD_LIMIT_BYTES
+from batch.service import derived, query, wire
+from batch.service.answers import BadRequest, refuse, reply
+from batch.service.fetch import is_loopback
 from batch.service.store import Line, Store
 from batch.service.workers import Queue
 
 _CHUNK_BYTES: Final = 1 << 20
-_DEFAULT_LIMIT: Final = 10
+_SUBMISSION_BYTES: Final = 1 << 20
 _EXPIRY_SECONDS: Final = 3600.0
 STORE: Final = web.AppKey("store", Store)
 QUEUE: Final = web.AppKey("queue", Queue)
@@ -43,8 +46,9 @@ def make_app(
     upload_limit_bytes: int = UPLOAD_LIMIT_BYTES,
     middlewares: Iterable[Any] = (),
 ) -> web.Application:
-    """The application, whose jobs run while it does. Without a ``key`` any key, or none, is accepted."""
-    app = web.Application(middlewares=[*middlewares, _authorised, _in_words])
+    """The application, whose jobs run while it does. Without a ``key`` any key, or none, is accepted, but only from
+    programs of this machine."""
+    app = web.Application(middlewares=[*middlewares, _authorised, _in_words], client_max_size=_SUBMISSION_BYTES)
     app[STORE], app[QUEUE], app[LIMIT_BYTES] = store, queue, upload_limit_bytes
     if key:
         app[KEY] = key
@@ -54,6 +58,7 @@ def make_app(
     app.router.add_get("/v2/transcript/", no_such_transcript)
     app.router.add_get("/v2/transcript/{id}", fetch)
     app.router.add_delete("/v2/transcript/{id}", delete)
+    app.add_routes(derived.routes(store))
     app.cleanup_ctx.append(_working)
     return app
 
@@ -74,12 +79,34 @@ async def _expire(store: Store) -> None:
 
 @web.middleware
 async def _authorised(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The key in ``Authorization``, compared in constant time."""
-    key = request.app.get(KEY)
+    """The key in ``Authorization``, compared in constant time; without one, no website's pages."""
+    key, host = request.app.get(KEY), _host_of(f"http://{request.headers.get('Host', '')}")
+    if host is None:
+        return refuse(400, "The Host header is not valid")
+    if not key:
+        return _foreign(request, host) or await handler(request)
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    if key and not hmac.compare_digest(given.encode(), key.encode()):
+    if not hmac.compare_digest(given.encode(errors="surrogateescape"), key.encode()):
         return refuse(401, protocol.KEY_REFUSED_TEXT)
     return await handler(request)
+
+
+def _foreign(request: web.Request, host: str) -> web.Response | None:
+    """A refusal for what a website's page sends: to a name that it made mean this machine (DNS rebinding), or
+    across sites."""
+    if not is_loopback(host):
+        return refuse(421, f"{host} is not served here: use localhost, or set a key in DIARIST_SERVICE_KEY")
+    origin = request.headers.get("Origin")
+    if origin is not None and not is_loopback(_host_of(origin)):
+        return refuse(403, "Websites may not use this service unless it has a key (DIARIST_SERVICE_KEY)")
+    return None
+
+
+def _host_of(url: str) -> str | None:
+    try:
+        return URL(url).host
+    except ValueError:
+        return None
 
 
 @web.middleware
@@ -87,21 +114,16 @@ async def _in_words(request: web.Request, handler: Handler) -> web.StreamRespons
     """Refusals as v2 words them: JSON with an ``error``."""
     try:
         return await handler(request)
-    except wire.BadRequest as error:
+    except BadRequest as error:
         return refuse(400, str(error))
     except web.HTTPNotFound:
         return refuse(404, protocol.NOT_FOUND_TEXT)
     except web.HTTPMethodNotAllowed as error:
-        return refuse(405, f"{error.method} is not allowed here")
-
-
-def refuse(status: int, text: str) -> web.Response:
-    return reply({"error": text}, status)
-
-
-def reply(content: Any, status: int = 200) -> web.Response:
-    body = content if isinstance(content, bytes) else msgspec.json.encode(content)
-    return web.Response(body=body, status=status, content_type="application/json")
+        refusal = refuse(405, f"{error.method} is not allowed here")
+        refusal.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+        return refusal
+    except web.HTTPRequestEntityTooLarge:
+        return refuse(413, f"A request may have {_SUBMISSION_BYTES} bytes at most")
 
 
 async def upload(request: web.Request) -> web.Response:
@@ -136,8 +158,8 @@ async def submit(request: web.Request) -> web.Response:
     """A new transcript, queued. 200, as the specification has it, and the whole object."""
     try:
         asked = wire.read_request(msgspec.json.decode(await request.read()))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise wire.BadRequest("The request body is not valid JSON") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadRequest("The request body is not valid JSON") from None
     transcript_id = str(uuid.uuid4())
     body = msgspec.json.encode(wire.waiting(transcript_id, asked))
     await request.app[STORE].add(transcript_id, asked, body)
@@ -164,25 +186,24 @@ async def delete(request: web.Request) -> web.Response:
         return await no_such_transcript(request)
     if stored := store.upload(line.audio_url.rpartition("/")[2]):
         stored.unlink(missing_ok=True)
-    body = msgspec.json.encode(wire.deleted(line.id, line.status))
-    await store.delete(line.id, body, protocol.DELETED_URL)
+    left = wire.deleted(line.id, line.status)
+    body = msgspec.json.encode(left)
+    await store.delete(line.id, left["status"], body, audio_url=protocol.DELETED_URL, error=left.get("error"))
     return reply(body)
 
 
 async def list_transcripts(request: web.Request) -> web.Response:
     """A page, newest first: ``prev_url`` leads to older ones, ``next_url`` to newer ones."""
-    store, query = request.app[STORE], request.query
-    limit = _limit(query.get("limit"))
-    before, after = await _number(store, query.get("before_id")), await _number(store, query.get("after_id"))
-    status = query.get("status")
-    if status and status not in set(Status):
-        raise wire.BadRequest(f"status must be one of {', '.join(Status)}")
-    kept = {"status": status, "created_on": query.get("created_on")}
-    page = partial(store.page, status=status, created_on=query.get("created_on"))
-    lines = await page(limit, before=before, after=after)
+    store, asked = request.app[STORE], request.query
+    limit, status, created_on = query.limit(asked), query.status(asked), query.created_on(asked)
+    before, after = await _number(store, asked.get("before_id")), await _number(store, asked.get("after_id"))
+    throttled = query.throttled_only(asked)  # nobody is throttled here, and this overrides the status
+    page = partial(store.page, status=status, created_on=created_on)
+    lines = [] if throttled else await page(limit, before=before, after=after)
     older = await page(1, before=lines[-1].number) if lines else []
     newer = await page(1, after=lines[0].number) if lines else []
-    here = request.url.with_query({name: value for name, value in kept.items() if value} | {"limit": str(limit)})
+    kept = {"status": status, "created_on": created_on, "limit": str(limit)}
+    here = request.url.with_query({name: value for name, value in kept.items() if value})
     details = {
         "limit": limit,
         "result_count": len(lines),
@@ -194,20 +215,12 @@ async def list_transcripts(request: web.Request) -> web.Response:
     return reply({"page_details": details, "transcripts": [_item(line, str(origin)) for line in lines]})
 
 
-def _limit(given: str | None) -> int:
-    if given is None:
-        return _DEFAULT_LIMIT
-    if not given.isdigit() or not 1 <= int(given) <= PAGE_LIMIT:
-        raise wire.BadRequest(f"limit must be between 1 and {PAGE_LIMIT}")
-    return int(given)
-
-
 async def _number(store: Store, transcript_id: str | None) -> int | None:
-    if transcript_id is None:
+    if not transcript_id:
         return None
     line = await store.line(transcript_id)
     if line is None:
-        raise wire.BadRequest(protocol.UNKNOWN_ID_TEXT)
+        raise BadRequest(protocol.UNKNOWN_ID_TEXT)
     return line.number
 
 

@@ -31,18 +31,25 @@ class Fetcher:
 
     async def locate(self, audio_url: str) -> Path:
         """The file with the audio. Raises BadAudio in v2's words if it cannot be had."""
-        url = URL(audio_url)
-        if url.parent.path == "/upload" and _is_loopback(url.host):
-            if path := self._store.upload(url.name):
-                return path
-            raise BadAudio(f"Download error, unable to access file at {audio_url}")
         path = self._store.new_upload()
         try:
+            url = URL(audio_url)
+            if uploaded := self._uploaded(url):
+                return uploaded
             await self._fetch(url, path)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             path.unlink(missing_ok=True)
             advice = "Please make sure the file exists and is accessible from the internet."
             raise BadAudio(f"Download error, unable to download {audio_url}. {advice}") from error
+        return path
+
+    def _uploaded(self, url: URL) -> Path | None:
+        """The upload behind one of our links, by whatever name the caller knows this machine."""
+        if url.parent.path != "/upload":
+            return None
+        path = self._store.upload(url.name)
+        if path is None and is_loopback(url.host):
+            raise BadAudio(f"Download error, unable to access file at {url}")
         return path
 
     async def _fetch(self, url: URL, path: Path) -> None:
@@ -96,7 +103,8 @@ def _is_public(host: str | None) -> bool:
         return bool(host)
 
 
-def _is_loopback(host: str | None) -> bool:
+def is_loopback(host: str | None) -> bool:
+    """Whether a host, by name or by address, is this machine and nobody else's."""
     try:
         return ipaddress.ip_address(host or "").is_loopback
     except ValueError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import json
 import os
 import random
@@ -54,7 +53,7 @@ def main(asked: Serving) -> int:
 
 
 async def _serve(asked: Serving, key: str | None) -> None:
-    if not key and not _is_loopback(asked.host):
+    if not key and not fetch.is_loopback(asked.host):
         raise Usage(f"--host {asked.host} is reachable by others: set a key in DIARIST_SERVICE_KEY")
     faults = Faults(read(Path(asked.faults)), random.Random()) if asked.faults else None
     stopped = _stopped(asked.until_stdin_closes)
@@ -82,13 +81,6 @@ def _stopped(until_stdin_closes: bool) -> asyncio.Event:
     if until_stdin_closes:
         loop.add_reader(sys.stdin.fileno(), stopped.set)
     return stopped
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _announce(base_url: str, to_parent: bool) -> None:

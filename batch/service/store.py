@@ -80,13 +80,16 @@ class Store:
         where = "WHERE id = ? AND completed IS NULL"
         await self._do(lambda db: db.execute(f"{query} {where}", (status, completed, error, body, transcript_id)))
 
-    async def delete(self, transcript_id: str, body: bytes, audio_url: str) -> None:
-        """Leave nothing but ``body`` of a transcript."""
+    async def delete(
+        self, transcript_id: str, status: Status, body: bytes, *, audio_url: str, error: str | None
+    ) -> None:
+        """Leave nothing but ``body`` of a transcript, which has ended, if it had not, with ``status``."""
         query = (
-            "UPDATE transcripts SET object = ?, audio_url = ?, request = '{}', error = NULL, "
+            "UPDATE transcripts SET status = ?, object = ?, audio_url = ?, error = ?, request = '{}', "
             "completed = coalesce(completed, ?) WHERE id = ?"
         )
-        await self._do(lambda db: db.execute(query, (body, audio_url, _now(), transcript_id)))
+        row = (status, body, audio_url, error, _now(), transcript_id)
+        await self._do(lambda db: db.execute(query, row))
 
     async def body(self, transcript_id: str) -> bytes | None:
         """The transcript's object as JSON; None for an unknown id."""

@@ -15,17 +15,21 @@ import msgspec
 
 from batch import options
 from batch.model import Transcript
-from batch.protocol import BAD_AUDIO_URL_TEXT, DELETED_URL, Status
+from batch.protocol import BAD_AUDIO_URL_TEXT, DELETED_TEXT, DELETED_URL, Status
+from batch.service import respelling
+from batch.service.answers import BadRequest
 from batch.service.engine import Request
 from batch.service.notices import HEADER_NAME, HEADER_VALUE
 
 CLOUD_ONLY: Final = frozenset(
-    """auto_chapters auto_highlights content_safety custom_spelling disfluencies domain entity_detection
-    filter_profanity iab_categories keyterms_prompt language_codes language_detection prompt redact_pii
-    redact_pii_audio redact_pii_return_unredacted redact_static_entities sentiment_analysis speech_threshold
-    speech_understanding summarization word_boost""".split()
+    """auto_chapters auto_highlights content_safety domain dual_channel entity_detection filter_profanity
+    iab_categories keyterms_prompt keyterms_prompt_options language_codes language_confidence_threshold
+    language_detection language_detection_options prompt redact_pii redact_pii_audio redact_pii_return_unredacted
+    redact_static_entities sentiment_analysis speech_threshold speech_understanding summarization
+    word_boost""".split()
 )
-"""Parameters that the local engine cannot honour: asking for one is refused by name, never pretended."""
+"""Parameters that would change the result and that the local engine cannot honour: asking for one is refused by name,
+never pretended. Those that stand in no specification are older ones, or the vendor's SDKs' own."""
 LANGUAGES: Final = frozenset({"en", "en_us", "en_uk", "en_au"})
 
 _EMPTY: Final[Mapping[str, Any]] = {
@@ -62,10 +66,6 @@ _WEBHOOK: Final[Mapping[str, re.Pattern[str]]] = {
 }
 
 
-class BadRequest(Exception):
-    """The message is the ``error`` of a 400."""
-
-
 def read_request(body: Any) -> dict[str, Any]:
     """The parameters of a submission that this service knows, checked. Raises BadRequest.
 
@@ -98,12 +98,17 @@ def _checked(given: dict[str, Any]) -> dict[str, Any]:
     for name in sorted(given.keys() & _BOOLEANS):
         if not isinstance(given[name], bool):
             raise BadRequest(f"{name} must be a Boolean")
-    if given.get("language_code", "en").lower() not in LANGUAGES:
-        raise BadRequest(f"Not available on the local service: language_code {given['language_code']} (only English)")
     try:
-        return options.read_options(given)
+        asked = options.read_options(given)
     except ValueError as error:
         raise BadRequest(str(error)) from None
+    if asked.get("language_code", "en").lower() not in LANGUAGES:
+        raise BadRequest(f"Not available on the local service: language_code {asked['language_code']} (only English)")
+    if asked.get("language_detection") is False and "language_code" not in asked:
+        raise BadRequest("language_detection can be false only together with a language_code")
+    if wrong := respelling.fault(asked.get("custom_spelling", ())):
+        raise BadRequest(wrong)
+    return asked
 
 
 def engine_request(request: Mapping[str, Any]) -> Request:
@@ -119,6 +124,7 @@ def engine_request(request: Mapping[str, Any]) -> Request:
         audio_end_at=request.get("audio_end_at"),
         punctuate=request.get("punctuate", True),
         format_text=request.get("format_text", True),
+        disfluencies=request.get("disfluencies", False),
     )
 
 
@@ -130,6 +136,7 @@ def waiting(transcript_id: str, request: Mapping[str, Any], status: Status = Sta
 
 def completed(transcript_id: str, request: Mapping[str, Any], transcript: Transcript, engine: str) -> dict[str, Any]:
     """The object of a transcribed job. ``audio_duration`` is whole seconds, and never 0."""
+    transcript = respelling.respelt(transcript, request.get("custom_spelling", ()))
     said = msgspec.to_builtins(transcript)
     results = {name: said[name] for name in ("text", "words", "utterances", "confidence")}
     ended = waiting(transcript_id, request, Status.COMPLETED) | results
@@ -146,11 +153,8 @@ def failed(transcript_id: str, request: Mapping[str, Any], error: str) -> dict[s
 
 
 def deleted(transcript_id: str, status: Status) -> dict[str, Any]:
-    """What is left of a deleted transcript."""
-    nothing = {
-        "audio_url": DELETED_URL,
-        "webhook_url": DELETED_URL,
-        "text": "Deleted by user.",
-        "language_code": None,
-    }
-    return {"id": transcript_id, "status": status, **_EMPTY, **nothing}
+    """What is left of a deleted transcript. One that was not completed never will be: nobody need wait for it."""
+    ended = {"status": status} if status is Status.COMPLETED else {"status": Status.ERROR, "error": DELETED_TEXT}
+    nothing = {"audio_url": DELETED_URL, "webhook_url": DELETED_URL, "text": DELETED_TEXT}
+    left = {name: value for name, value in _EMPTY.items() if name != "language_code"}
+    return {"id": transcript_id, **left, **nothing, **ended}

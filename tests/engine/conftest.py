@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 RATE = 16_000
 PACKAGES = ("numpy", "av", "onnxruntime", "pocketsphinx", "moonshine_voice")
-PURE = {"test_spelling.py", "test_sniffing.py"}
+PURE = {"test_spelling.py", "test_sniffing.py", "test_fluency.py"}
 
 if not all(map(importlib.util.find_spec, PACKAGES)):  # an installation for the cloud only
     collect_ignore = [path.name for path in Path(__file__).parent.glob("test_*.py") if path.name not in PURE]

@@ -123,6 +123,15 @@ def test_a_part_keeps_the_times_of_the_whole(engine, record, speech) -> None:
         engine.transcribe(path, Request(audio_start_from=60_000))
 
 
+def test_fillers_are_left_out_unless_they_are_asked_for(engine, record, speech) -> None:
+    path = record("a.flac", speech("clone-test"), "flac")
+    spoken = engine.transcribe(path, Request(disfluencies=True))
+    assert "Um," in spoken.text.split()
+    fluent = engine.transcribe(path, Request())
+    assert fluent.text == spoken.text.replace(" Um,", "")
+    assert fluent.words == tuple(word for word in spoken.words if word.text != "Um,")
+
+
 def test_case_and_punctuation_can_be_left_out(engine, record, speech) -> None:
     request = Request(punctuate=False, format_text=False)
     text = engine.transcribe(record("a.wav", speech("beckett")), request).text

@@ -26,10 +26,10 @@ class Caller:
     """Speaks to a double, raw."""
 
     def __init__(self, service: Double, session: aiohttp.ClientSession) -> None:
-        self.service, self._session = service, session
+        self.service, self.session = service, session
 
     async def call(self, method: str, path: str, **request: Any) -> tuple[int, Any]:
-        async with self._session.request(method, self.service.base_url + path, **request) as answer:
+        async with self.session.request(method, self.service.base_url + path, **request) as answer:
             said = await (answer.json() if answer.content_type == "application/json" else answer.text())
             return answer.status, said
 
@@ -168,7 +168,7 @@ async def test_an_upload_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     async with start_service(tmp_path) as service:
         host, port = service.base_url.removeprefix("http://").split(":")
         _, writer = await asyncio.open_connection(host, int(port))
-        writer.write(b"POST /v2/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 5000)
+        writer.write(b"POST /v2/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 5000)
         await writer.drain()
         while not [*(tmp_path / "uploads").iterdir()]:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

@@ -35,6 +35,7 @@ class Request(msgspec.Struct, frozen=True):
     audio_end_at: int | None = None
     punctuate: bool = True
     format_text: bool = True
+    disfluencies: bool = False
 
 
 class Engine(Protocol):

@@ -15,11 +15,13 @@ from batch.service.engine.chunking import Chunk, chunks
 from batch.service.engine.clustering import Bounds
 from batch.service.engine.diarization import Diarization
 from batch.service.engine.embedding import Embedding
+from batch.service.engine.fluency import fluent
 from batch.service.engine.guards import believable
 from batch.service.engine.recognition import Heard, Recognition
 from batch.service.engine.segmentation import Segmentation, Stretch
 from batch.service.engine.spans import PER_MS, RATE, Audio, Span, union
-from batch.service.engine.utterances import mean_confidence, named, utterances
+from batch.service.engine.utterances import named, utterances
+from batch.service.engine.written import mean_confidence
 
 UNSURE = 0.55  # English is heard with at least 0.6 on average, other languages with at most 0.52
 UNSURE_WARNING = "The recording may not be English or too noisy: the words are mostly guesses."
@@ -61,6 +63,7 @@ class Moonshine(Engine):
         words = list(self._words(audio, union(stretch.span for stretch in stretches)))
         if request.speaker_labels:
             words = self._labelled(words, audio, stretches, number, request)
+        words = words if request.disfluencies else fluent(words)
         words = [word for word in (styled(word, request) for word in words) if word.text]
         if request.multichannel:
             return [msgspec.structs.replace(word, speaker=word.speaker or number, channel=number) for word in words]

@@ -10,9 +10,7 @@ import msgspec
 
 from batch.model import Utterance, Word
 from batch.service.engine.spans import PER_MS, Span, Turn
-
-SENTENCE_ENDS = (".", "?", "!")
-TITLES = frozenset({"mr.", "mrs.", "ms.", "dr.", "st."})  # their full stop ends no sentence
+from batch.service.engine.written import ends_sentence, mean_confidence
 
 
 def assigned(words: Sequence[Word], turns: Sequence[Turn]) -> list[int]:
@@ -55,18 +53,15 @@ def smoothed(words: Sequence[Word], speakers: Sequence[int]) -> list[int]:
     speakers = list(speakers)
     for i in range(1, len(speakers) - 1):
         before, here, after = speakers[i - 1], speakers[i], speakers[i + 1]
-        if here == before or _ends(words[i - 1]):
+        if here == before or ends_sentence(words[i - 1]):
             continue
-        if before == after or _ends(words[i]):  # inside a sentence, or its last word went to the next speaker
+        if before == after or ends_sentence(words[i]):  # inside a sentence, or its last word went to the next
             speakers[i] = before
     for i in range(len(speakers) - 2, 0, -1):
-        if speakers[i - 1] == speakers[i] != speakers[i + 1] and _ends(words[i - 1]) and not _ends(words[i]):
+        first = ends_sentence(words[i - 1]) and not ends_sentence(words[i])
+        if first and speakers[i - 1] == speakers[i] != speakers[i + 1]:
             speakers[i] = speakers[i + 1]  # a sentence's first word went to the speaker before
     return speakers
-
-
-def _ends(word: Word) -> bool:
-    return word.text.endswith(SENTENCE_ENDS) and word.text.lower() not in TITLES
 
 
 def letters(speakers: Iterable[int]) -> list[str]:
@@ -102,8 +97,3 @@ def _utterance(words: tuple[Word, ...]) -> Utterance:
         words=words,
         channel=words[0].channel,
     )
-
-
-def mean_confidence(words: Sequence[Word]) -> float:
-    """The mean of the words' confidences, to five decimals; 0 without words."""
-    return round(sum(word.confidence for word in words) / len(words), 5) if words else 0.0
