@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from batch.window import Window
 
 _SETTINGS = [
+    click.option("--dialect", metavar="NAME", help="How manifests are written, e.g. nemo.  [default: recognised]"),
     click.option("--config", type=click.Path(dir_okay=False), help="A TOML file of settings (see configs/)."),
     click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. uploads=4."),
 ]
@@ -183,7 +184,7 @@ def _settings(given: dict[str, Any], *flags: str) -> Settings:
     from batch import settings
 
     config = Path(given["config"]) if given["config"] else None
-    named = {name: given[name] for name in flags}
+    named = {name: given[name] for name in (*flags, "dialect")}
     limits = {name: given[name] for name in ("max_cost", "max_hours") if given.get(name) is not None}
     if limits:
         named["budget"] = limits

@@ -25,6 +25,7 @@ from batch.summary import Summary
 _HEARTBEAT_SECONDS: Final = 15.0
 _RETRY_LINE_SECONDS: Final = 5.0
 _LOG_WIDTH: Final = 160
+_REJECTS_SHOWN: Final = 10
 _LINES_EACH: Final = 20
 """So many recordings get a line each; after that only failures do, and a heartbeat tells the rest."""
 
@@ -88,8 +89,8 @@ class _Plain:
         if event.name == "moved" and event.job and event.job.state in ENDED:
             many = self._summary.collected > _LINES_EACH and event.job.state is State.COLLECTED
             return "" if many else ending(event.job)
-        if event.name == "rejected" and event.reject:
-            return f"✗ {event.reject.where}: {event.message}"
+        if event.name == "rejected":
+            return _rejected(event, self._summary)
         if event.name == "retrying":
             return self._retry_text(event)
         return _notice(event)
@@ -123,8 +124,8 @@ class _Live:
         if event.name == "retrying":
             self._last_retry = event.message
         text = _notice(event)
-        if event.name == "rejected" and event.reject:
-            text = f"✗ {event.reject.where}: {event.message}"
+        if event.name == "rejected":
+            text = _rejected(event, self._summary)
         if event.job and event.name == "moved" and event.job.state is State.FAILED:
             text = ending(event.job)
         if text:
@@ -146,6 +147,13 @@ class _Live:
 def _line(stream: IO[str], text: str) -> None:
     stream.write(text + "\n")
     stream.flush()
+
+
+def _rejected(event: Event, summary: Summary) -> str:
+    """The first bad rows by name; the end of the run tells how many there are."""
+    if event.reject is None or summary.rejected > _REJECTS_SHOWN:
+        return ""
+    return f"✗ {event.reject.where}: {event.message}"
 
 
 def _notice(event: Event) -> str:

@@ -5,6 +5,7 @@ Source: the TranscriptOptionalParams schema of the AssemblyAI v2 specification (
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
@@ -20,6 +21,18 @@ Milliseconds = Annotated[int, Meta(ge=0)]
 class SpeakerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_speakers_expected: Positive | UnsetType = UNSET
     max_speakers_expected: Positive | UnsetType = UNSET
+
+
+class LanguageDetectionOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    expected_languages: list[str] | UnsetType = UNSET
+    fallback_language: str | UnsetType = UNSET
+    code_switching: bool | UnsetType = UNSET
+    code_switching_confidence_threshold: Fraction | UnsetType = UNSET
+
+
+class RedactPiiAudioOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    return_redacted_no_speech_audio: bool | UnsetType = UNSET
+    override_audio_redaction_method: Literal["silence"] | UnsetType = UNSET
 
 
 class CustomSpelling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from"}):
@@ -52,13 +65,13 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     language_codes: Annotated[list[str], Meta(max_length=2)] | UnsetType | None = UNSET
     language_confidence_threshold: Fraction | UnsetType = UNSET
     language_detection: bool | UnsetType = UNSET
-    language_detection_options: dict[str, Any] | UnsetType = UNSET
+    language_detection_options: LanguageDetectionOptions | UnsetType = UNSET
     multichannel: bool | UnsetType = UNSET
     prompt: str | UnsetType = UNSET
     punctuate: bool | UnsetType = UNSET
     redact_pii: bool | UnsetType = UNSET
     redact_pii_audio: bool | UnsetType = UNSET
-    redact_pii_audio_options: dict[str, Any] | UnsetType = UNSET
+    redact_pii_audio_options: RedactPiiAudioOptions | UnsetType = UNSET
     redact_pii_audio_quality: Literal["mp3", "wav"] | UnsetType = UNSET
     redact_pii_policies: list[str] | UnsetType = UNSET
     redact_pii_return_unredacted: bool | UnsetType = UNSET
@@ -86,6 +99,25 @@ ALIASES: Final[Mapping[str, str]] = {
     "max_speakers": "speaker_options.max_speakers_expected",
 }
 """Column names of the field's manifests, and the option that each one means."""
+_PARTS: Final[Mapping[str, type[msgspec.Struct]]] = {
+    "language_detection_options": LanguageDetectionOptions,
+    "redact_pii_audio_options": RedactPiiAudioOptions,
+    "speaker_options": SpeakerOptions,
+}
+_FREE_PARTS: Final = frozenset({"redact_static_entities", "speech_understanding"})
+"""Options whose parts the specification leaves open."""
+COLUMNS: Final = (
+    *sorted(OPTION_NAMES),
+    *ALIASES,
+    *(f"{outer}.{inner}" for outer, parts in _PARTS.items() for inner in parts.__struct_fields__),
+)
+"""Every column name that is an option."""
+LANGUAGE_CODES: Final = frozenset(
+    """en en_au en_uk en_us es fr de it pt nl af sq am ar hy as az ba eu be bn bs br bg my ca zh hr cs da et fo fi gl
+    ka el gu ht ha haw he hi hu is id ja jw kn kk km ko lo la lv ln lt lb mk mg ms ml mt mi mr mn ne no nn oc pa ps fa
+    pl ro ru sa sr sn sd si sk sl so su sw sv tl tg ta tt te th bo tr tk uk ur uz vi cy yi yo""".split()
+)
+"""The values of ``language_code`` in the specification."""
 
 
 def is_option(column: str) -> bool:
@@ -101,22 +133,66 @@ def read_options(cells: Mapping[str, Any], defaults: Mapping[str, Any] | None = 
     over ``defaults``. Raises ValueError naming the option, what is wrong and what would be right.
     """
     given = {name: value for name, value in cells.items() if value is not None and value != ""}
-    row = _checked(_nested({ALIASES.get(name, name): value for name, value in given.items()}))
+    row = _checked(_nested(_by_option(given)))
     merged = _without_rivals(dict(defaults or {}), row) | row
     _check_together(merged)
     return dict(sorted(merged.items()))
 
 
+def _by_option(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values by the name of the option; two columns that mean the same one must agree."""
+    flat: dict[str, Any] = {}
+    column: dict[str, str] = {}
+    for name, value in given.items():
+        option = ALIASES.get(name, name)
+        if option in flat and not _agree(flat[option], value):
+            both = f"{column[option]} is {flat[option]!r} and {name} is {value!r}"
+            raise ValueError(f"options contradict each other: {both}: keep one")
+        flat[option] = value
+        column[option] = name
+    return flat
+
+
+def _agree(one: Any, other: Any) -> bool:
+    try:
+        return one == other or float(one) == float(other)
+    except (TypeError, ValueError):
+        return False
+
+
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     """``{"a.b": 1}`` as ``{"a": {"b": 1}}``; text that should be a list or an object, parsed."""
-    tree: dict[str, Any] = {}
+    tree = {name: _parsed(name, value) for name, value in flat.items() if "." not in name}
+    for outer in _PARTS.keys() & tree.keys():
+        for inner in tree[outer] if isinstance(tree[outer], dict) else ():
+            _check_part(outer, inner)
     for name, value in flat.items():
-        outer, _, inner = name.partition(".")
-        if not inner:
-            tree[outer] = _parsed(outer, value)
-        elif isinstance(tree.setdefault(outer, {}), dict):
-            tree[outer][inner] = value
+        outer, dot, inner = name.partition(".")
+        if dot:
+            _check_part(outer, inner)
+            _put(tree, outer, inner, _parsed(name, value))
     return tree
+
+
+def _put(tree: dict[str, Any], outer: str, inner: str, value: Any) -> None:
+    parts = tree.setdefault(outer, {})
+    if not isinstance(parts, dict) or (inner in parts and not _agree(parts[inner], value)):
+        raise ValueError(
+            f"options contradict each other: {outer} is {parts!r} and {outer}.{inner} is {value!r}: keep one"
+        )
+    tree[outer] = {**parts, inner: value}
+
+
+def _check_part(outer: str, inner: str) -> None:
+    if outer in _FREE_PARTS:
+        return
+    if outer not in _PARTS:
+        raise ValueError(f"option {outer}.{inner}: {outer} has no parts: name the column {outer}")
+    parts = _PARTS[outer].__struct_fields__
+    if inner not in parts:
+        close = difflib.get_close_matches(inner, parts, 1, cutoff=0.5)
+        meant = f"did you mean {outer}.{close[0]}? " if close else ""
+        raise ValueError(f"option {outer}.{inner}: unknown; {meant}{outer} has {', '.join(parts)}")
 
 
 def _parsed(name: str, value: Any) -> Any:
@@ -127,12 +203,18 @@ def _parsed(name: str, value: Any) -> Any:
             return msgspec.json.decode(value)
         except msgspec.DecodeError as error:
             raise ValueError(f"option {name}: not valid JSON: {error}") from None
+    if name.startswith("speech_understanding."):
+        return value
     return [part.strip() for part in value.split(";") if part.strip()]
 
 
 def _is_container(name: str) -> bool:
-    kinds = str(Options.__annotations__.get(name, ""))
-    return any(word in kinds for word in ("list[", "dict[", "SpeakerOptions"))
+    """Whether an option, or a part of one, is a list or an object, and so JSON in a cell of text."""
+    outer, _, inner = name.partition(".")
+    if inner and outer in _FREE_PARTS:
+        return True
+    kinds = str((_PARTS[outer] if inner else Options).__annotations__.get(inner or outer, ""))
+    return any(word in kinds for word in ("list[", "dict[", *(kind.__name__ for kind in _PARTS.values())))
 
 
 def _checked(tree: dict[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Local(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     service: str = "auto"
+    dialect: str = ""
     concurrency: Count = 64
     uploads: Count = 8
     ahead_bytes: Count = 20_000_000_000

@@ -212,7 +212,10 @@ def _rows(
     def notice(message: str) -> None:
         tell(Event("notice", message=message))
 
-    return manifest.read(manifests, defaults=settings.options, stdin=stdin, cwd=Path.cwd(), notice=notice)
+    return manifest.read(
+        manifests, defaults=settings.options, dialect=settings.dialect or None, stdin=stdin, cwd=Path.cwd(),
+        notice=notice,
+    )  # fmt: skip
 
 
 def _peeked(rows: Iterator[Recording | Reject]) -> Iterator[Recording | Reject]:
@@ -250,7 +253,7 @@ async def _count(manifests: Sequence[str], settings: Settings, window: Window, t
     """Tell how many rows there are, for the time that is left: reads the manifests once more, beside the run."""
     if "-" in manifests or not window.is_whole:
         return
-    rows = manifest.read(manifests, defaults=settings.options, cwd=Path.cwd())
+    rows = _rows(manifests, settings, None, lambda event: None)
     total = 0
     with contextlib.suppress(errors.Usage):  # told by the run itself
         while batch := await asyncio.to_thread(lambda: list(itertools.islice(rows, _COUNTED_ROWS))):

@@ -144,10 +144,10 @@ WRONG = [
     ("m.csv", "audio,id\n", "nothing is listed"),
     ("m.csv", "", "nothing is listed"),
     ("m.txt", "# only a comment\n", "nothing is listed"),
-    ("m.json", '{"a": 1}', "give a list of objects"),
+    ("m.json", '{"a":\n1}', "give a list of objects"),
     ("m.json", '[{"audio": ', "not valid JSON"),
     ("m.csv", "audio\na.wav\n".encode("utf-16"), "UTF-16"),
-    ("m.xlsx", "PK", "Manifests end in .csv"),
+    ("m.xlsx", "PK", "name its dialect: --dialect jsonl"),
 ]
 
 

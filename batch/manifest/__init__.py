@@ -8,6 +8,7 @@ from typing import IO, Any
 
 from batch.errors import Usage
 from batch.manifest import columns, dialects, folders
+from batch.manifest.rows import Row
 from batch.model import Recording, Reject
 
 __all__ = ["read"]
@@ -19,18 +20,21 @@ def read(
     defaults: Mapping[str, Any],
     cwd: Path,
     stdin: IO[bytes] | None = None,
+    dialect: str | None = None,
     notice: Callable[[str], None] = lambda message: None,
 ) -> Iterator[Recording | Reject]:
     """The rows of all ``manifests`` in order, each a recording or the reason why it cannot be one. Blocks; lazy.
 
     A manifest is a file of a known dialect, a directory, a glob, a recording, a URL, or ``-`` for ``stdin``. Relative
     paths in it resolve against its directory (``cwd`` for ``-``). ``defaults`` are the options that a row's own
-    replace. ``notice`` hears of columns that look like misspelt options, once a manifest. Raises ``Usage`` for a
-    manifest that is not there, cannot be read or has no column for the audio, and when all of them list nothing.
+    replace. ``dialect`` names the one that manifest files are in (None: recognised). ``notice`` hears of columns that
+    look like misspelt options, once a manifest. Raises ``Usage`` for a manifest that is not there, cannot be read or
+    has no column for the audio, and when all of them list nothing.
     """
+    dialects.check(dialect)
     listed = False
     for named in manifests:
-        for row in _rows(named, defaults, cwd, stdin, notice):
+        for row in _rows(named, defaults, cwd, stdin, dialect, notice):
             listed = True
             yield row
     if not listed:
@@ -42,6 +46,7 @@ def _rows(
     defaults: Mapping[str, Any],
     cwd: Path,
     stdin: IO[bytes] | None,
+    dialect: str | None,
     notice: Callable[[str], None],
 ) -> Iterator[Recording | Reject]:
     def maker(folder: Path) -> columns.Maker:
@@ -51,15 +56,15 @@ def _rows(
     if named == "-":
         if stdin is None:
             raise Usage("- means standard input, and there is none")
-        return maker(cwd).recordings(dialects.lines_of_stream(stdin))
+        return maker(cwd).recordings(dialects.rows_of_stream(stdin, cwd, dialect))
     if named.startswith(("http://", "https://")):
-        return maker(cwd).recordings(iter([dialects.Row(1, {"audio": named})]))
+        return maker(cwd).recordings(iter([Row(1, {"audio": named})]))
     if path.is_dir():
         return maker(path).recordings(folders.in_directory(path))
     if path.is_file():
         if folders.is_recording(path.name):
-            return maker(path.parent).recordings(iter([dialects.Row(1, {"audio": path.name})]))
-        return maker(path.parent).recordings(dialects.lines_of_file(path))
+            return maker(path.parent).recordings(iter([Row(1, {"audio": path.name})]))
+        return maker(path.parent).recordings(dialects.rows_of_file(path, dialect))
     if folders.is_glob(named):
         folder, pattern = folders.split_glob(cwd, named)
         return maker(folder).recordings(folders.in_glob(folder, pattern))

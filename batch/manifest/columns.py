@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from batch import options
-from batch.manifest.dialects import AUDIO_COLUMNS, Row
+from batch.manifest.rows import AUDIO_COLUMNS, Row
 from batch.model import Recording, Reject
 
 KEY_COLUMNS: Final = ("id", "key", "recording_id")
@@ -38,7 +38,7 @@ class Maker:
         """Each row as a recording, or as a reject that says what is wrong and what to do."""
         for row in rows:
             if row.problem:
-                yield Reject(self._manifest, row.line, row.problem)
+                yield Reject(self._manifest, row.line, row.problem, str(row.cells.get("id") or "") or None)
                 continue
             try:
                 yield self._recording(row)
@@ -100,8 +100,7 @@ class Maker:
         for name in labels.keys() - self._seen:
             self._seen.add(name)
             plain = name.strip().lower().replace("-", "_").replace(" ", "_")
-            known = [*options.OPTION_NAMES, *options.ALIASES]
-            if close := difflib.get_close_matches(plain, known, 1, cutoff=0.88):
+            if close := difflib.get_close_matches(plain, options.COLUMNS, 1, cutoff=0.88):
                 self._notice(
                     f"{self._manifest}: the column {name!r} is carried as a label; "
                     f"did you mean the option {close[0]!r}?"

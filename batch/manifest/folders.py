@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from batch.manifest.dialects import Row
+from batch.manifest.rows import Row
 
 EXTENSIONS: Final = frozenset(
     """3ga 8svx aac ac3 aif aiff alac amr ape au dss flac flv m4a m4b m4p m4r mp3 mpga ogg oga mogg opus qcp tta

@@ -1,0 +1,27 @@
+"""A row, and the names under which the field's manifests keep the audio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+AUDIO_COLUMNS: Final = ("audio", "audio_filepath", "audio_url", "path", "file", "file_name", "url", "uri", "source")
+"""The column of the audio: the first of these that a row has."""
+EMPTY: Final = (None, "")
+
+
+class Row(NamedTuple):
+    """One row: the line on which it begins (from 1), and its cells by column; or what is wrong with it, and then of
+    its cells only what is known of its key."""
+
+    line: int
+    cells: Mapping[str, Any]
+    problem: str = ""
+
+
+def check_columns(names: list[str], said: str = "") -> None:
+    """Raises ``ValueError`` if none of ``names`` is a column of the audio; ``said`` ends the message."""
+    if not set(names) & set(AUDIO_COLUMNS):
+        given = ", ".join(map(repr, names))
+        needed = ", ".join(AUDIO_COLUMNS)
+        raise ValueError(f"no column for the audio: there are {given}, and one of {needed} is needed{said}")
