@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -18,9 +19,11 @@ from batch.budget import Purse
 from batch.journal import Journal
 from batch.model import WITH_SERVICE, Event, Job, Recording, Reject, State
 from batch.results import Results
+from batch.stores import is_stored
 from batch.window import Window
 
 _BATCH_ROWS: Final = 500
+_LOOKS_AT_ONCE: Final = 32
 _TRIED_ANYWAY: Final = frozenset(
     {
         *("missing", "unreadable", "empty", "too_large", "changed"),
@@ -179,6 +182,7 @@ class Admission:
         self._notify(Event("rejected", reject=Reject(row.manifest, row.line, reason, row.key), message=reason))
 
     def _judge_all(self, recordings: Sequence[Recording], known: Mapping[str, Job]) -> list[Judged]:
+        recordings = _looked_up(recordings, known)
         return [self._judge(recording, known.get(recording.key)) for recording in recordings]
 
     def _judge(self, recording: Recording, job: Job | None) -> Judged:
@@ -234,18 +238,31 @@ class Judged(NamedTuple):
         return Job(recording=self.recording, service=service, past_ids=past_ids)
 
 
+def _looked_up(recordings: Sequence[Recording], known: Mapping[str, Job]) -> Sequence[Recording]:
+    """The recordings, with stamps of stored ones that may have changed: a store answers many questions at once."""
+    asked = [row.source for row in recordings if row.key in known and is_stored(row.source) and not row.stamp]
+    if not asked:
+        return recordings
+    with ThreadPoolExecutor(_LOOKS_AT_ONCE, "look") as pool:
+        stamps = dict(zip(asked, pool.map(sources.stamp, asked), strict=True))
+    return [msgspec.structs.replace(row, stamp=stamps.get(row.source, row.stamp)) for row in recordings]
+
+
 def _compared(recording: Recording, job: Job) -> tuple[bool, sources.Stamp | None]:
     """Whether the row's audio differs from what the job staged, and its stamp now.
 
-    The digest is read only if the stamp differs. Audio that is gone counts as it was, if it was at the same place.
+    The digest is read only if the stamp differs; a stored object is known by its stamp alone. Audio that is gone
+    counts as it was, if it was at the same place.
     """
     moved = recording.source != job.recording.source
-    stamp = None if job.sha256 is None else sources.stamp(recording.source)
-    if stamp is None:
+    if sources.is_url(recording.source):
+        return moved, None
+    stamp = sources.Stamp(*recording.stamp) if recording.stamp else sources.stamp(recording.source)
+    if stamp is None or (job.size_bytes is None and not moved):
         return moved, None
     if not moved and stamp == (job.size_bytes, job.mtime_ns):
         return False, stamp
-    if stamp.size_bytes != job.size_bytes:
+    if stamp.size_bytes != job.size_bytes or is_stored(recording.source) or job.sha256 is None:
         return True, stamp
     try:
         return sources.digest(recording.source) != job.sha256, stamp

@@ -53,7 +53,9 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True)
-@click.option("-o", "--out", default="results", show_default=True, help="Directory of the results and the journal.")
+@click.option(
+    "-o", "--out", default="results", show_default=True, help="Directory of results and journal; s3://... also."
+)
 @click.option("--service", help="auto, assemblyai, assemblyai-eu, local, or a URL.  [default: auto]")
 @click.option("-c", "--concurrency", type=int, help="Recordings in flight at the service.  [default: 64]")
 @click.option("--force", is_flag=True, help="Run everything again, and pay again.")
@@ -70,11 +72,9 @@ def run(manifests: tuple[str, ...], **given: Any) -> None:
     """Transcribe the recordings that MANIFEST lists: .csv, .tsv, .jsonl, .json, .txt, a directory, a glob,
     a single recording, or - for standard input. Running it again does what is left.
     """
-    from pathlib import Path
-
     settings = _settings(given, "service", "concurrency", "order", "progress")
     wish = _wish(given["force"], given["retry"])
-    sys.exit(_run(manifests, Path(given["out"]), settings, wish, _window(given), yes=given["yes"]))
+    sys.exit(_run(manifests, given["out"], settings, wish, _window(given), yes=given["yes"]))
 
 
 @cli.command()
@@ -93,13 +93,13 @@ def plan(manifests: tuple[str, ...], **given: Any) -> None:
     nothing.
     """
     import asyncio
-    from pathlib import Path
 
     from batch.explain import Explaining
+    from batch.stores import local_directory
 
     settings = _settings(given, "service", "concurrency")
     explaining = Explaining(sys.stdout, sys.stderr, rows=given["explain"], as_json=given["as_json"])
-    wish, out = _wish(given["force"], given["retry"]), Path(given["out"])
+    wish, out = _wish(given["force"], given["retry"]), local_directory(given["out"])
     sys.exit(asyncio.run(_plan(manifests, out, settings, wish, _window(given), explaining)))
 
 
@@ -142,17 +142,17 @@ def doctor(**given: Any) -> None:
     """
     import asyncio
     import os
-    from pathlib import Path
 
     import msgspec
 
     from batch.doctor import examine
+    from batch.stores import local_directory
 
     settings = _settings(given, "service")
 
     async def main() -> int:
         worst = 0
-        async for finding in examine(settings, os.environ, Path(given["out"])):
+        async for finding in examine(settings, os.environ, local_directory(given["out"])):
             worst = worst or finding.exit_code
             advice = f" -> {finding.advice}" if finding.advice else ""
             line = f"{finding.verdict:<5}{finding.what:<11}{finding.said}{advice}"
@@ -218,6 +218,7 @@ def _run(manifests: Sequence[str], out: Any, settings: Settings, wish: Wish, win
     import time
 
     from batch.display import closing, display
+    from batch.stores import local_directory
     from batch.summary import Summary
     from batch.wiring import run as start
 
@@ -243,7 +244,7 @@ def _run(manifests: Sequence[str], out: Any, settings: Settings, wish: Wish, win
             )  # fmt: skip
 
     asyncio.run(main())
-    closing(summary, out, time.monotonic() - began, sys.stderr)
+    closing(summary, local_directory(out), time.monotonic() - began, sys.stderr)
     return summary.exit_code
 
 

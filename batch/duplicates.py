@@ -1,7 +1,7 @@
 """Identical audio with identical options is paid for once: who is paying for it, and who was.
 
-Identical means: the same SHA-256, canonical options and service; for a URL that the service fetches itself, the same
-URL within one run, because what is behind it may change.
+Identical means: the same SHA-256, canonical options and service; for a URL or a stored object that the service
+fetches itself, the same one within one run, because what is behind it may change.
 """
 
 from __future__ import annotations
@@ -59,4 +59,6 @@ class Duplicates:
 
 
 def _identity(job: Job) -> bytes:
-    return msgspec.json.encode([job.service, job.sha256 or job.audio_url, job.recording.options], order="sorted")
+    return msgspec.json.encode(
+        [job.service, job.sha256 or job.recording.source, job.recording.options], order="sorted"
+    )

@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE INDEX IF NOT EXISTS jobs_open ON jobs (state) WHERE state NOT IN ('collected', 'failed');
 CREATE INDEX IF NOT EXISTS jobs_by_transcript ON jobs (transcript_id) WHERE transcript_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS jobs_by_audio ON jobs (size_bytes, sha256) WHERE sha256 IS NOT NULL;
-CREATE INDEX IF NOT EXISTS jobs_by_url ON jobs (audio_url) WHERE sha256 IS NULL AND audio_url IS NOT NULL;
+CREATE INDEX IF NOT EXISTS jobs_by_source ON jobs (source) WHERE sha256 IS NULL;
 PRAGMA user_version = {_SCHEMA_VERSION};
 """
 _MIGRATIONS: Final = {1: "ALTER TABLE jobs ADD COLUMN shared_with TEXT"}
@@ -115,7 +115,7 @@ class Journal:
         return await self._ask(lambda db: db.execute(query, (service,)).fetchall())
 
     async def twin(self, job: Job, since: float) -> Job | None:
-        """The newest job with the same audio (or URL, if its bytes are not known) and options whose transcript,
+        """The newest job with the same audio (or source, if its bytes are not known) and options whose transcript,
         submitted ``since`` then, is good or may become so."""
         audio, values = _same_audio(job)
         where = (
@@ -281,7 +281,7 @@ def _known_ids(db: sqlite3.Connection, ids: Sequence[str]) -> dict[str, float]:
 
 def _same_audio(job: Job) -> tuple[str, tuple[Any, ...]]:
     if job.sha256 is None:
-        return "audio_url = ? AND sha256 IS NULL", (job.audio_url,)
+        return "source = ? AND sha256 IS NULL", (job.recording.source,)
     return "size_bytes = ? AND sha256 = ?", (job.size_bytes, job.sha256)
 
 

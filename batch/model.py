@@ -13,7 +13,8 @@ class Recording(msgspec.Struct, frozen=True):
     """One row of a manifest: a recording, what to ask of the service for it, and what to carry along.
 
     ``source`` is an absolute path or a URL; ``manifest`` and ``line`` (from 1) say where the row stands;
-    ``options`` are canonical v2 parameters (see ``batch.options``); ``labels`` go to the result untouched.
+    ``options`` are canonical v2 parameters (see ``batch.options``); ``labels`` go to the result untouched; ``stamp``
+    is the size in bytes and the time of modification in ns, where a listing has told them.
     """
 
     key: str
@@ -22,6 +23,7 @@ class Recording(msgspec.Struct, frozen=True):
     line: int
     options: dict[str, Any] = {}
     labels: dict[str, Any] = {}
+    stamp: tuple[int, int] | None = None
 
     @property
     def where(self) -> str:

@@ -8,6 +8,7 @@ is being stopped (``_whole``), so an interrupted run knows what it did.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Executor
 from contextlib import closing
@@ -35,7 +36,8 @@ from batch.protocol import (
 from batch.reconcile import Reconciler
 from batch.results import Results
 from batch.slots import Ahead, Limits, Slots
-from batch.sources import LocalFile, Stamp, chunk_bytes, digest, is_url, stamp
+from batch.sources import AudioFile, Stamp, chunk_bytes, digest, is_url, stamp
+from batch.stores import is_stored, link, look
 from batch.throttle import Throttle
 from batch.watch import Watcher
 
@@ -50,7 +52,10 @@ _WEIGHTS: Final[Mapping[str, Callable[[Job], float]]] = {
 
 
 class Pipeline:
-    """Everything it touches is given to it. ``run`` carries all jobs of a stream to their ends."""
+    """Everything it touches is given to it. ``run`` carries all jobs of a stream to their ends.
+
+    ``links``: for how many seconds signed links to stored objects live; None: such objects are uploaded.
+    """
 
     def __init__(
         self,
@@ -65,12 +70,14 @@ class Pipeline:
         slots: Slots,
         limits: Limits,
         executor: Executor,
+        links: float | None = None,
         clock: Callable[[], float],
         notify: Callable[[Event], None],
     ) -> None:
         self._client, self._journal, self._results, self._throttle = client, journal, results, throttle
         self._watcher, self._reconciler, self._duplicates = watcher, reconciler, duplicates
         self._executor, self._clock, self._notify = executor, clock, notify
+        self._links = links
         self._slots, self._uploads = slots, asyncio.Semaphore(limits.uploads)
         self._ahead, self._room = Ahead(limits.ahead_bytes), asyncio.Semaphore(limits.room)
         self._weight, self._chunk_bytes = _WEIGHTS[limits.order], chunk_bytes(limits.uploads)
@@ -143,6 +150,8 @@ class Pipeline:
         source = job.recording.source
         if is_url(source):
             return await self._record(job.move(State.STAGED, audio_url=source, staged_at=self._clock()))
+        if is_stored(source) and self._links and (linked := await self._linked(job, self._links)):
+            return linked
         known = await self._off_loop(stamp, source)
         if known and (shared := await self._shared_unsent(job, known)):
             return shared
@@ -151,10 +160,20 @@ class Pipeline:
             what = f"upload of {job.key}"
             return await self._throttle.insist(lambda: _whole(self._upload(job)), route=Route.UPLOAD, what=what)
 
+    async def _linked(self, job: Job, seconds: float) -> Job | None:
+        """Let the service read a stored object under a link that lives so long; None if none can be made."""
+        source = job.recording.source
+        audio_url = await self._off_loop(link, source, seconds)
+        if audio_url is None:
+            return None
+        found = await self._off_loop(look, source)
+        facts = {"audio_url": audio_url, "size_bytes": found.size_bytes, "mtime_ns": found.mtime_ns, "sha256": None}
+        return await self._record(job.move(State.STAGED, staged_at=self._clock(), **facts))
+
     async def _shared_unsent(self, job: Job, known: Stamp) -> Job | None:
         """The job with the transcript of an identical recording, found before anything is uploaded: the file is read
         only if another has its size."""
-        if not await self._journal.known_sizes([known.size_bytes]):
+        if is_stored(job.recording.source) or not await self._journal.known_sizes([known.size_bytes]):
             return None
         try:
             sha256 = await self._off_loop(digest, job.recording.source)
@@ -173,10 +192,10 @@ class Pipeline:
 
     async def _upload(self, job: Job) -> Job:
         source = job.recording.source
-        file = await self._off_loop(LocalFile, source, self._executor, self._tell_sent, self._chunk_bytes)
+        file = await self._off_loop(AudioFile, source, self._executor, self._tell_sent, self._chunk_bytes)
         with closing(file):
             link = await self._client.upload(file.chunks(), file.stamp.size_bytes)
-            facts = {"audio_url": link, "sha256": file.sha256(), **file.stamp._asdict()}
+            facts = {"audio_url": link, "sha256": await self._off_loop(file.sha256), **file.stamp._asdict()}
         return await self._record(job.move(State.STAGED, staged_at=self._clock(), **facts))
 
     async def _submit(self, job: Job) -> Job:
@@ -186,8 +205,7 @@ class Pipeline:
         began = asyncio.get_running_loop().time()
         await self._slots.take(job.key, self._weight(job))
         self._ahead.give_back(job.key)
-        uploaded = not is_url(job.recording.source)
-        if uploaded and policy.is_expired(job.staged_at, self._clock(), UPLOAD_LIFE_SECONDS):
+        if policy.is_expired(job.staged_at, self._clock(), self._life_seconds(job)):
             self._slots.give_back(job.key)
             return await self._record(job.move(State.LISTED))
         intent = job.move(State.SUBMITTING, intent_at=self._clock(), submissions=job.submissions + 1)
@@ -200,6 +218,12 @@ class Pipeline:
             if hopeless and intent.submissions >= policy.SUBMISSIONS_LIMIT:
                 return await self._last_look(intent, error)
             return intent
+
+    def _life_seconds(self, job: Job) -> float:
+        """How long after staging a job may be submitted: half of a link's life is left for the service's queue."""
+        if is_url(job.recording.source):
+            return math.inf
+        return UPLOAD_LIFE_SECONDS if job.sha256 else (self._links or 0.0) / 2
 
     async def _pay(self, intent: Job, job: Job) -> Job:
         """Write the intent, submit, write the answer. Without an answer the intent stands: ``_reconcile`` is next."""
@@ -295,6 +319,8 @@ class Pipeline:
         return await self._record(job.move(State.LISTED, **_without_transcript(job)))
 
     async def _fail(self, job: Job, kind: str, reason: str) -> None:
+        if job.audio_url:
+            reason = reason.replace(job.audio_url, job.recording.source)  # a link is a key to the audio
         await self._record(job.move(State.FAILED, kind=kind, reason=reason, ended_at=self._clock()))
 
     async def _record(self, job: Job) -> Job:

@@ -16,7 +16,10 @@ from typing import Any, Final
 
 import msgspec
 
+from batch import stores
+from batch.errors import Permanent
 from batch.protocol import LONGEST_SECONDS, SHORTEST_SECONDS, UPLOAD_LIMIT_BYTES
+from batch.stores import is_stored
 
 _SLOW: Final = frozenset({".aac", ".ogg", ".oga", ".opus"})
 """Containers whose length tinytag finds only by reading them to the end."""
@@ -36,11 +39,14 @@ class Probe(msgspec.Struct, frozen=True):
 
 
 def probe(path: str) -> Probe:
-    """Look at the header of a local file. Blocks; raises nothing: what cannot be read is a problem."""
+    """Look at the header of a file, or of an object in a store. Blocks. What cannot be read is a problem, and nothing
+    is raised but ``Unavailable`` for a store that refuses everybody."""
     try:
-        size = os.stat(path).st_size  # noqa: PTH116 (a hot path)
+        size = stores.look(path).size_bytes if is_stored(path) else os.stat(path).st_size  # noqa: PTH116 (a hot path)
     except OSError as error:
         return Probe(problem=f"cannot be read: {error.strerror}")
+    except Permanent:
+        return Probe(problem="cannot be read")
     if size == 0:
         return Probe(problem="empty")
     if size > UPLOAD_LIMIT_BYTES:
@@ -96,7 +102,8 @@ def _by_tinytag(path: str, size: int) -> Probe | None:
     import tinytag
 
     try:
-        tag = tinytag.TinyTag.get(path, tags=False)
+        with _ranged(path) as file:
+            tag = tinytag.TinyTag.get(path, file, tags=False)
     except tinytag.UnsupportedFormatError:
         return None
     except (tinytag.TinyTagException, OSError, ValueError, ArithmeticError, LookupError):
@@ -107,7 +114,7 @@ def _by_tinytag(path: str, size: int) -> Probe | None:
 def _by_av(path: str, size: int) -> Probe:
     av = _av()
     try:
-        with av.open(path, metadata_errors="ignore") as container:
+        with _ranged(path) as file, av.open(file or path, metadata_errors="ignore") as container:
             if not container.streams.audio:
                 return Probe(size, problem=_NO_AUDIO)
             stream = container.streams.audio[0]
@@ -117,6 +124,11 @@ def _by_av(path: str, size: int) -> Probe:
             return Probe(size, length, stream.codec_context.name, stream.codec_context.channels)
     except (av.FFmpegError, ValueError, OSError):
         return Probe(size, problem=_NO_AUDIO)
+
+
+def _ranged(path: str) -> contextlib.AbstractContextManager[Any]:
+    """A stored object, read only where it is looked at; None for a file, which the library opens itself."""
+    return stores.reader(path) if is_stored(path) else contextlib.nullcontext()
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from batch import stores
 from batch.errors import DiaristError, Postponed, Unavailable, Usage
 from batch.model import Job
 
@@ -27,14 +28,15 @@ class _Said(msgspec.Struct):
 
 
 class Results:
-    """The result files under ``directory``, made at once unless it is only looked at.
+    """The result files under ``directory``, made at once unless it is only looked at, with ``copies`` under a prefix
+    of an object store.
 
     Every method blocks: call it off the event loop. Raises ``Usage`` at the start if the directory cannot be written,
     ``Unavailable`` when the disk refuses later.
     """
 
-    def __init__(self, directory: Path, *, make: bool = True) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, *, copies: str = "", make: bool = True) -> None:
+        self.directory, self._copies = directory, copies.rstrip("/")
         if not make:
             return
         try:
@@ -65,6 +67,8 @@ class Results:
             _replace(self.path(job.key), whole)
         except OSError as error:
             raise _unwritable(self.path(job.key), error) from error
+        if self._copies:
+            stores.put(f"{self._copies}/{job.key}.json", whole)
         return speakers
 
     def write_failed(self, jobs: Iterable[Job]) -> None:

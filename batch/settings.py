@@ -20,6 +20,7 @@ from batch.errors import Usage
 from batch.options import read_options
 from batch.prices import Prices
 from batch.slots import Limits, Order
+from batch.stores import Access
 from batch.throttle import Patience, Rate
 from batch.watch import Pace
 from batch.webhooks import Webhook
@@ -56,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     budget: Budget = Budget()
     prices: Prices = Prices()
     webhook: Webhook = Webhook()
+    stores: Access = Access()
 
     @property
     def limits(self) -> Limits:
@@ -94,7 +96,7 @@ def _nearest(message: str) -> str:
     if "unknown field" not in message:
         return ""
     wrong = message.partition("unknown field `")[2].partition("`")[0]
-    kinds = (Settings, Local, Patience, Deadlines, Pace, Rate, Budget, Prices, Webhook)
+    kinds = (Settings, Local, Patience, Deadlines, Pace, Rate, Budget, Prices, Webhook, Access)
     names = [name for kind in kinds for name in kind.__struct_fields__]
     close = difflib.get_close_matches(wrong, names, 1)
     return f" (did you mean {close[0]!r}?)" if close else ""

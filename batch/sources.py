@@ -1,17 +1,18 @@
-"""Where a recording's audio is: its size and its bytes, or a URL that the service reads by itself."""
+"""Where a recording's audio is: a file, an object in a store, or a URL that the service reads by itself."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import stat
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
-from io import FileIO
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import IO, Final, NamedTuple
 
+from batch import stores
 from batch.errors import Permanent
 from batch.protocol import UPLOAD_LIMIT_BYTES
 
@@ -38,7 +39,11 @@ def is_url(source: str) -> bool:
 
 
 def stamp(path: str) -> Stamp | None:
-    """The file's stamp, or None if there is no readable file. Blocks for one ``stat``."""
+    """The stamp of a file or a stored object, or None if there is none that can be read. Blocks for one look."""
+    if stores.is_stored(path):
+        with contextlib.suppress(Permanent):
+            return Stamp(*stores.look(path)[1:])
+        return None
     try:
         facts = os.stat(path)  # noqa: PTH116 (a hot path)
     except OSError:
@@ -47,13 +52,15 @@ def stamp(path: str) -> Stamp | None:
 
 
 def digest(path: str) -> str:
-    """The file's SHA-256 in hexadecimal. Blocks while it reads the file; raises OSError."""
+    """The file's SHA-256 in hexadecimal. Blocks while it reads the file; raises OSError. Stored objects are known by
+    their stamps: reading them costs."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class LocalFile:
-    """A local recording, open for one upload: ``chunks`` gives its bytes, ``sha256`` afterwards their digest.
+class AudioFile:
+    """A recording in a file or a store, open for one upload: ``chunks`` gives its bytes, ``sha256`` afterwards their
+    digest.
 
     Making and closing it blocks for a moment. Raises ``Permanent`` naming what is wrong with the file: missing,
     unreadable, not a file, empty, too large for an upload, or changed while it was being read.
@@ -103,7 +110,7 @@ class LocalFile:
 
     def sha256(self) -> str:
         """The digest in hexadecimal of the bytes that ``chunks`` has given to their end, after a last look at the
-        file. Blocks for one ``stat``."""
+        file. Blocks for one look."""
         if stamp(self.path) != self.stamp:
             raise self._changed()
         return self._digest.hexdigest()
@@ -115,7 +122,11 @@ class LocalFile:
         return Permanent(f"{self.path} was changed while it was uploaded: run again when it is whole", kind="changed")
 
 
-def _opened(path: str) -> tuple[Stamp, FileIO]:
+def _opened(path: str) -> tuple[Stamp, IO[bytes]]:
+    if stores.is_stored(path):
+        found = stores.look(path)
+        _check_size(path, found.size_bytes)
+        return Stamp(found.size_bytes, found.mtime_ns), stores.reader(path)
     try:
         facts = Path(path).stat()
         _check(path, facts)
@@ -130,11 +141,15 @@ def _check(path: str, facts: os.stat_result) -> None:
     """Before it is opened: a pipe or a device would block."""
     if not stat.S_ISREG(facts.st_mode):
         raise Permanent(f"{path} is not a file", kind="unreadable")
-    if facts.st_size == 0:
+    _check_size(path, facts.st_size)
+
+
+def _check_size(path: str, size_bytes: int) -> None:
+    if size_bytes == 0:
         raise Permanent(f"{path} is empty (0 bytes)", kind="empty")
-    if facts.st_size > UPLOAD_LIMIT_BYTES:
+    if size_bytes > UPLOAD_LIMIT_BYTES:
         raise Permanent(
-            f"{path} has {facts.st_size / 1e9:.1f} GB and an upload may have {UPLOAD_LIMIT_BYTES / 1e9:.1f}: "
+            f"{path} has {size_bytes / 1e9:.1f} GB and an upload may have {UPLOAD_LIMIT_BYTES / 1e9:.1f}: "
             "give a URL that the service can read instead",
             kind="too_large",
         )

@@ -35,6 +35,7 @@ from batch.service.launch import local_service
 from batch.settings import Settings
 from batch.slots import Slots
 from batch.sources import is_url
+from batch.stores import is_stored, local_directory
 from batch.summary import Summary
 from batch.window import Window
 
@@ -81,9 +82,10 @@ async def run(
 
     if "-" not in manifests and _may_cost_more(service, settings):
         given = {"settings": settings, "wish": wish, "window": window, "environ": environ}
-        await _confirmed(manifests, Path(out), confirm, **given)
+        await _confirmed(manifests, local_directory(str(out)), confirm, **given)
     rows = _peeked(_rows(manifests, settings, stdin, tell))
-    results = await asyncio.to_thread(lambda: Results(Path(out)))
+    copies = str(out) if is_stored(str(out)) else ""
+    results = await asyncio.to_thread(lambda: Results(local_directory(str(out)), copies=copies))
     inner = results.directory / ".diarist"
     with lock.held(inner / "lock", datetime.now()), contextlib.closing(Journal(inner / "journal.db")) as journal:
         before = with_service(await journal.in_states(WITH_SERVICE), service.name)
@@ -106,7 +108,9 @@ async def run(
                 _watching(api, gate, settings, inner, chance, slots) as watcher,
             ):
                 twins = Duplicates(journal, began=time.time(), anew=wish.force)
-                carrying = _pipeline(api, gate, watcher, twins, journal, results, settings, tell, slots)
+                carrying = _pipeline(
+                    api, gate, watcher, twins, journal, results, settings, tell, slots, _links(service, settings)
+                )
                 await _until_stopped(carrying, carrying.run(before, admit), settings, stop)
         except* errors.Fatal as group:
             summary.stopped_by = _first_fatal(group)
@@ -301,6 +305,12 @@ def _ramps(service: Endpoint, settings: Settings) -> bool:
     return settings.rate.ramp == "on" or (settings.rate.ramp == "auto" and service.is_vendors)
 
 
+def _links(service: Endpoint, settings: Settings) -> float | None:
+    """For how long the service gets signed links to stored objects; None if they are uploaded."""
+    by = settings.stores.by
+    return settings.stores.link_seconds if by == "link" or (by == "auto" and service.base_url) else None
+
+
 def _local(inner: Path, settings: Settings) -> contextlib.AbstractAsyncContextManager[str]:
     return local_service(inner / "service", engine=settings.local.engine, workers=settings.local.workers or None)
 
@@ -332,6 +342,7 @@ def _pipeline(
     settings: Settings,
     tell: Callable[[Event], None],
     slots: Slots,
+    links: float | None,
 ) -> Pipeline:
     grace = settings.reconcile_grace_seconds
     return Pipeline(
@@ -344,6 +355,7 @@ def _pipeline(
         duplicates,
         slots=slots,
         limits=settings.limits,
+        links=links,
         executor=ThreadPoolExecutor(settings.uploads + 24, "files"),
         clock=time.time,
         notify=tell,

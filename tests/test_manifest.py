@@ -96,7 +96,7 @@ BAD_ROWS = [
     ("m.csv", "audio,id\n{bad}\nok.wav,ok\n", "a.wav,/x", "is not a plain relative path"),
     ("m.csv", "audio,id\n{bad}\nok.wav,ok\n", "a.wav,.diarist/journal", ".diarist"),
     ("m.csv", "audio,id\n{bad}\nok.wav,ok\n", "a.wav," + "x" * 300, "more than 200 bytes"),
-    ("m.csv", "audio,id\n{bad}\nok.wav,ok\n", "s3://bucket/a.wav,x", "s3:// is not supported"),
+    ("m.csv", "audio,id\n{bad}\nok.wav,ok\n", "ftp://bucket/a.wav,x", "ftp:// is not supported"),
     ("m.csv", "audio,id\n{bad}\nok.wav,ok\n", "http:///a.wav,x", "names no host"),
     ("m.csv", "audio,id,speakers_expected\n{bad}\nok.wav,ok,\n", "a.wav,x,two", "option speakers_expected"),
     ("m.csv", "audio,id,multichannel\n{bad}\nok.wav,ok,\n", "a.wav,x,perhaps", "option multichannel"),

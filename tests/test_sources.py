@@ -13,7 +13,7 @@ import pytest
 
 from batch import sources
 from batch.errors import Permanent
-from batch.sources import LocalFile
+from batch.sources import AudioFile
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ async def test_the_digest_is_that_of_the_bytes_that_were_given(tmp_path: Path, e
     content = os.urandom(1_000_000)
     (tmp_path / "a.wav").write_bytes(content)
     told: list[int] = []
-    with closing(LocalFile(str(tmp_path / "a.wav"), executor, told.append)) as file:
+    with closing(AudioFile(str(tmp_path / "a.wav"), executor, told.append)) as file:
         assert b"".join([chunk async for chunk in file.chunks()]) == content
         assert file.sha256() == hashlib.sha256(content).hexdigest() == sources.digest(file.path)
     assert sum(told) == len(content)
@@ -47,7 +47,7 @@ def test_a_file_that_cannot_be_uploaded_is_told(
     path = tmp_path / "a.wav"
     make(path)  # type: ignore[operator]
     with pytest.raises(Permanent, match=r"a\.wav") as caught:
-        LocalFile(str(path), executor)
+        AudioFile(str(path), executor)
     assert caught.value.kind == kind
 
 
@@ -57,7 +57,7 @@ def test_a_file_without_permission_is_told(tmp_path: Path, executor: ThreadPoolE
     path.write_bytes(b"x")
     path.chmod(0)
     with pytest.raises(Permanent, match="permission denied"):
-        LocalFile(str(path), executor)
+        AudioFile(str(path), executor)
 
 
 @pytest.mark.parametrize("change", [b"longer than it was", b"x"])
@@ -66,7 +66,7 @@ async def test_a_file_that_changes_while_it_is_uploaded_is_told(
 ) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(b"x" * 10)
-    with closing(LocalFile(str(path), executor)) as file:
+    with closing(AudioFile(str(path), executor)) as file:
         path.write_bytes(change)
         with pytest.raises(Permanent, match="was changed"):
             _ = [chunk async for chunk in file.chunks()]

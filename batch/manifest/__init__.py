@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from batch import stores
 from batch.errors import Usage
 from batch.manifest import columns, dialects, folders
 from batch.manifest.rows import Row
@@ -25,11 +26,12 @@ def read(
 ) -> Iterator[Recording | Reject]:
     """The rows of all ``manifests`` in order, each a recording or the reason why it cannot be one. Blocks; lazy.
 
-    A manifest is a file of a known dialect, a directory, a glob, a recording, a URL, or ``-`` for ``stdin``. Relative
-    paths in it resolve against its directory (``cwd`` for ``-``). ``defaults`` are the options that a row's own
-    replace. ``dialect`` names the one that manifest files are in (None: recognised). ``notice`` hears of columns that
-    look like misspelt options, once a manifest. Raises ``Usage`` for a manifest that is not there, cannot be read or
-    has no column for the audio, and when all of them list nothing.
+    A manifest is a file of a known dialect, a directory, a glob, a recording, a URL, or ``-`` for ``stdin``; files
+    and recordings may also be in an object store, where a prefix ends in a slash. Relative paths in it resolve
+    against its directory (``cwd`` for ``-``). ``defaults`` are the options that a row's own replace. ``dialect``
+    names the one that manifest files are in (None: recognised). ``notice`` hears of columns that look like misspelt
+    options, once a manifest. Raises ``Usage`` for a manifest that is not there, cannot be read or has no column for
+    the audio, and when all of them list nothing.
     """
     dialects.check(dialect)
     listed = False
@@ -49,10 +51,12 @@ def _rows(
     dialect: str | None,
     notice: Callable[[str], None],
 ) -> Iterator[Recording | Reject]:
-    def maker(folder: Path) -> columns.Maker:
+    def maker(folder: Path | str) -> columns.Maker:
         return columns.Maker(named, folder, defaults, notice)
 
     path = cwd / named
+    if stores.is_stored(named):
+        return _in_store(named, maker, dialect)
     if named == "-":
         if stdin is None:
             raise Usage("- means standard input, and there is none")
@@ -69,3 +73,15 @@ def _rows(
         folder, pattern = folders.split_glob(cwd, named)
         return maker(folder).recordings(folders.in_glob(folder, pattern))
     raise Usage(f"there is no manifest, directory or recording {named}: check the path (in {cwd})")
+
+
+def _in_store(
+    url: str, maker: Callable[[Path | str], columns.Maker], dialect: str | None
+) -> Iterator[Recording | Reject]:
+    """A prefix or a glob, a recording, or a manifest file in an object store."""
+    folder = url.rpartition("/")[0]
+    if url.endswith("/") or stores.is_glob(url):
+        return maker(folder).recordings(folders.in_store(url))
+    if folders.is_recording(url):
+        return maker(folder).recordings(iter([Row(1, {"audio": url})]))
+    return maker(folder).recordings(dialects.rows_of_object(url, dialect))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from batch import options
 from batch.manifest.rows import AUDIO_COLUMNS, Row
 from batch.model import Recording, Reject
+from batch.stores import is_stored
 
 KEY_COLUMNS: Final = ("id", "key", "recording_id")
 _NAMING: Final = (*AUDIO_COLUMNS, *KEY_COLUMNS)
@@ -24,13 +26,13 @@ _CACHED: Final = 1024
 
 
 class Maker:
-    """Makes recordings of the rows of one manifest."""
+    """Makes recordings of the rows of one manifest. ``folder`` is its directory, or its prefix in a store."""
 
     def __init__(
-        self, manifest: str, folder: Path, defaults: Mapping[str, Any], notice: Callable[[str], None]
+        self, manifest: str, folder: Path | str, defaults: Mapping[str, Any], notice: Callable[[str], None]
     ) -> None:
         self._manifest, self._defaults, self._notice = manifest, defaults, notice
-        self._folder = os.path.abspath(folder)  # noqa: PTH100 (resolve() would follow links)
+        self._folder = folder if isinstance(folder, str) else os.path.abspath(folder)  # noqa: PTH100 (keeps links)
         self._seen: set[str] = set()
         self._read: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
 
@@ -57,10 +59,10 @@ class Maker:
         given = {name: value for name, value in rest.items() if options.is_option(name)}
         labels = {name: value for name, value in rest.items() if name not in given}
         self._hint(labels)
-        return Recording(key, source, self._manifest, row.line, self._options(given), labels)
+        return Recording(key, source, self._manifest, row.line, self._options(given), labels, row.stamp)
 
     def _source(self, audio: str) -> str:
-        """An absolute path, or an http(s) URL."""
+        """An absolute path, an http(s) URL, or an object in a store."""
         if not audio:
             raise ValueError(f"no audio: fill in one of {', '.join(AUDIO_COLUMNS)}")
         if _CONTROL.search(audio):
@@ -70,10 +72,17 @@ class Maker:
             if not urlsplit(audio).hostname:
                 raise ValueError(f"the audio {audio!r} is not a URL: it names no host")
             return audio
+        if is_stored(audio):
+            return audio
         if scheme == "file":
             audio = unquote(urlsplit(audio).path)
         elif scheme:
-            raise ValueError(f"the audio {audio!r}: {scheme}:// is not supported; give a path or an http(s) URL")
+            raise ValueError(
+                f"the audio {audio!r}: {scheme}:// is not supported; give a path or an http(s), s3, gs or az URL"
+            )
+        elif is_stored(self._folder):
+            scheme, _, base = self._folder.partition("://")
+            return f"{scheme}://{posixpath.normpath(f'{base}/{audio}')}"
         return os.path.abspath(os.path.join(self._folder, audio))  # noqa: PTH100, PTH118 (a hot path)
 
     def _key(self, source: str) -> str:
@@ -82,7 +91,7 @@ class Maker:
             url = urlsplit(source)
             return (url.netloc.rpartition("@")[2] + url.path).rstrip("/")
         inside = source.removeprefix(self._folder.rstrip("/") + "/")
-        return inside.lstrip("/")
+        return (inside.partition("://")[2] if is_stored(inside) else inside).lstrip("/")
 
     def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The row's options, read once for all rows that give the same text."""

@@ -10,10 +10,11 @@ import difflib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Final, NamedTuple
 
-from batch.errors import Usage
+from batch import stores
+from batch.errors import Permanent, Usage
 from batch.manifest import conventions, delimited, lists, objects
 from batch.manifest.conventions import understood
 from batch.manifest.parquet import MAGIC, parquet
@@ -79,10 +80,19 @@ def rows_of_stream(stream: IO[bytes], folder: Path, name: str | None = None) -> 
     yield from _rows(Source(stream), None, folder, name)
 
 
-def _rows(source: Source, path: Path | None, folder: Path, name: str | None) -> Iterator[Row]:
+def rows_of_object(url: str, name: str | None = None) -> Iterator[Row]:
+    """As ``rows_of_file``, of an object in a store."""
+    try:
+        with stores.reader(url) as file, Source(file) as source:
+            yield from _rows(source, PurePosixPath(url), Path("/nowhere"), name)
+    except (Permanent, Usage) as error:
+        raise Usage(f"{url}: {error}") from None
+
+
+def _rows(source: Source, path: PurePath | None, folder: Path, name: str | None) -> Iterator[Row]:
     """``path`` is None for what cannot be read twice, and has no extension to go by."""
     if name == _PARQUET or (name is None and source.peek(len(MAGIC))[: len(MAGIC)] == MAGIC):
-        yield from understood(parquet(source, path), folder)
+        yield from understood(parquet(source, path if isinstance(path, Path) else None), folder)
         return
     head, first = first_telling(source)
     dialect = _LINES[name or _recognised(first, path)]
@@ -92,7 +102,7 @@ def _rows(source: Source, path: Path | None, folder: Path, name: str | None) -> 
         yield Row(lines.number + 1, {}, lines.damage)
 
 
-def _recognised(first: str, path: Path | None) -> str:
+def _recognised(first: str, path: PurePath | None) -> str:
     """The dialect of a manifest whose first telling line is ``first``: what the extension says, unless the content is
     surely another one's. Raises ``Usage`` if neither tells."""
     suffixes = [suffix.lower() for suffix in path.suffixes] if path else []

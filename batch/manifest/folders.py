@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from batch import stores
 from batch.manifest.rows import Row
 
 EXTENSIONS: Final = frozenset(
@@ -48,6 +49,15 @@ def in_glob(folder: Path, pattern: str) -> Iterator[Row]:
     """The files below ``folder`` that match, sorted, but for hidden ones. ``**`` does not follow links."""
     files = (str(path) for path in sorted(folder.glob(pattern)) if path.is_file() and not _is_hidden(path, folder))
     yield from (Row(line, {"audio": file}) for line, file in enumerate(files, 1))
+
+
+def in_store(url: str) -> Iterator[Row]:
+    """The recordings under a prefix, or that a glob matches, as the store lists them."""
+    base = url[: min((url.find(mark) for mark in "*?[" if mark in url), default=len(url))].rpartition("/")[0] + "/"
+    recordings = (found for found in stores.listed(url) if is_recording(found.url))
+    for line, found in enumerate(recordings, 1):
+        cells = {"audio": found.url, "id": found.url.removeprefix(base)}
+        yield Row(line, cells, stamp=(found.size_bytes, found.mtime_ns))
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:

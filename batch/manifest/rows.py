@@ -12,11 +12,12 @@ EMPTY: Final = (None, "")
 
 class Row(NamedTuple):
     """One row: the line on which it begins (from 1), and its cells by column; or what is wrong with it, and then of
-    its cells only what is known of its key."""
+    its cells only what is known of its key. ``stamp`` is what a listing tells of the audio (see ``Recording``)."""
 
     line: int
     cells: Mapping[str, Any]
     problem: str = ""
+    stamp: tuple[int, int] | None = None
 
 
 def check_columns(names: list[str], said: str = "") -> None:

@@ -12,6 +12,8 @@ QUOTED = (
     ("makespan", "--in-flight", "1000", "--recordings", "3000", "--seconds", "60"),
     ("scale",),
     ("upload", "--to", "service"),
+    ("stores",),
+    ("planning",),
     ("accuracy",),
 )
 

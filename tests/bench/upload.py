@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from batch.client import connect
-from batch.sources import LocalFile, chunk_bytes
+from batch.sources import AudioFile, chunk_bytes
 from tests.bench.show import show
 
 _BUFFER_BYTES = 1 << 20
@@ -82,7 +82,7 @@ EXECUTOR = ThreadPoolExecutor(32)
 
 
 async def _upload(api: Any, path: str) -> None:
-    with closing(LocalFile(path, EXECUTOR, chunk_bytes=chunk_bytes(8))) as file:
+    with closing(AudioFile(path, EXECUTOR, chunk_bytes=chunk_bytes(8))) as file:
         await api.upload(file.chunks(), file.stamp.size_bytes)
         file.sha256()
 

@@ -1,0 +1,76 @@
+"""An archive in an object store: how fast it is planned and run, and how many of its bytes pass through us.
+
+    python -m tests.bench.stores [--objects 10000]
+
+The store is an S3 server on loopback (moto, which answers some 350 requests a second: it sets the pace), the service
+a double without an engine, which reads the audio under signed links.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import batch
+from batch import wiring
+from batch.admission import Wish
+from batch.window import Window
+from tests.bench.show import show
+from tests.service.double import start_service
+from tests.service.s3 import BUCKET, S3, serving
+from tests.test_run import settings, wav
+
+
+async def measure(s3: S3, folder: Path, objects: int) -> list[dict[str, Any]]:
+    def put(number: int) -> None:
+        s3.put(f"calls/{number}.wav", wav(random.Random(number).randbytes(20_000)))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(put, range(objects)))
+    figures = []
+    async with start_service(folder / "service", private=True, slots=200) as service:
+        asked = settings(service.base_url, concurrency=200)
+        for what in ("plan", "run", "run again"):
+            sent, began = s3.bytes_sent.copy(), time.monotonic()
+            if what == "plan":
+                recordings = await plan(asked, folder / "out")
+            else:
+                summary = await batch.run(f"s3://{BUCKET}/calls/", folder / "out", settings=asked)
+                recordings = summary.collected
+                assert summary.exit_code == 0
+            took = time.monotonic() - began
+            passed = s3.bytes_sent - sent
+            figures.append({
+                "what": what, "objects": objects, "recordings": recordings, "seconds": round(took, 1),
+                "objects_a_second": round(objects / took), "mb_through_us": round(passed["client"] / 1e6, 2),
+                "mb_by_link": round(passed["link"] / 1e6, 2),
+            })  # fmt: skip
+    return figures
+
+
+async def plan(asked: Any, out: Path) -> int:
+    named = [f"s3://{BUCKET}/calls/"]
+    async with wiring.planning(named, out, settings=asked, wish=Wish(), window=Window(), environ={}) as planner:
+        async for _ in planner.rows():
+            pass
+    return planner.plan.recordings
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--objects", type=int, default=10_000)
+    given = parser.parse_args()
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder, serving(patch) as s3:
+        show(asyncio.run(measure(s3, Path(folder), given.objects)))
+
+
+if __name__ == "__main__":
+    main()
