@@ -64,6 +64,7 @@ def cli() -> None:
 @click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Admit no more once so much is spent.")
 @click.option("--max-hours", type=click.FloatRange(min=0), metavar="H", help="Admit no more after so much audio.")
 @click.option("--yes", is_flag=True, help="Do not ask, whatever it costs.")
+@click.option("--format", "formats", metavar="LIST", help="Formats beside each JSON result, e.g. srt,txt.")
 @click.option("--order", type=click.Choice(["manifest", "longest"]), help="Who is next.  [default: longest]")
 @click.option("--webhook-url", metavar="URL", help="Where the service reaches this machine, to say who is done.")
 @click.option("--progress", type=click.Choice(["auto", "live", "plain", "json", "off"]), help="[default: auto]")
@@ -101,6 +102,35 @@ def plan(manifests: tuple[str, ...], **given: Any) -> None:
     explaining = Explaining(sys.stdout, sys.stderr, rows=given["explain"], as_json=given["as_json"])
     wish, out = _wish(given["force"], given["retry"]), local_directory(given["out"])
     sys.exit(asyncio.run(_plan(manifests, out, settings, wish, _window(given), explaining)))
+
+
+@cli.command()
+@click.argument("directory", metavar="DIR", type=click.Path(file_okay=False))
+@click.option("--to", "formats", required=True, metavar="LIST", help="Formats, e.g. srt,vtt,rttm,parquet.")
+@click.option("-o", "--out", type=click.Path(file_okay=False), help="Where they go.  [default: DIR]")
+@click.option("--speakers", type=click.Path(dir_okay=False), help='A TOML file of names: A = "Agent".')
+@click.option("--relabel", type=click.Path(), help="An RTTM, or a directory of them: whose words they are.")
+def export(directory: str, formats: str, out: str | None, speakers: str | None, relabel: str | None) -> None:
+    """Write stored results in other formats. Works offline and pays nothing.
+
+    For each recording: srt, vtt, txt, md, rttm, ctm, stm, seglst, textgrid, whisper, svg. For all of them together:
+    csv (utterances), speakers (who took part how much), parquet, lhotse.
+    """
+    from pathlib import Path
+
+    from batch import export as exporting
+    from batch.formats.names import Names
+
+    wanted = exporting.Wanted(
+        exporting.read_formats(formats),
+        Path(out or directory),
+        exporting.read_speakers(Path(speakers)) if speakers else Names(),
+        exporting.read_turns(Path(relabel)) if relabel else {},
+    )
+    done = exporting.export(Path(directory), wanted, lambda problem: click.echo(problem, err=True))
+    told = f"{done.results:,} results: {done.written:,} files written, {done.unchanged:,} as they were"
+    click.echo(told + (f", {done.problems:,} not written" if done.problems else ""), err=True)
+    sys.exit(3 if done.problems else 0)
 
 
 @cli.command()
@@ -185,6 +215,9 @@ def _settings(given: dict[str, Any], *flags: str) -> Settings:
 
     config = Path(given["config"]) if given["config"] else None
     named = {name: given[name] for name in (*flags, "dialect")}
+    if given.get("formats"):
+        listed = (name.strip() for name in given["formats"].split(","))
+        named["formats"] = [name for name in listed if name not in ("", "json")]
     limits = {name: given[name] for name in ("max_cost", "max_hours") if given.get(name) is not None}
     if limits:
         named["budget"] = limits

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from batch.client import Client
 from batch.journal import Journal, salvage
 from batch.model import ENDED, Job, Recording, State
 from batch.protocol import Item, Status
+from batch.results import result_files
 
 
 class Recovered(msgspec.Struct):
@@ -70,7 +70,7 @@ def _put_aside(path: Path, now: datetime) -> Path | None:
 
 def _results(directory: Path) -> tuple[dict[str, Job], list[Path]]:
     jobs, unreadable = {}, []
-    for path in _files(directory):
+    for path in result_files(directory):
         try:
             job = _job(msgspec.json.decode(path.read_bytes(), type=_Result), path)
         except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, OSError):
@@ -78,12 +78,6 @@ def _results(directory: Path) -> tuple[dict[str, Job], list[Path]]:
             continue
         jobs[job.key] = job
     return jobs, unreadable
-
-
-def _files(directory: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(directory):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent, name) for name in sorted(files) if name.endswith(".json") and name[0] != ".")
 
 
 def _job(result: _Result, path: Path) -> Job:

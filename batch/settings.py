@@ -17,6 +17,7 @@ from msgspec import Meta
 from batch.budget import Budget
 from batch.client import Deadlines
 from batch.errors import Usage
+from batch.formats import FORMATS
 from batch.options import read_options
 from batch.prices import Prices
 from batch.slots import Limits, Order
@@ -45,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uploads: Count = 8
     ahead_bytes: Count = 20_000_000_000
     order: Order = "longest"
+    formats: list[str] = []
     progress: Literal["auto", "live", "plain", "json", "off"] = "auto"
     drain_seconds: Annotated[float, Meta(ge=0)] = 8.0
     reconcile_grace_seconds: Annotated[float, Meta(ge=0)] = 10.0
@@ -86,9 +88,19 @@ def load(
 def _checked(tree: dict[str, Any], place: str) -> Settings:
     try:
         settings = msgspec.convert(tree, Settings, strict=False)
+        _check_formats(settings.formats)
         return msgspec.structs.replace(settings, options=read_options(settings.options))
     except (msgspec.ValidationError, ValueError) as error:
         raise Usage(f"{place}: {error}{_nearest(str(error))}. See configs/default.toml for all settings") from None
+
+
+def _check_formats(formats: Iterable[str]) -> None:
+    for name in formats:
+        if name not in FORMATS:
+            close = difflib.get_close_matches(name, FORMATS, 1)
+            meant = f" (did you mean {close[0]!r}?)" if close else ""
+            known = ", ".join(FORMATS)
+            raise ValueError(f"there is no format {name!r} of single recordings{meant}; there are {known}")
 
 
 def _nearest(message: str) -> str:

@@ -85,7 +85,11 @@ async def run(
         await _confirmed(manifests, local_directory(str(out)), confirm, **given)
     rows = _peeked(_rows(manifests, settings, stdin, tell))
     copies = str(out) if is_stored(str(out)) else ""
-    results = await asyncio.to_thread(lambda: Results(local_directory(str(out)), copies=copies))
+    results = await asyncio.to_thread(lambda: Results(
+            local_directory(str(out)), copies=copies, formats=settings.formats,
+            notify=lambda message: tell(Event("notice", message=message)),
+        )
+    )  # fmt: skip
     inner = results.directory / ".diarist"
     with lock.held(inner / "lock", datetime.now()), contextlib.closing(Journal(inner / "journal.db")) as journal:
         before = with_service(await journal.in_states(WITH_SERVICE), service.name)

@@ -14,6 +14,7 @@ QUOTED = (
     ("upload", "--to", "service"),
     ("stores",),
     ("planning",),
+    ("exporting",),
     ("accuracy",),
 )
 

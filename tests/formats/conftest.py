@@ -1,0 +1,42 @@
+"""Results of the demo recordings, as the local service gave them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batch.formats import spoken
+
+ARCHIVE = Path(__file__).parent / "archive"
+KEYS = sorted(path.stem for path in ARCHIVE.glob("*.json"))
+
+
+@pytest.fixture(params=KEYS)
+def said(request: pytest.FixtureRequest) -> spoken.Spoken:
+    return of(request.param)
+
+
+def of(key: str) -> spoken.Spoken:
+    return spoken.read(key, (ARCHIVE / f"{key}.json").read_bytes())
+
+
+def stored(key: str = "calls/1", **transcript: Any) -> spoken.Spoken:
+    """What is read of a result that holds just this."""
+    return spoken.read(key, json.dumps({"recording": {"key": key}, **transcript}).encode())
+
+
+def words(text: str, speaker: str | None = None, start: int = 0, each: int = 400) -> list[dict[str, Any]]:
+    """A v2 word for each word of a text, ``each`` milliseconds long, without pauses."""
+    return [
+        {"text": one, "start": start + each * place, "end": start + each * (place + 1), "confidence": 0.9}
+        | ({"speaker": speaker} if speaker else {})
+        for place, one in enumerate(text.split())
+    ]
+
+
+def utterance(text: str, speaker: str, start: int = 0, each: int = 400) -> dict[str, Any]:
+    own = words(text, speaker, start, each)
+    return {"text": text, "speaker": speaker, "start": start, "end": own[-1]["end"], "confidence": 0.9, "words": own}
