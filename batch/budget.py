@@ -40,7 +40,12 @@ class Purse:
     def __init__(self, budget: Budget, prices: Prices | None) -> None:
         self._budget, self._prices = budget, prices
         self._promised: dict[str, _Promise] = {}
-        self.usd = self.seconds = 0.0
+        self.usd = self.seconds = self._spent = 0.0
+
+    @property
+    def spent(self) -> float | None:
+        """USD for what was collected; None if nothing is charged."""
+        return self._spent if self._prices else None
 
     @property
     def is_bounded(self) -> bool:
@@ -66,8 +71,12 @@ class Purse:
         job = event.job
         if event.name != "moved" or job is None or not (job.state in ENDED or job.shared_with):
             return
-        if promised := self._promised.pop(job.key, None):
-            charged = job.state is State.COLLECTED and job.shared_with is None
+        promised = self._promised.pop(job.key, None)
+        charged = job.state is State.COLLECTED and job.shared_with is None
+        if charged and self._prices:
+            channels = promised.channels if promised else _likely_channels(job, self._prices)
+            self._spent += _Promise(job.audio_seconds or 0.0, channels, self._usd_per_second(job)).usd
+        if promised:
             cost = promised._replace(seconds=(job.audio_seconds or 0.0) if charged else 0.0)
             self.usd, self.seconds = (
                 self.usd + cost.usd - promised.usd,
@@ -85,3 +94,8 @@ class Purse:
             so_far, more = self.seconds / 3600, seconds / 3600
             return f"--max-hours {hours:g}: {so_far:.2f} h are done or under way, and the next has {more:.2f} h"
         return ""
+
+
+def _likely_channels(job: Job, prices: Prices) -> int:
+    """Of a recording that nobody has looked into: two, where each is billed."""
+    return billed_channels(job.recording.options, 2, prices)

@@ -105,6 +105,28 @@ def plan(manifests: tuple[str, ...], **given: Any) -> None:
 
 
 @cli.command()
+@click.argument("directory", metavar="DIR", default="results", type=click.Path(file_okay=False))
+@click.option("--watch", is_flag=True, help="Look again every second, until the run has ended.")
+@click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+def status(directory: str, watch: bool, as_json: bool) -> None:
+    """Say how the run that writes into DIR stands, or how the last one ended. Disturbs nothing."""
+    import asyncio
+    from pathlib import Path
+
+    import msgspec
+    from rich.console import Console
+
+    from batch import status as seen
+
+    if watch and not as_json:
+        return seen.follow(Path(directory), Console())
+    found = asyncio.run(seen.look(Path(directory)))
+    if as_json:
+        return click.echo(msgspec.json.encode(found))
+    return Console(highlight=False).print(seen.drawn(found))
+
+
+@cli.command()
 @click.argument("directory", metavar="DIR", type=click.Path(file_okay=False))
 @click.option("--to", "formats", required=True, metavar="LIST", help="Formats, e.g. srt,vtt,rttm,parquet.")
 @click.option("-o", "--out", type=click.Path(file_okay=False), help="Where they go.  [default: DIR]")
@@ -248,14 +270,13 @@ def _run(manifests: Sequence[str], out: Any, settings: Settings, wish: Wish, win
     import asyncio
     import os
     import signal
-    import time
 
     from batch.display import closing, display
     from batch.stores import local_directory
     from batch.summary import Summary
     from batch.wiring import run as start
 
-    summary, began = Summary(), time.monotonic()
+    summary = Summary()
 
     async def main() -> None:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -269,7 +290,7 @@ def _run(manifests: Sequence[str], out: Any, settings: Settings, wish: Wish, win
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, interrupted, number)
-        with display(settings.progress, summary, sys.stderr, settings.concurrency) as shown:
+        with display(settings.progress, summary, sys.stderr) as shown:
             await start(
                 manifests, out, settings=settings, wish=wish, window=window, environ=os.environ,
                 stdin=sys.stdin.buffer, summary=summary, notify=shown.show, stop=stop,
@@ -277,7 +298,8 @@ def _run(manifests: Sequence[str], out: Any, settings: Settings, wish: Wish, win
             )  # fmt: skip
 
     asyncio.run(main())
-    closing(summary, local_directory(out), time.monotonic() - began, sys.stderr)
+    if settings.progress != "json":
+        closing(summary, local_directory(out), summary.clock() - summary.began_at, sys.stderr)
     return summary.exit_code
 
 

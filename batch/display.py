@@ -6,28 +6,33 @@ Everything here goes to standard error; standard output is for what a command is
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import IO, Final, Protocol
 
 import msgspec
-from rich.console import Console, Group, JustifyMethod
+from rich.console import Console, JustifyMethod
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from batch.model import ENDED, Event, Job, State
+from batch.progress import progress
 from batch.summary import Summary
+from batch.view import clock_time, pulse, view
 
 _HEARTBEAT_SECONDS: Final = 15.0
 _RETRY_LINE_SECONDS: Final = 5.0
 _LOG_WIDTH: Final = 160
+_PROGRESS_SECONDS: Final = 2.0
+_REFRESH_PER_SECOND: Final = 5
+_TRAFFIC: Final = frozenset({"asked", "sent"})
+"""So many events that only their sums are told."""
 _REJECTS_SHOWN: Final = 10
 _LINES_EACH: Final = 20
-"""So many recordings get a line each; after that only failures do, and a heartbeat tells the rest."""
+"""So many recordings get a line each; after that only failures in a log do, and a heartbeat tells the rest."""
 
 
 class Display(Protocol):
@@ -35,17 +40,19 @@ class Display(Protocol):
 
 
 @contextlib.contextmanager
-def display(mode: str, summary: Summary, stream: IO[str], concurrency: int) -> Iterator[Display]:
+def display(mode: str, summary: Summary, stream: IO[str]) -> Iterator[Display]:
     """The display for ``mode`` (auto, live, plain, json or off), writing to ``stream`` while the context lasts."""
     if mode == "auto":
         mode = "live" if stream.isatty() else "plain"
     if mode == "live":
-        with _Live(summary, stream, concurrency) as live:
+        with _Live(summary, stream) as live:
             yield live
-    elif mode == "plain":
-        yield _Plain(summary, stream, time.monotonic)
+    elif mode == "json":
+        told = _Json(summary, stream)
+        yield told
+        told.end()
     else:
-        yield _Json(stream) if mode == "json" else _Off(stream)
+        yield _Plain(summary, stream) if mode == "plain" else _Off(stream)
 
 
 class _Off:
@@ -59,22 +66,71 @@ class _Off:
             _line(self._stream, event.message)
 
 
-class _Json:
-    """One event a line."""
+class Told(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line of ``--progress json``: what happened, when (UTC), and to whom. ``state`` is where the recording stands
+    now, ``where`` its row, ``kind`` one of failure, of retry or of skipping, ``seconds`` the pause before a retry."""
 
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
+    event: str
+    time: datetime
+    key: str | None = None
+    where: str | None = None
+    state: str | None = None
+    transcript_id: str | None = None
+    audio_seconds: float | None = None
+    speakers: int | None = None
+    shared_with: str | None = None
+    kind: str | None = None
+    message: str | None = None
+    seconds: float | None = None
+    count: int | None = None
+
+
+class _Json:
+    """One event a line, the state of the run every other second, and in the end."""
+
+    def __init__(self, summary: Summary, stream: IO[str]) -> None:
+        self._summary, self._stream, self._beat = summary, stream, summary.clock()
 
     def show(self, event: Event) -> None:
-        _line(self._stream, msgspec.json.encode(event).decode())
+        if event.name not in _TRAFFIC:
+            self._line(msgspec.to_builtins(_told(event)))
+        if self._summary.clock() - self._beat >= _PROGRESS_SECONDS:
+            self._beat = self._summary.clock()
+            self._line({"event": "progress"} | msgspec.to_builtins(progress(self._summary)))
+
+    def end(self) -> None:
+        self._line({"event": "ended"} | msgspec.to_builtins(progress(self._summary, is_over=True)))
+
+    def _line(self, tree: dict[str, object]) -> None:
+        _line(self._stream, msgspec.json.encode(tree).decode())
+
+
+def _told(event: Event) -> Told:
+    job, row = event.job, event.reject or (event.job.recording if event.job else None)
+    moved = job if job and event.name == "moved" else None
+    return Told(
+        event=event.name,
+        time=datetime.now(UTC),
+        key=row.key if row else None,
+        where=row.where if row else None,
+        state=moved.state.value if moved else None,
+        transcript_id=moved.transcript_id if moved else None,
+        audio_seconds=moved.audio_seconds if moved else None,
+        speakers=moved.speakers if moved else None,
+        shared_with=moved.shared_with if moved else None,
+        kind=event.kind or (moved.kind if moved else None) or None,
+        message=event.message or (moved.reason if moved else None) or None,
+        seconds=event.seconds or None,
+        count=event.count or None,
+    )
 
 
 class _Plain:
     """Lines for a log: the first recordings and every failure by name, retries seldom, a heartbeat now and then."""
 
-    def __init__(self, summary: Summary, stream: IO[str], clock: Callable[[], float]) -> None:
-        self._summary, self._stream, self._clock = summary, stream, clock
-        self._began = self._beat = clock()
+    def __init__(self, summary: Summary, stream: IO[str]) -> None:
+        self._summary, self._stream, self._clock = summary, stream, summary.clock
+        self._beat = self._clock()
         self._retried: dict[str, float] = {}
 
     def show(self, event: Event) -> None:
@@ -83,7 +139,7 @@ class _Plain:
         now = self._clock()
         if now - self._beat >= _HEARTBEAT_SECONDS:
             self._beat = now
-            _line(self._stream, "… " + pulse(self._summary, now - self._began))
+            _line(self._stream, "… " + pulse(progress(self._summary)))
 
     def _text(self, event: Event) -> str:
         if event.name == "moved" and event.job and event.job.state in ENDED:
@@ -104,13 +160,15 @@ class _Plain:
 
 
 class _Live:
-    """A view that is redrawn in place, with failures and notices scrolling away above it."""
+    """A view that is redrawn in place, with notices and the first failures scrolling away above it."""
 
-    def __init__(self, summary: Summary, stream: IO[str], concurrency: int) -> None:
-        self._summary, self._concurrency, self._began = summary, concurrency, time.monotonic()
-        self._last_retry = ""
+    def __init__(self, summary: Summary, stream: IO[str]) -> None:
+        self._summary, self._scrolled = summary, 0
         self._live = Live(
-            console=Console(file=stream), get_renderable=self._view, refresh_per_second=5, transient=True
+            console=Console(file=stream),
+            get_renderable=lambda: view(progress(summary)),
+            refresh_per_second=_REFRESH_PER_SECOND,
+            transient=True,
         )
 
     def __enter__(self) -> _Live:
@@ -121,27 +179,14 @@ class _Live:
 
     def show(self, event: Event) -> None:
         self._live.start()  # not before there is something to show: a question may be asked first
-        if event.name == "retrying":
-            self._last_retry = event.message
         text = _notice(event)
         if event.name == "rejected":
             text = _rejected(event, self._summary)
-        if event.job and event.name == "moved" and event.job.state is State.FAILED:
+        if event.job and event.name == "moved" and event.job.state is State.FAILED and self._scrolled < _LINES_EACH:
+            self._scrolled += 1
             text = ending(event.job)
         if text:
             self._live.console.print(text, markup=False, highlight=False)
-
-    def _view(self) -> Group:
-        summary, elapsed = self._summary, time.monotonic() - self._began
-        parts: list[ProgressBar | Text] = []
-        if summary.total:
-            parts.append(ProgressBar(total=summary.total, completed=min(summary.handled, summary.total)))
-        parts.append(Text("   ".join(_states(summary, self._concurrency)), overflow="ellipsis", no_wrap=True))
-        parts.append(Text(pulse(summary, elapsed), overflow="ellipsis", no_wrap=True))
-        if self._last_retry:
-            told = f"↻ {summary.retries.total()} retries, the last: {self._last_retry}"
-            parts.append(Text(told, overflow="ellipsis", no_wrap=True, style="yellow"))
-        return Group(*parts)
 
 
 def _line(stream: IO[str], text: str) -> None:
@@ -163,44 +208,11 @@ def _notice(event: Event) -> str:
     return f"… {text} (left for the next run)" if event.name == "postponed" else text
 
 
-def _states(summary: Summary, concurrency: int) -> list[str]:
-    alive = summary.alive
-    with_service = alive[State.SUBMITTING] + alive[State.SUBMITTED]
-    return [
-        f"staged {alive[State.STAGED]}",
-        f"in flight {with_service}/{concurrency}",
-        f"collected {summary.collected}",
-        f"failed {summary.failed + summary.rejected}",
-        f"skipped {summary.skipped.total()}",
-    ]
-
-
 def ending(job: Job) -> str:
     """One line about a job that has ended."""
     if job.state is State.FAILED:
         return f"✗ {job.recording.where}: {job.key}: {job.reason} [{job.kind}]"
     return f"✓ {job.key}: {_speakers(job)}, {clock_time(job.audio_seconds)}{_note(job)}"
-
-
-def pulse(summary: Summary, elapsed_seconds: float) -> str:
-    """How far the run is, how fast, and for how long yet, in one line."""
-    done = summary.ended.total()
-    of = f" of {summary.total:,}" if summary.total is not None else ""
-    hours, rate = summary.audio_seconds / 3600, summary.audio_seconds / max(elapsed_seconds, 1e-9)
-    parts = [f"{summary.handled:,}{of} done", f"{hours:.2f} h of audio", f"{rate:.1f}x real time"]
-    if summary.total is not None and done:
-        left = max(0, summary.total - summary.handled)
-        parts.append(f"{clock_time(left * elapsed_seconds / done)} left")
-    return " · ".join([*parts, f"{clock_time(elapsed_seconds)} so far"])
-
-
-def clock_time(seconds: float | None) -> str:
-    """``75`` as ``1:15``, ``3675`` as ``1:01:15``; a dash for None."""
-    if seconds is None:
-        return "-"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _speakers(job: Job) -> str:

@@ -35,3 +35,13 @@ def held(path: Path, started: datetime) -> Iterator[None]:
         file.write(f"host {socket.gethostname()}, process {os.getpid()}, since {started:%Y-%m-%d %H:%M:%S}\n")
         file.flush()
         yield
+
+
+def holder(path: Path) -> str | None:
+    """Who holds the lock file at ``path`` just now (host, process, start); None if nobody does."""
+    with contextlib.suppress(FileNotFoundError), path.open("r", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read().strip() or "an unknown process"
+    return None

@@ -157,7 +157,7 @@ class Event(msgspec.Struct, frozen=True):
     Names: ``moved`` (job is in a new state), ``skipped`` (done before), ``rejected`` (a row that cannot run),
     ``postponed`` (left for the next run), ``total`` (``count`` rows in all), ``budget`` (no more is admitted),
     ``retrying`` (a request is tried again after ``seconds``), ``notice`` (a sentence for the log), ``sent``
-    (``count`` bytes more uploaded).
+    (``count`` bytes more uploaded), ``asked`` (a request was sent; ``kind`` is its route).
     """
 
     name: str

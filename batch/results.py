@@ -19,6 +19,8 @@ from batch.formats.spoken import read
 from batch.model import Job
 
 FAILED: Final = "failed.jsonl"
+INNER: Final = ".diarist"
+SUMMARY: Final = "summary.json"
 _HEAD: Final = b'{"recording":'
 _OWN: Final = tuple(f".{form.suffix}" for form in FORMATS.values() if form.suffix.endswith(".json"))
 _DISK_TROUBLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
@@ -125,6 +127,14 @@ class Results:
         try:
             with _whole(path) as file:
                 yield file
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+    def write_summary(self, content: bytes) -> None:
+        """``.diarist/summary.json``. Raises as ``write_beside``."""
+        path = self.directory / INNER / SUMMARY
+        try:
+            _replace(path, content, durable=False)
         except OSError as error:
             raise _unwritable(path, error) from error
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
 from batch.errors import Fatal, OverBudget
+from batch.meter import Meter
 from batch.model import ENDED, Event, Job, State
 
 _SHOWN: Final = 20
+_LAST: Final = 3
 
 
 class Failure(msgspec.Struct):
@@ -22,15 +27,31 @@ class Failure(msgspec.Struct):
     reason: str
 
 
+class Stage(msgspec.Struct, frozen=True):
+    """What a run works at and with, which does not change: ``requests_limit`` is of five minutes (None: no limit)."""
+
+    manifests: tuple[str, ...] = ()
+    out: str = ""
+    service: str = ""
+    concurrency: int = 0
+    requests_limit: int | None = None
+    prices_as_of: str | None = None
+
+
 class Summary:
     """The state of a run as told by its events; ``exit_code`` once it has ended.
 
     ``alive`` counts the jobs on their way by state, ``ended`` those that ended in this run; ``skipped`` rows by why;
     ``shared`` the collected ones that an identical recording has paid for; ``shown`` the first twenty jobs that
-    ended, ``failures`` by kind. Memory does not grow with the manifest.
+    ended, ``failures`` by kind, ``last_failures`` a sentence each. ``usd`` is what the collected ones cost (None:
+    nothing is charged), ``meter`` knows rates, ``stage`` what does not change. Memory does not grow with rows.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock, self.meter, self.stage = clock, Meter(), Stage()
+        self.began, self.began_at = datetime.now(UTC), clock()
+        self.usd: float | None = None
+        self.last_failures: deque[str] = deque(maxlen=_LAST)
         self.ended: Counter[State] = Counter()
         self.skipped: Counter[str] = Counter()
         self.alive: Counter[State] = Counter()
@@ -50,6 +71,7 @@ class Summary:
 
     def take(self, event: Event) -> None:
         """Fold one event in."""
+        self.meter.take(event, self.clock())
         match event:
             case Event(name="moved", job=Job() as job):
                 self._moved(job)
@@ -118,3 +140,4 @@ class Summary:
     def _failed(self, kind: str, where: str, key: str | None, reason: str) -> None:
         failure = self.failures.setdefault(kind, Failure(0, where, key, reason))
         failure.count += 1
+        self.last_failures.append(f"{where}: {key or '(no key)'}: {reason} [{kind}]")

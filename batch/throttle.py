@@ -138,6 +138,7 @@ class Throttle:
         nothing has gone well on the route for too long."""
         await self.turn()
         await self._allowance(route)
+        self._notify(Event("asked", kind=route))
         try:
             answer = await attempt()
         except errors.Again as error:

@@ -24,10 +24,12 @@ from batch.budget import Purse
 from batch.duplicates import Duplicates
 from batch.endpoint import Endpoint, resolve
 from batch.journal import Journal
+from batch.meter import WINDOW_SECONDS
 from batch.model import WITH_SERVICE, Event, Job, Recording, Reject, State
 from batch.pipeline import Pipeline, with_service
 from batch.plan import Planner
 from batch.prices import Prices
+from batch.progress import progress
 from batch.protocol import Route
 from batch.recover import Recovered
 from batch.results import Results
@@ -36,10 +38,11 @@ from batch.settings import Settings
 from batch.slots import Slots
 from batch.sources import is_url
 from batch.stores import is_stored, local_directory
-from batch.summary import Summary
+from batch.summary import Stage, Summary
 from batch.window import Window
 
 _COUNTED_ROWS: Final = 2000
+_REPORT_SECONDS: Final = 2.0
 _HELLO_SECONDS: Final = 30.0
 """How long the service may take to answer at all before the run does not even begin."""
 
@@ -75,9 +78,12 @@ async def run(
     wish, window = wish or Wish(), window or Window()
     purse = Purse(settings.budget, _prices(service, settings))
 
+    summary.stage = _stage(manifests, out, service, settings)
+
     def tell(event: Event) -> None:
-        summary.take(event)
         purse.take(event)
+        summary.usd = purse.spent
+        summary.take(event)
         notify(event)
 
     if "-" not in manifests and _may_cost_more(service, settings):
@@ -91,7 +97,10 @@ async def run(
         )
     )  # fmt: skip
     inner = results.directory / ".diarist"
-    with lock.held(inner / "lock", datetime.now()), contextlib.closing(Journal(inner / "journal.db")) as journal:
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(lock.held(inner / "lock", datetime.now()))
+        await stack.enter_async_context(_reported(results, summary))
+        journal = stack.enter_context(contextlib.closing(Journal(inner / "journal.db")))
         before = with_service(await journal.in_states(WITH_SERVICE), service.name)
         admission = Admission(
             rows, journal, results, service.name,
@@ -122,6 +131,37 @@ async def run(
             counting.cancel()
             await _list_failed(journal, results, summary)
     return summary
+
+
+def _stage(manifests: Sequence[str], out: Path | str, service: Endpoint, settings: Settings) -> Stage:
+    rate, prices = settings.rate, _prices(service, settings)
+    limit = round(rate.requests * WINDOW_SECONDS / rate.window_seconds) if service.base_url else 0
+    as_of = prices.as_of if prices else None
+    return Stage(tuple(manifests), str(out), service.name, settings.concurrency, limit or None, as_of)
+
+
+@contextlib.asynccontextmanager
+async def _reported(results: Results, summary: Summary) -> AsyncIterator[None]:
+    """``summary.json``, for other processes: written every other second, and in the end. A disk that refuses it says
+    so when it refuses a result."""
+
+    async def write(*, is_over: bool = False) -> None:
+        said = msgspec.json.encode(progress(summary, is_over=is_over))
+        with contextlib.suppress(errors.DiaristError):
+            await asyncio.to_thread(results.write_summary, said)
+
+    async def keep_writing() -> None:
+        while True:
+            await write()
+            await asyncio.sleep(_REPORT_SECONDS)
+
+    writing = asyncio.create_task(keep_writing())
+    try:
+        yield
+    finally:
+        writing.cancel()
+        await asyncio.wait([writing])
+    await write(is_over=True)
 
 
 async def _list_failed(journal: Journal, results: Results, summary: Summary) -> None:

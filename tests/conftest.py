@@ -8,9 +8,15 @@ from typing import Any
 
 import aioresponses
 import aioresponses.core
+import hypothesis
 import pytest
 
 from batch import client
+
+hypothesis.settings.register_profile(
+    "a shared machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("a shared machine")
 
 
 class MockedResponse(aioresponses.core.ClientResponse):  # type: ignore[misc]

@@ -37,7 +37,9 @@ async def test_a_transient_error_is_tried_again_and_told() -> None:
     told: list[Event] = []
     attempt = failing(errors.Refused("busy", kind="throttled"), errors.Unanswered("lost", kind="timeout"))
     assert await gate(told=told).insist(attempt, route=Route.FETCH, what="fetch of a.wav") == "done"
-    assert [(event.name, event.kind) for event in told] == [("retrying", "throttled"), ("retrying", "timeout")]
+    asked = ("asked", "fetch")
+    retrying = [("retrying", "throttled"), ("retrying", "timeout")]
+    assert [(event.name, event.kind) for event in told] == [asked, retrying[0], asked, retrying[1], asked]
 
 
 async def test_a_submission_is_repeated_only_when_it_certainly_had_no_effect() -> None:

@@ -1,0 +1,87 @@
+"""``diarist status``: how the run in a directory stands, seen from outside, while it goes on or afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from batch import lock
+from batch.errors import Usage
+from batch.journal import Journal
+from batch.progress import Progress
+from batch.results import INNER, SUMMARY
+from batch.view import view
+
+_LOOK_SECONDS: Final = 1.0
+
+
+class Status(msgspec.Struct, frozen=True):
+    """``at_work`` says who is (None: nobody); ``progress`` is that of the run at work, or of the last one (None: it
+    was an older diarist's); ``journal`` counts all recordings of the directory by state."""
+
+    at_work: str | None
+    progress: Progress | None
+    journal: dict[str, int]
+
+
+async def look(directory: Path) -> Status:
+    """Raises ``Usage`` if nothing has ever run there."""
+    inner = directory / INNER
+    if not (inner / "journal.db").is_file():
+        raise Usage(f"{directory} has no journal: nothing has run there, or --out was another directory")
+    at_work = lock.holder(inner / "lock")
+    with contextlib.closing(Journal(inner / "journal.db", read_only=True)) as journal:
+        counts = await journal.counts()
+    return Status(at_work, _last(inner / SUMMARY), {state.value: count for state, count in sorted(counts.items())})
+
+
+def _last(path: Path) -> Progress | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Progress)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def drawn(status: Status) -> Group:
+    """The status for people: how the run stands, then what the journal holds."""
+    lines: list[RenderableType] = [Text(_headline(status))]
+    if status.progress:
+        lines.append(view(status.progress))
+    held = ", ".join(f"{count:,} {state}" for state, count in status.journal.items() if count)
+    return Group(*lines, Text(f"in the journal, of all runs: {held or 'nothing'}"))
+
+
+def _headline(status: Status) -> str:
+    last = status.progress
+    if status.at_work:
+        return f"at work: {status.at_work}"
+    if last is None:
+        return "nobody is at work"
+    if last.ended is None:
+        seen = f"process {last.process} on {last.host} did not end by itself, last seen {_time(last.told)}"
+        return f"nobody is at work: {seen}. The same command continues"
+    return f"nobody is at work: ended {_time(last.ended)}, exit code {last.exit_code}"
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def follow(directory: Path, console: Console) -> None:
+    """Draw the status in place until nobody is at work any more. Raises as ``look``."""
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            status = asyncio.run(look(directory))
+            live.update(drawn(status), refresh=True)
+            if status.at_work is None:
+                return
+            time.sleep(_LOOK_SECONDS)

@@ -1,0 +1,104 @@
+"""A run at a glance: what the live view and ``diarist status`` draw, calm in 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.filesize import decimal
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from batch.progress import Progress
+
+
+def view(progress: Progress) -> Group:
+    """No line is wider than the console: what does not fit ends in an ellipsis."""
+    lines: list[RenderableType] = [_line(_head(progress), "bold"), _bar(progress)]
+    lines += map(_line, (_states(progress), _pace(progress), _traffic(progress)))
+    if progress.retries:
+        lines.append(_line(f"↻ {_by_kind(progress.retries)}", "yellow"))
+    lines += (_line(f"✗ {failure}", "red") for failure in progress.last_failures)
+    lines += (_line(end, "yellow") for end in (progress.budget_reached, progress.stopped_by) if end)
+    return Group(*lines)
+
+
+def pulse(progress: Progress) -> str:
+    """How far a run is, how fast, and for how long yet, in one line of a log."""
+    of = f" of {progress.total:,}" if progress.total is not None else ""
+    parts = [f"{progress.handled:,}{of} done", *_flow(progress), f"{clock_time(progress.elapsed_seconds)} so far"]
+    return " · ".join(parts)
+
+
+def clock_time(seconds: float | None) -> str:
+    """``75`` as ``1:15``, ``3675`` as ``1:01:15``; a dash for None."""
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _line(text: str, style: str = "") -> Text:
+    return Text(text, overflow="ellipsis", no_wrap=True, style=style)
+
+
+def _head(progress: Progress) -> str:
+    stage = progress.stage
+    named = stage.manifests[:1] + (f"and {len(stage.manifests) - 1} more",) * (len(stage.manifests) > 1)
+    way = f"{' '.join(named)} → {stage.out}" if named else ""
+    return " · ".join(part for part in (way, stage.service, clock_time(progress.elapsed_seconds)) if part)
+
+
+def _bar(progress: Progress) -> RenderableType:
+    if not progress.total:
+        return _line(f"{progress.handled:,} done")
+    handled = min(progress.handled, progress.total)
+    row = Table.grid(padding=(0, 1), expand=True)
+    row.add_column(ratio=1)
+    row.add_column(no_wrap=True)
+    row.add_row(
+        ProgressBar(total=progress.total, completed=handled),
+        f"{handled / progress.total:.0%}  {progress.handled:,} of {progress.total:,} done",
+    )
+    return row
+
+
+def _states(progress: Progress) -> str:
+    parts = [
+        f"in flight {progress.in_flight:,}/{progress.stage.concurrency:,}",
+        f"staged {progress.staged:,}",
+        f"collected {progress.collected:,}",
+        f"failed {progress.failed + progress.rejected:,}",
+        f"skipped {sum(progress.skipped.values()):,}",
+    ]
+    if progress.postponed:
+        parts.append(f"postponed {progress.postponed:,}")
+    return "   ".join(parts)
+
+
+def _pace(progress: Progress) -> str:
+    return " · ".join(_flow(progress))
+
+
+def _flow(progress: Progress) -> Iterator[str]:
+    yield f"{progress.audio_seconds / 3600:,.2f} h of audio"
+    yield f"{progress.audio_rate:,.1f} h an hour"
+    if progress.usd is not None:
+        yield f"about ${progress.usd:,.2f}"
+    if progress.left_seconds is not None and progress.ended is None:
+        yield f"{clock_time(progress.left_seconds)} left"
+
+
+def _traffic(progress: Progress) -> str:
+    rate = 0 if progress.ended else int(progress.upload_bytes_per_second)
+    parts = [f"uploaded {decimal(progress.uploaded_bytes)}" + (f" at {decimal(rate)}/s" if rate else "")]
+    most = progress.stage.requests_limit
+    used = f" ({progress.requests_lately / most:.0%} of what five minutes allow)" if most else ""
+    return " · ".join([*parts, f"{progress.requests:,} requests{used}"])
+
+
+def _by_kind(counts: dict[str, int]) -> str:
+    listed = sorted(counts.items(), key=lambda pair: -pair[1])
+    return f"{sum(counts.values()):,} retries: " + ", ".join(f"{kind} {count:,}" for kind, count in listed)
