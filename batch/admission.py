@@ -113,7 +113,7 @@ class Admission:
         purse: Purse | None = None,
     ) -> None:
         self._journal, self._results, self._service = journal, results, service
-        self._rows = iter(window.over(rows))
+        self._rows = iter(window.over(rows, sources.stamp))
         self._wish, self._window, self._notify, self._purse = wish, window, notify, purse
 
     async def jobs(self, under_way: frozenset[str] = frozenset()) -> AsyncIterator[Job]:

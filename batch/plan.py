@@ -186,10 +186,6 @@ async def _probed(pool: ThreadPoolExecutor, paths: Sequence[str]) -> list[Probe]
     return [found for part in done for found in part]
 
 
-def _probe_all(paths: Sequence[str]) -> list[Probe]:
-    return [probe(path) for path in paths]
-
-
 def _advice(recording: Recording, found: Probe) -> str:
     multichannel = recording.options.get("multichannel")
     if multichannel and found.channels == 1:

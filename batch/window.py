@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -21,8 +20,8 @@ _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w":
 
 
 class Window(msgspec.Struct, frozen=True):
-    """At most ``limit`` jobs; shard ``shard`` of ``shards``; local files modified from ``since`` to ``until``
-    (seconds since the epoch); of those ``sample`` recordings, always the same."""
+    """At most ``limit`` jobs; shard ``shard`` of ``shards``; files and stored objects modified from ``since`` to
+    ``until`` (seconds since the epoch); of those ``sample`` recordings, always the same."""
 
     limit: int | None = None
     shard: int = 1
@@ -40,20 +39,25 @@ class Window(msgspec.Struct, frozen=True):
         """Whether the key belongs to this shard: by its CRC-32, so that it does on every machine and every night."""
         return self.shards == 1 or zlib.crc32(key.encode()) % self.shards == self.shard - 1
 
-    def over(self, rows: Iterable[Recording | Reject]) -> Iterator[Recording | Reject]:
-        """The rows that are in it, in order. Bad rows are in every window but a sample. Blocks: looks at files if it
-        is bounded in time, and reads all rows before the first if it is a sample."""
-        inside = (row for row in rows if isinstance(row, Reject) or (self.of_shard(row.key) and self._in_time(row)))
+    def over(
+        self, rows: Iterable[Recording | Reject], stamp: Callable[[str], tuple[int, int] | None]
+    ) -> Iterator[Recording | Reject]:
+        """The rows that are in it, in order. Bad rows are in every window but a sample. Blocks: looks at the sources
+        that no listing has told about (``stamp``: size in bytes, time of modification in ns) if it is bounded in
+        time, and reads all rows before the first if it is a sample."""
+        inside = (
+            row for row in rows
+            if isinstance(row, Reject) or (self.of_shard(row.key) and self._in_time(row, stamp))
+        )  # fmt: skip
         return inside if self.sample is None else _sampled(inside, self.sample)
 
-    def _in_time(self, row: Recording) -> bool:
-        """A URL has no time of modification, and is in; a file that is not there is, and is told as missing."""
+    def _in_time(self, row: Recording, stamp: Callable[[str], tuple[int, int] | None]) -> bool:
+        """A URL has no time of modification, and is in; audio that is not there is, and is told as missing."""
         if self.since is None and self.until is None:
             return True
-        try:
-            modified = os.stat(row.source).st_mtime  # noqa: PTH116 (a hot path)
-        except (OSError, ValueError):
+        if (found := row.stamp or stamp(row.source)) is None:
             return True
+        modified = found[1] / 1e9
         return (self.since is None or modified >= self.since) and (self.until is None or modified <= self.until)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from batch.errors import Usage
 from batch.model import Recording, Reject
+from batch.sources import stamp
 from batch.window import Window, read_shard, read_time
 
 NOW = datetime(2026, 11, 24, 12, 0, 0).astimezone()
@@ -21,7 +22,7 @@ def row(number: int, source: str = "") -> Recording:
 
 def test_shards_part_the_rows_among_them_and_keep_bad_rows() -> None:
     rows = [*map(row, range(1000)), Reject("m.csv", 1002, "bad")]
-    shards = [list(Window(shard=n, shards=4).over(rows)) for n in (1, 2, 3, 4)]
+    shards = [list(Window(shard=n, shards=4).over(rows, stamp)) for n in (1, 2, 3, 4)]
     keys = [each.key for shard in shards for each in shard if isinstance(each, Recording)]
     assert sorted(keys) == sorted(f"calls/{n}" for n in range(1000))
     assert all(len(shard) > 200 and isinstance(shard[-1], Reject) for shard in shards)
@@ -29,7 +30,7 @@ def test_shards_part_the_rows_among_them_and_keep_bad_rows() -> None:
 
 def test_a_sample_is_always_the_same_from_all_over_and_in_order() -> None:
     rows = list(map(row, range(1000)))
-    first, again = (list(Window(sample=20).over(rows)) for _ in range(2))
+    first, again = (list(Window(sample=20).over(rows, stamp)) for _ in range(2))
     lines = [each.line for each in first]
     assert first == again
     assert len(first) == 20
@@ -53,12 +54,25 @@ def test_time_bounds_files_by_their_modification_and_leaves_urls_and_missing_one
     ]
 
     def within(**bounds: float) -> list[int]:
-        return [each.line - 2 for each in Window(**bounds).over(rows) if isinstance(each, Recording)]
+        return [each.line - 2 for each in Window(**bounds).over(rows, stamp) if isinstance(each, Recording)]
 
     week = (NOW - timedelta(days=7)).timestamp()
     assert within(since=week) == [2, 3, 4]
     assert within(until=week) == [1, 3, 4]
     assert within(since=week, until=week) == [3, 4]
+
+
+def test_what_a_listing_has_told_is_not_looked_at_again() -> None:
+    def told(days: int) -> Recording:
+        then = int((NOW - timedelta(days=days)).timestamp()) * 10**9
+        return Recording(f"{days}", f"s3://archive/{days}.wav", "s3://archive/", 1, stamp=(1000, then))
+
+    def asked(source: str) -> None:
+        raise AssertionError(source)
+
+    week = (NOW - timedelta(days=7)).timestamp()
+    recent = Window(since=week).over([told(10), told(1)], asked)
+    assert [each.key for each in recent] == ["1"]
 
 
 @pytest.mark.parametrize(
