@@ -13,6 +13,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from batch import exclusions
+
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[int, Meta(ge=1)]
 Milliseconds = Annotated[int, Meta(ge=0)]
@@ -112,12 +114,6 @@ COLUMNS: Final = (
     *(f"{outer}.{inner}" for outer, parts in _PARTS.items() for inner in parts.__struct_fields__),
 )
 """Every column name that is an option."""
-LANGUAGE_CODES: Final = frozenset(
-    """en en_au en_uk en_us es fr de it pt nl af sq am ar hy as az ba eu be bn bs br bg my ca zh hr cs da et fo fi gl
-    ka el gu ht ha haw he hi hu is id ja jw kn kk km ko lo la lv ln lt lb mk mg ms ml mt mi mr mn ne no nn oc pa ps fa
-    pl ro ru sa sr sn sd si sk sl so su sw sv tl tg ta tt te th bo tr tk uk ur uz vi cy yi yo""".split()
-)
-"""The values of ``language_code`` in the specification."""
 
 
 def is_option(column: str) -> bool:
@@ -135,7 +131,7 @@ def read_options(cells: Mapping[str, Any], defaults: Mapping[str, Any] | None = 
     given = {name: value for name, value in cells.items() if value is not None and value != ""}
     row = _checked(_nested(_by_option(given)))
     merged = _without_rivals(dict(defaults or {}), row) | row
-    _check_together(merged)
+    exclusions.check(merged)
     return dict(sorted(merged.items()))
 
 
@@ -260,35 +256,3 @@ def _without_rivals(defaults: dict[str, Any], row: Mapping[str, Any]) -> dict[st
         if row.get(other) is not None:
             defaults.pop(one, None)
     return defaults
-
-
-def _check_together(options: Mapping[str, Any]) -> None:
-    expected, bounds = options.get("speakers_expected"), options.get("speaker_options") or {}
-    low, high = bounds.get("min_speakers_expected"), bounds.get("max_speakers_expected")
-    start, end = options.get("audio_start_from"), options.get("audio_end_at")
-    for wrong, message in (
-        (expected and bounds, "give speakers_expected or speaker_options (min/max), not both"),
-        (
-            (expected or bounds) and not options.get("speaker_labels"),
-            "a number of speakers needs speaker_labels = true",
-        ),
-        (low and high and low > high, f"min_speakers {low} is greater than max_speakers {high}"),
-        (
-            options.get("language_code") and options.get("language_detection"),
-            "give language_code or language_detection, not both",
-        ),
-        (
-            options.get("speaker_labels") and options.get("punctuate") is False,
-            "speaker_labels needs punctuate = true",
-        ),
-        (
-            start is not None and end is not None and start >= end,
-            f"audio_start_from {start} is not before audio_end_at {end}",
-        ),
-        (
-            bool(options.get("summary_model")) != bool(options.get("summary_type")),
-            "summary_model and summary_type go together",
-        ),
-    ):
-        if wrong:
-            raise ValueError(f"options contradict each other: {message}")

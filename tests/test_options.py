@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from batch.exclusions import LANGUAGE_CODES, PII_POLICIES
 from batch.options import is_option, read_options
+from tests.service.spec import specification
 
 LABELS = {"speaker_labels": True}
 
@@ -31,7 +33,8 @@ LABELS = {"speaker_labels": True}
          {"language_detection_options": {"expected_languages": ["en", "es"]}}),
         ({"speech_understanding.request": '{"translation": {"target_languages": ["de"]}}'},
          {"speech_understanding": {"request": {"translation": {"target_languages": ["de"]}}}}),
-        ({"redact_static_entities.NAME": "Ann; Bob"}, {"redact_static_entities": {"NAME": ["Ann", "Bob"]}}),
+        ({"redact_pii": "true", "redact_static_entities.NAME": "Ann; Bob"},
+         {"redact_pii": True, "redact_static_entities": {"NAME": ["Ann", "Bob"]}}),
         ({"temperature": "0.5", "language_code": None}, {"temperature": 0.5}),
         ({"custom_spelling": '[{"from": ["gettleman"], "to": "Gettleman"}]'},
          {"custom_spelling": [{"from": ["gettleman"], "to": "Gettleman"}]}),
@@ -66,12 +69,35 @@ def test_cells_become_typed_options_over_the_defaults(cells: dict[str, Any], opt
         ({"audio_start_from": 5000, "audio_end_at": 1000}, "is not before"),
         ({"speaker_labels": False, "num_speakers": 2}, "needs speaker_labels"),
         ({"summary_type": "gist"}, "go together"),
+        ({"auto_chapters": True, "summarization": True}, "give auto_chapters or summarization, not both"),
+        ({"summarization": True, "format_text": False}, "summarization needs format_text = true"),
+        ({"redact_pii": True, "format_text": False}, "redact_pii needs format_text = true"),
+        ({"redact_pii_audio": True}, "redact_pii_audio needs redact_pii = true"),
+        ({"redact_static_entities.NAME": "Ann"}, "redact_static_entities needs redact_pii = true"),
+        ({"language_confidence_threshold": 0.5}, "needs language_detection = true"),
+        ({"language_detection": False}, "needs a language_code"),
+        ({"language_codes": "es; en_us"}, "one of them must be en"),
+        ({"language_codes": "en; spanish"}, "unknown 'spanish'"),
+        ({"redact_pii": True, "redact_pii_policies": "person_nam"}, "'person_nam'; did you mean person_name?"),
+        ({"keyterms_prompt": "one two three four five six seven"}, "6 words a term at most"),
+        ({"prompt": "word " * 1501}, "1500 words at most, got 1501"),
+        ({"custom_spelling": '[{"from": ["a"], "to": "two words"}]'}, "to must be a single word"),
+        ({"custom_spelling": '[{"from": ["a b c d e f"], "to": "A"}]'}, "5 words a phrase"),
+        ({"redact_pii": True, "redact_static_entities": {"N*": ["Ann"]}}, "got 'N*'"),
+        ({"redact_pii": True, "redact_static_entities": {"N": ["x" * 201]}}, "200 characters at most"),
     ],
 )
 def test_a_mistake_is_told_in_words(cells: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=r"^option") as caught:
         read_options(cells, LABELS)
     assert says in str(caught.value)
+
+
+def test_what_the_specification_lists_is_what_is_known() -> None:
+    schemas = specification()["components"]["schemas"]
+    assert set(schemas["PiiPolicy"]["enum"]) == PII_POLICIES
+    codes = {"no" if code is False else code for code in schemas["TranscriptLanguageCode"]["enum"]}  # YAML's Norway
+    assert codes == LANGUAGE_CODES
 
 
 def test_the_rows_own_way_of_counting_speakers_replaces_the_default_one() -> None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from batch import options
+from batch import exclusions
 from batch.manifest import lhotse
 from batch.manifest.delimited import COMMON_VOICE
 from batch.manifest.rows import EMPTY, Row
@@ -113,7 +113,7 @@ def _with_language(cells: Mapping[str, Any], *columns: str) -> Mapping[str, Any]
     named = {str(cells[name]).lower().replace("-", "_") for name in columns if cells.get(name) not in EMPTY}
     if (
         len(named) != 1
-        or not named <= options.LANGUAGE_CODES
+        or not named <= exclusions.LANGUAGE_CODES
         or any(cells.get(name) not in EMPTY for name in _LANGUAGES)
     ):
         return cells
