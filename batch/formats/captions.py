@@ -25,16 +25,17 @@ _PREFIX_CHARACTERS: Final = 24
 
 
 class Cue(msgspec.Struct):
-    """One caption: ``start`` and ``end`` in milliseconds, one or two lines."""
+    """One caption: ``start`` and ``end`` in milliseconds, one or two ``lines`` made of ``words``."""
 
     speaker: str
     start: int
     end: int
-    lines: list[str]
+    words: Words
+    lines: list[str] = []
 
 
 def srt(spoken: Spoken) -> str:
-    """SubRip. Each cue names its speaker, since SubRip has no place of its own for that."""
+    """SubRip. Where the speaker changes the text says who it is, since SubRip has no place of its own for that."""
     blocks = [
         f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{_plain(cue.lines)}\n"
         for number, cue in enumerate(cues(spoken, _prefix), 1)
@@ -52,12 +53,14 @@ def vtt(spoken: Spoken) -> str:
 
 
 def cues(spoken: Spoken, prefix: Callable[[str], str]) -> list[Cue]:
-    """The cues of a recording in order. ``prefix`` is what a cue begins with, and counts for its lines.
+    """The cues of a recording in order. ``prefix`` is what one begins with that is not the same speaker's as the one
+    before it, and there is room for that in every one.
 
     No two cues of one speaker overlap; those of two do where both speak at once.
     """
     made = [cue for utterance in spoken.utterances for cue in _of(utterance, prefix(utterance.speaker))]
     made.sort(key=lambda cue: (cue.start, cue.end))
+    _set_lines(made, prefix)
     _linger(made)
     by_speaker: dict[str, list[Cue]] = {}
     for cue in made:
@@ -65,7 +68,16 @@ def cues(spoken: Spoken, prefix: Callable[[str], str]) -> list[Cue]:
     for own in by_speaker.values():
         _part(own)
     made.sort(key=lambda cue: (cue.start, cue.end))
+    _set_lines(made, prefix)
     return made
+
+
+def _set_lines(made: list[Cue], prefix: Callable[[str], str]) -> None:
+    before = None
+    for cue in made:
+        named = prefix(cue.speaker) if cue.speaker != before else ""
+        cue.lines = _lines(cue.words, named) or [text for text in (named, cue.words[0].text) if text]
+        before = cue.speaker
 
 
 def _of(utterance: Utterance, prefix: str) -> Iterator[Cue]:
@@ -74,9 +86,8 @@ def _of(utterance: Utterance, prefix: str) -> Iterator[Cue]:
 
     pieces = (piece for sentence in sentences(utterance.words) for piece in divided(sentence, fits))
     for words in _without_flashes(pieces, fits):
-        lines = _lines(words, prefix) or [text for text in (prefix, words[0].text) if text]
         start = words[0].start
-        yield Cue(utterance.speaker, start, min(end(words), start + CUE_MS), lines)
+        yield Cue(utterance.speaker, start, min(end(words), start + CUE_MS), words)
 
 
 def _without_flashes(pieces: Iterable[Words], fits: Callable[[Words], bool]) -> Iterator[Words]:

@@ -79,6 +79,30 @@ def test_words_of_scripts_without_spaces_are_set_without_spaces_and_counted_by_t
     assert all(2 * len(line) <= LINE_CHARACTERS for cue in found for line in cue.lines)
 
 
+def test_a_speaker_is_named_where_the_speaker_changes_and_not_again() -> None:
+    turns = [
+        ("We begin now, as we said. It is late.", "A", 0),
+        ("So be it.", "A", 9000),
+        ("No.", "B", 15_000),
+        ("Yes.", "A", 20_000),
+    ]
+    said = stored(utterances=[utterance(text, speaker, start=start) for text, speaker, start in turns])
+    lines = [block.split("\n", 2)[2].strip() for block in captions.srt(said).split("\n\n")]
+    assert lines == [
+        "Speaker A: We begin now, as we said.",
+        "It is late.",
+        "So be it.",
+        "Speaker B: No.",
+        "Speaker A: Yes.",
+    ]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_with_names_too_they_are_within_the_limits(key: str) -> None:
+    found = captions.cues(of(key), captions._prefix)
+    assert all(len(cue.lines) <= 2 and max(map(len, cue.lines)) <= LINE_CHARACTERS for cue in found)
+
+
 def test_nothing_said_gives_empty_captions() -> None:
     assert captions.srt(stored(utterances=[])) == ""
     assert captions.vtt(stored(text="")) == "WEBVTT\n"
@@ -100,7 +124,11 @@ def test_whatever_was_said_cues_are_in_order_have_a_length_and_hold_each_word_on
     said: list[dict[str, object]],
 ) -> None:
     read = stored(words=said)
-    found = cues(read)
+    found = captions.cues(read, "{}:".format)
+    for before, cue in pairwise([None, *found]):
+        changes = before is None or cue.speaker != before.speaker
+        assert cue.lines[0].startswith(f"{cue.speaker}:") is changes
+        cue.lines[0] = cue.lines[0].removeprefix(f"{cue.speaker}:" if changes else "")
     assert [(cue.start, cue.end) for cue in found] == sorted((cue.start, cue.end) for cue in found)
     assert all(cue.start < cue.end for cue in found)
     for speaker in "AB":

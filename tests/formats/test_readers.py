@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import xml.etree.ElementTree as ET
+from itertools import groupby
 from pathlib import Path
 
 import pysubs2
@@ -51,9 +52,9 @@ def test_webvtt_py_reads_the_captions_with_every_word_and_every_speaker(said: Sp
 
 def test_pysubs2_reads_the_subrip_captions_whole_and_in_order(said: Spoken) -> None:
     events = list(pysubs2.SSAFile.from_string(content("srt", said).decode(), "srt"))
-    named = [event.plaintext.replace("\n", " ").partition(": ") for event in events]
-    assert " ".join(text for _, _, text in named).split() == text_of(said)
-    assert {speaker for speaker, _, _ in named} == {title(speaker) for speaker in said.speakers}
+    turns = [list(own) for _, own in groupby(said.utterances, lambda utterance: utterance.speaker)]
+    heard = [f"{title(own[0].speaker)}: {' '.join(one.text for one in own)}" for own in turns]
+    assert " ".join(event.plaintext.replace("\n", " ") for event in events) == " ".join(heard)
     assert [event.start for event in events] == sorted(event.start for event in events)
     assert all(event.start < event.end for event in events)
 
