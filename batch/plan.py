@@ -112,8 +112,7 @@ class Planner:
             admitted = 0
             async for batch in self._admission.judged():
                 run = [judged for judged in batch if judged.decision.verdict is Verdict.RUN]
-                paths = [judged.recording.source for judged in run if not is_url(judged.recording.source)]
-                probes = dict(zip(paths, await _probed(pool, paths), strict=True))
+                probes = await _probed(pool, [judged.recording for judged in run])
                 sound = [
                     judged.recording for judged in run
                     if (found := probes.get(judged.recording.source)) and not found.problem
@@ -175,15 +174,18 @@ class Planner:
         return Expectation(20.0, 0.011, "as the vendor says its service takes")
 
 
-async def _probed(pool: ThreadPoolExecutor, paths: Sequence[str]) -> list[Probe]:
-    """All at once, in a few strides: a thread's start costs more than a header."""
-    stride = max(1, -(-len(paths) // _PROBING_THREADS))
-    parts = [paths[start : start + stride] for start in range(0, len(paths), stride)]
+async def _probed(pool: ThreadPoolExecutor, recordings: Sequence[Recording]) -> dict[str, Probe]:
+    """What the headers tell, by source, all at once, in a few strides: a thread's start costs more than a header."""
+    asked = [recording for recording in recordings if not is_url(recording.source)]
+    stride = max(1, -(-len(asked) // _PROBING_THREADS))
+    parts = [asked[start : start + stride] for start in range(0, len(asked), stride)]
     loop = asyncio.get_running_loop()
-    done = await asyncio.gather(
-        *(loop.run_in_executor(pool, lambda part: [*map(probe, part)], part) for part in parts)
-    )
-    return [found for part in done for found in part]
+    done = await asyncio.gather(*(loop.run_in_executor(pool, _probe_all, part) for part in parts))
+    return {source: found for part in done for source, found in part}
+
+
+def _probe_all(recordings: Sequence[Recording]) -> list[tuple[str, Probe]]:
+    return [(row.source, probe(row.source, row.stamp[0] if row.stamp else None)) for row in recordings]
 
 
 def _advice(recording: Recording, found: Probe) -> str:

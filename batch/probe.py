@@ -25,6 +25,8 @@ _SLOW: Final = frozenset({".aac", ".ogg", ".oga", ".opus"})
 """Containers whose length tinytag finds only by reading them to the end."""
 _COMPARED_FRAMES: Final = 4096
 _NO_AUDIO: Final = "no audio in it"
+_HEADER_BYTES: Final = 1 << 14
+"""Read at once of a stored object: more costs egress, less costs requests."""
 
 
 class Probe(msgspec.Struct, frozen=True):
@@ -38,20 +40,20 @@ class Probe(msgspec.Struct, frozen=True):
     problem: str | None = None
 
 
-def probe(path: str) -> Probe:
-    """Look at the header of a file, or of an object in a store. Blocks. What cannot be read is a problem, and nothing
-    is raised but ``Unavailable`` for a store that refuses everybody."""
+def probe(path: str, size_bytes: int | None = None) -> Probe:
+    """Look at the header of a file, or of an object in a store, whose size may be known of a listing. Blocks. What
+    cannot be read is a problem, and nothing is raised but ``Unavailable`` for a store that refuses everybody."""
     try:
-        size = stores.look(path).size_bytes if is_stored(path) else os.stat(path).st_size  # noqa: PTH116 (a hot path)
+        size = _size(path) if size_bytes is None else size_bytes
+        if size == 0:
+            return Probe(problem="empty")
+        if size > UPLOAD_LIMIT_BYTES:
+            return Probe(size, problem=f"too large for an upload: {size / 1e9:.1f} GB")
+        found = _header(path, size)
     except OSError as error:
         return Probe(problem=f"cannot be read: {error.strerror}")
     except Permanent:
         return Probe(problem="cannot be read")
-    if size == 0:
-        return Probe(problem="empty")
-    if size > UPLOAD_LIMIT_BYTES:
-        return Probe(size, problem=f"too large for an upload: {size / 1e9:.1f} GB")
-    found = _header(path, size)
     if found.problem or found.seconds is None:
         return found
     if found.seconds < SHORTEST_SECONDS:
@@ -59,6 +61,10 @@ def probe(path: str) -> Probe:
     if found.seconds > LONGEST_SECONDS:
         return msgspec.structs.replace(found, problem=f"too long: {found.seconds / 3600:.1f} h")
     return found
+
+
+def _size(path: str) -> int:
+    return stores.look(path).size_bytes if is_stored(path) else os.stat(path).st_size  # noqa: PTH116 (a hot path)
 
 
 def channels_are_identical(path: str) -> bool | None:
@@ -102,7 +108,7 @@ def _by_tinytag(path: str, size: int) -> Probe | None:
     import tinytag
 
     try:
-        with _ranged(path) as file:
+        with _ranged(path, size) as file:
             tag = tinytag.TinyTag.get(path, file, tags=False)
     except tinytag.UnsupportedFormatError:
         return None
@@ -114,7 +120,7 @@ def _by_tinytag(path: str, size: int) -> Probe | None:
 def _by_av(path: str, size: int) -> Probe:
     av = _av()
     try:
-        with _ranged(path) as file, av.open(file or path, metadata_errors="ignore") as container:
+        with _ranged(path, size) as file, av.open(file or path, metadata_errors="ignore") as container:
             if not container.streams.audio:
                 return Probe(size, problem=_NO_AUDIO)
             stream = container.streams.audio[0]
@@ -126,9 +132,9 @@ def _by_av(path: str, size: int) -> Probe:
         return Probe(size, problem=_NO_AUDIO)
 
 
-def _ranged(path: str) -> contextlib.AbstractContextManager[Any]:
+def _ranged(path: str, size: int) -> contextlib.AbstractContextManager[Any]:
     """A stored object, read only where it is looked at; None for a file, which the library opens itself."""
-    return stores.reader(path) if is_stored(path) else contextlib.nullcontext()
+    return stores.reader(path, size, _HEADER_BYTES) if is_stored(path) else contextlib.nullcontext()
 
 
 @functools.cache

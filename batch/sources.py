@@ -126,7 +126,7 @@ def _opened(path: str) -> tuple[Stamp, IO[bytes]]:
     if stores.is_stored(path):
         found = stores.look(path)
         _check_size(path, found.size_bytes)
-        return Stamp(found.size_bytes, found.mtime_ns), stores.reader(path)
+        return Stamp(found.size_bytes, found.mtime_ns), stores.reader(path, found.size_bytes)
     try:
         facts = Path(path).stat()
         _check(path, facts)

@@ -95,13 +95,10 @@ def link(url: str, seconds: float) -> str | None:
         raise
 
 
-def reader(url: str) -> IO[bytes]:
-    """The object as a file that is read where it is looked at. Raises ``Permanent`` if it is not there."""
-    store, path = _opened(url)
-    with _explained(url):
-        return io.BufferedReader(
-            _Ranges(_obstore().open_reader(store, path, buffer_size=_READ_BYTES), url), _READ_BYTES
-        )
+def reader(url: str, size_bytes: int | None = None, buffer_bytes: int = _READ_BYTES) -> IO[bytes]:
+    """An object of so many bytes (None: asked for) as a file that is read where it is looked at, so many bytes at a
+    time at least. It and its reads raise ``Permanent`` if the object is not there."""
+    return io.BufferedReader(_Ranges(url, look(url).size_bytes if size_bytes is None else size_bytes), buffer_bytes)
 
 
 def put(url: str, content: bytes) -> None:
@@ -115,10 +112,11 @@ def put(url: str, content: bytes) -> None:
 
 
 class _Ranges(io.RawIOBase):
-    """A reader of obstore's as Python's own readers want it."""
+    """Each read is one request."""
 
-    def __init__(self, ranges: Any, url: str) -> None:
-        self._ranges, self._url = ranges, url
+    def __init__(self, url: str, size_bytes: int) -> None:
+        self._url, self._size_bytes, self._at = url, size_bytes, 0
+        self._store, self._path = _opened(url)
 
     def readable(self) -> bool:
         return True
@@ -128,16 +126,18 @@ class _Ranges(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         room = memoryview(buffer).cast("B")
+        length = min(len(room), self._size_bytes - self._at)
+        if length <= 0:
+            return 0
         with _explained(self._url):
-            part = memoryview(self._ranges.read(len(room)))
+            part = memoryview(_obstore().get_range(self._store, self._path, start=self._at, length=length))
         room[: len(part)] = part
+        self._at += len(part)
         return len(part)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return cast(int, self._ranges.seek(offset, whence))
-
-    def tell(self) -> int:
-        return cast(int, self._ranges.tell())
+        self._at = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size_bytes}[whence])
+        return self._at
 
 
 def _glob_start(url: str) -> int:

@@ -2,7 +2,7 @@
 
     python -m tests.bench.stores [--objects 10000]
 
-The store is an S3 server on loopback (moto, which answers some 350 requests a second: it sets the pace), the service
+The store is an S3 server on loopback (moto in a process of its own, which sets the pace), the service
 a double without an engine, which reads the audio under signed links.
 """
 
@@ -25,7 +25,7 @@ from batch.admission import Wish
 from batch.window import Window
 from tests.bench.show import show
 from tests.service.double import start_service
-from tests.service.s3 import BUCKET, S3, serving
+from tests.service.s3 import BUCKET, S3, named, running
 from tests.test_run import settings, wav
 
 
@@ -39,7 +39,7 @@ async def measure(s3: S3, folder: Path, objects: int) -> list[dict[str, Any]]:
     async with start_service(folder / "service", private=True, slots=200) as service:
         asked = settings(service.base_url, concurrency=200)
         for what in ("plan", "run", "run again"):
-            sent, began = s3.bytes_sent.copy(), time.monotonic()
+            sent, began = s3.bytes_sent, time.monotonic()
             if what == "plan":
                 recordings = await plan(asked, folder / "out")
             else:
@@ -57,8 +57,8 @@ async def measure(s3: S3, folder: Path, objects: int) -> list[dict[str, Any]]:
 
 
 async def plan(asked: Any, out: Path) -> int:
-    named = [f"s3://{BUCKET}/calls/"]
-    async with wiring.planning(named, out, settings=asked, wish=Wish(), window=Window(), environ={}) as planner:
+    manifests = [f"s3://{BUCKET}/calls/"]
+    async with wiring.planning(manifests, out, settings=asked, wish=Wish(), window=Window(), environ={}) as planner:
         async for _ in planner.rows():
             pass
     return planner.plan.recordings
@@ -68,7 +68,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=int, default=10_000)
     given = parser.parse_args()
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder, serving(patch) as s3:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        tempfile.TemporaryDirectory() as folder,
+        running() as s3,
+        named(patch, s3),
+    ):
         show(asyncio.run(measure(s3, Path(folder), given.objects)))
 
 
