@@ -135,8 +135,8 @@ def status(directory: str, watch: bool, as_json: bool) -> None:
 def export(directory: str, formats: str, out: str | None, speakers: str | None, relabel: str | None) -> None:
     """Write stored results in other formats. Works offline and pays nothing.
 
-    For each recording: srt, vtt, txt, md, rttm, ctm, stm, seglst, textgrid, whisper, svg. For all of them together:
-    csv (utterances), speakers (who took part how much), parquet, lhotse.
+    For each recording: srt, vtt, txt, md, rttm, ctm, stm, seglst, textgrid, whisper, svg, png. For all of them
+    together: csv (utterances), speakers (who took part how much), parquet, lhotse.
     """
     from pathlib import Path
 

@@ -54,7 +54,7 @@ class _Done(msgspec.Struct):
 
 
 def read_formats(text: str) -> tuple[str, ...]:
-    """``srt, vtt`` as names. Raises ``Usage`` with the nearest name."""
+    """``srt, vtt`` as names. Raises ``Usage`` with the nearest name, or with what must be installed."""
     known = [*FORMATS, *TABLES]
     found = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
     for name in found or [text]:
@@ -62,6 +62,8 @@ def read_formats(text: str) -> tuple[str, ...]:
             close = difflib.get_close_matches(name, known, 1)
             meant = f" (did you mean {close[0]}?)" if close else ""
             raise Usage(f"there is no format {name!r}{meant}: give some of {', '.join(known)}")
+        if name in FORMATS and (missing := FORMATS[name].missing()):
+            raise Usage(missing)
     return found
 
 

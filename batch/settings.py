@@ -101,6 +101,8 @@ def _check_formats(formats: Iterable[str]) -> None:
             meant = f" (did you mean {close[0]!r}?)" if close else ""
             known = ", ".join(FORMATS)
             raise ValueError(f"there is no format {name!r} of single recordings{meant}; there are {known}")
+        if missing := FORMATS[name].missing():
+            raise ValueError(missing)
 
 
 def _nearest(message: str) -> str:

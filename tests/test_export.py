@@ -49,11 +49,12 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def test_every_format_is_written_beside_each_result_and_a_second_time_nothing_is(archive: Path) -> None:
-    done, told = exported(archive, ",".join([*FORMATS, *TABLES]))
-    assert (done.results, done.written, done.problems, told) == (4, 4 * len(FORMATS) + 5, 0, [])
+    here = [name for name, form in FORMATS.items() if not form.missing()]
+    done, told = exported(archive, ",".join([*here, *TABLES]))
+    assert (done.results, done.written, done.problems, told) == (4, 4 * len(here) + 5, 0, [])
     assert (archive / "calls" / "support-call.seglst.json").exists()
-    again, _ = exported(archive, ",".join(FORMATS))
-    assert (again.results, again.written, again.unchanged) == (4, 0, 4 * len(FORMATS))
+    again, _ = exported(archive, ",".join(here))
+    assert (again.results, again.written, again.unchanged) == (4, 0, 4 * len(here))
     assert [*archive.rglob("*.tmp")] == []
 
 

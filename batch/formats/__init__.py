@@ -10,15 +10,17 @@ from typing import Final
 
 import msgspec
 
-from batch.formats import captions, corpora, prose, scoring, textgrid, timeline
+from batch.formats import captions, corpora, picture, prose, scoring, textgrid, timeline
 from batch.formats.spoken import Spoken
 
 
 class Format(msgspec.Struct, frozen=True):
-    """``suffix`` is what the file's name ends with, after the key and a point."""
+    """``suffix`` is what the file's name ends with, after the key and a point; ``missing`` says what keeps this
+    machine from writing it (empty: nothing)."""
 
     suffix: str
     render: Callable[[Spoken], str | bytes]
+    missing: Callable[[], str] = str
 
     def content(self, spoken: Spoken) -> bytes:
         """The file. What UTF-8 cannot hold (a lone surrogate that JSON has escaped) becomes a question mark."""
@@ -38,6 +40,7 @@ FORMATS: Final[Mapping[str, Format]] = {
     "textgrid": Format("TextGrid", textgrid.textgrid),
     "whisper": Format("whisper.json", corpora.whisper),
     "svg": Format("svg", timeline.svg),
+    "png": Format("png", picture.png, picture.missing),
 }
 
 TABLES: Final[Mapping[str, tuple[str, ...]]] = {

@@ -11,9 +11,9 @@ from batch.formats.prose import clock
 from batch.formats.spans import Span, spans
 from batch.formats.spoken import Spoken, title
 
-_COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d3b", "#555555")
+COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d3b", "#555555")
 """Told apart by the colour-blind too: Okabe and Ito, https://jfly.uni-koeln.de/color/ (black and yellow replaced)."""
-_LEFT, _RIGHT, _TOP, _ROW, _WIDTH = 170, 20, 46, 34, 1000
+_LEFT, _RIGHT, _TOP, _ROW, _WIDTH = 170, 36, 46, 34, 1000
 _TICKS_SECONDS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 _MOST_TICKS: Final = 12
 
@@ -34,7 +34,7 @@ def svg(spoken: Spoken) -> str:
         label = f"{_shortened(title(speaker) or 'speech')} {measure.share:.0%}"
         top = _TOP + _ROW * number
         lines.append(f'<text x="12" y="{top + 21}">{_text(label)}</text>')
-        lines.append(f'<g fill="{_COLOURS[number % len(_COLOURS)]}">')
+        lines.append(f'<g fill="{COLOURS[number % len(COLOURS)]}">')
         lines += (_bar(span, top, spoken.seconds) for span in said if span.speaker == speaker)
         lines.append("</g>")
     return "\n".join([*lines, "</svg>"]) + "\n"
