@@ -22,6 +22,8 @@ import pytest
 import batch
 from batch import wiring
 from batch.admission import Wish
+from batch.settings import Settings
+from batch.stores import Access
 from batch.window import Window
 from tests.bench.show import show
 from tests.service.double import start_service
@@ -37,15 +39,16 @@ async def measure(s3: S3, folder: Path, objects: int) -> list[dict[str, Any]]:
         list(pool.map(put, range(objects)))
     figures = []
     async with start_service(folder / "service", private=True, slots=200) as service:
-        asked = settings(service.base_url, concurrency=200)
-        for what in ("plan", "run", "run again"):
+        linking = settings(service.base_url, concurrency=200)
+        uploading = settings(service.base_url, concurrency=200, stores=Access(by="upload"))
+        for what, asked, out in (
+            ("plan", linking, "out"),
+            ("run, by link", linking, "out"),
+            ("run again", linking, "out"),
+            ("run, uploaded", uploading, "uploaded"),
+        ):
             sent, began = s3.bytes_sent, time.monotonic()
-            if what == "plan":
-                recordings = await plan(asked, folder / "out")
-            else:
-                summary = await batch.run(f"s3://{BUCKET}/calls/", folder / "out", settings=asked)
-                recordings = summary.collected
-                assert summary.exit_code == 0
+            recordings = await (plan if what == "plan" else run)(asked, folder / out)
             took = time.monotonic() - began
             passed = s3.bytes_sent - sent
             figures.append({
@@ -56,7 +59,13 @@ async def measure(s3: S3, folder: Path, objects: int) -> list[dict[str, Any]]:
     return figures
 
 
-async def plan(asked: Any, out: Path) -> int:
+async def run(asked: Settings, out: Path) -> int:
+    summary = await batch.run(f"s3://{BUCKET}/calls/", out, settings=asked)
+    assert summary.exit_code == 0
+    return int(summary.collected)
+
+
+async def plan(asked: Settings, out: Path) -> int:
     manifests = [f"s3://{BUCKET}/calls/"]
     async with wiring.planning(manifests, out, settings=asked, wish=Wish(), window=Window(), environ={}) as planner:
         async for _ in planner.rows():
