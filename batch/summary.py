@@ -140,4 +140,4 @@ class Summary:
     def _failed(self, kind: str, where: str, key: str | None, reason: str) -> None:
         failure = self.failures.setdefault(kind, Failure(0, where, key, reason))
         failure.count += 1
-        self.last_failures.append(f"{where}: {key or '(no key)'}: {reason} [{kind}]")
+        self.last_failures.append(f"{key or where}: {reason} [{kind}]")

@@ -45,10 +45,11 @@ def _line(text: str, style: str = "") -> Text:
 
 
 def _head(progress: Progress) -> str:
+    """What is short comes first: paths may be cut off."""
     stage = progress.stage
     named = stage.manifests[:1] + (f"and {len(stage.manifests) - 1} more",) * (len(stage.manifests) > 1)
     way = f"{' '.join(named)} → {stage.out}" if named else ""
-    return " · ".join(part for part in (way, stage.service, clock_time(progress.elapsed_seconds)) if part)
+    return " · ".join(part for part in (clock_time(progress.elapsed_seconds), stage.service, way) if part)
 
 
 def _bar(progress: Progress) -> RenderableType:
