@@ -68,12 +68,13 @@ def cli() -> None:
 @click.option("--order", type=click.Choice(["manifest", "longest"]), help="Who is next.  [default: longest]")
 @click.option("--webhook-url", metavar="URL", help="Where the service reaches this machine, to say who is done.")
 @click.option("--progress", type=click.Choice(["auto", "live", "plain", "json", "off"]), help="[default: auto]")
+@click.option("--log-file", metavar="FILE", help="Append every event and every call to FILE, as JSON lines.")
 @_with_settings
 def run(manifests: tuple[str, ...], **given: Any) -> None:
     """Transcribe the recordings that MANIFEST lists: .csv, .tsv, .jsonl, .json, .txt, a directory, a glob,
     a single recording, or - for standard input. Running it again does what is left.
     """
-    settings = _settings(given, "service", "concurrency", "order", "progress")
+    settings = _settings(given, "service", "concurrency", "order", "progress", "log_file")
     wish = _wish(given["force"], given["retry"])
     sys.exit(_run(manifests, given["out"], settings, wish, _window(given), yes=given["yes"]))
 

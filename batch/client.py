@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, TypeVar
 
 import aiohttp
 import msgspec
 from yarl import URL
 
-from batch import __version__, errors
+from batch import __version__, behalf, errors
+from batch.model import Call
 from batch.protocol import PAGE_LIMIT, Head, Page, Route, Upload, error_text, refusal
 
 T = TypeVar("T")
@@ -34,6 +36,16 @@ class Deadlines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     upload_answer_seconds: float = 300.0
 
 
+class _Note:
+    """What is seen of a call while it goes on."""
+
+    __slots__ = ("received_bytes", "sent_bytes", "status")
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        self.sent_bytes = self.received_bytes = 0
+
+
 async def _at_once() -> None:
     return
 
@@ -44,7 +56,8 @@ class Client:
     ``session`` keeps its connections; ``fresh`` must not reuse them: a request on a connection that the service is
     just closing is lost without an answer, which for a submission costs a look at the list. ``turn`` is awaited
     right before each request: it returns when the service may be asked. ``webhook`` are parameters that go with every
-    submission. ``date`` is the time that the service gave with its last answer (RFC 9110, section 6.6.1).
+    submission. ``notify`` is told each call once it has ended. ``date`` is the time that the service gave with its
+    last answer (RFC 9110, section 6.6.1).
     """
 
     def __init__(
@@ -56,9 +69,10 @@ class Client:
         deadlines: Deadlines | None = None,
         turn: Callable[[], Awaitable[None]] = _at_once,
         webhook: Mapping[str, str] | None = None,
+        notify: Callable[[Call], None] = lambda call: None,
     ) -> None:
         self._session, self._fresh, self._base, self._turn = session, fresh, URL(base_url), turn
-        self._webhook = webhook or {}
+        self._webhook, self._notify = webhook or {}, notify
         self.date: str | None = None
         self._headers = {"Authorization": key} if key else {}
         self._deadlines = deadlines or Deadlines()
@@ -87,7 +101,7 @@ class Client:
 
     async def fetch(self, transcript_id: str) -> tuple[Head, bytes]:
         """The transcript object as the service gave it, and the head of it."""
-        answer = await self._call(Route.FETCH, "GET", f"v2/transcript/{_safe(transcript_id)}")
+        answer = await self._call(Route.FETCH, "GET", f"v2/transcript/{_safe(transcript_id)}", transcript_id)
         if len(answer) > _LARGE_BYTES:
             return await asyncio.to_thread(_decoded, answer, Head), answer
         return _decoded(answer, Head), answer
@@ -115,20 +129,49 @@ class Client:
             broken.append(error)
             raise
 
-    async def _call(self, route: Route, method: str, path: str, **request: Any) -> bytes:
+    async def _call(
+        self, route: Route, method: str, path: str, transcript_id: str | None = None, **request: Any
+    ) -> bytes:
         session = self._fresh if route is Route.SUBMIT else self._session
         request["headers"] = self._headers | request.get("headers", {})
         request["timeout"] = self._timeout(route)
         await self._turn()
-        try:
-            async with session.request(method, self._base / path, allow_redirects=False, **request) as answer:
-                body = await answer.read()
-                self.date = answer.headers.get("Date")
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _misfortune(error, self._base) from error
-        if answer.status != 200:
-            raise _refused(route, answer, body, self._base)
+        with self._noted(route, method, path, transcript_id) as note:
+            request["trace_request_ctx"] = note
+            try:
+                async with session.request(method, self._base / path, allow_redirects=False, **request) as answer:
+                    note.status = answer.status
+                    body = await answer.read()
+                    note.received_bytes = len(body)
+                    self.date = answer.headers.get("Date")
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise _misfortune(error, self._base) from error
+            if answer.status != 200:
+                raise _refused(route, answer, body, self._base)
         return body
+
+    @contextmanager
+    def _noted(self, route: Route, method: str, path: str, transcript_id: str | None) -> Iterator[_Note]:
+        """Tell of the call that is made while the context lasts, however it ends."""
+        note, loop, kind = _Note(), asyncio.get_running_loop(), None
+        began = loop.time()
+        try:
+            yield note
+        except errors.DiaristError as error:
+            kind = error.kind
+            raise
+        except BaseException:
+            kind = "cut"
+            raise
+        finally:
+            self._notify(
+                Call(
+                    request_id=uuid.uuid4().hex, route=route, method=method, path=f"/{path}",
+                    attempt=behalf.ATTEMPT.get(), seconds=round(loop.time() - began, 4),
+                    sent_bytes=note.sent_bytes, received_bytes=note.received_bytes, status=note.status, kind=kind,
+                    key=behalf.KEY.get(), transcript_id=transcript_id,
+                )
+            )  # fmt: skip
 
     def _timeout(self, route: Route) -> aiohttp.ClientTimeout:
         read = self._deadlines.upload_answer_seconds if route is Route.UPLOAD else self._deadlines.answer_seconds
@@ -144,16 +187,25 @@ async def connect(
     deadlines: Deadlines | None = None,
     turn: Callable[[], Awaitable[None]] = _at_once,
     webhook: Mapping[str, str] | None = None,
+    notify: Callable[[Call], None] = lambda call: None,
 ) -> AsyncIterator[Client]:
     """A client with sessions of its own, closed at the end. ``connections`` bounds each of the two sessions."""
     agent = {"User-Agent": f"diarist/{__version__}"}
     keeping = aiohttp.TCPConnector(limit=connections)
     closing = aiohttp.TCPConnector(limit=connections, force_close=True)
+    counting = aiohttp.TraceConfig()
+    counting.on_request_chunk_sent.append(_count_sent)
     async with (
-        aiohttp.ClientSession(connector=keeping, headers=agent) as session,
-        aiohttp.ClientSession(connector=closing, headers=agent) as fresh,
+        aiohttp.ClientSession(connector=keeping, headers=agent, trace_configs=[counting]) as session,
+        aiohttp.ClientSession(connector=closing, headers=agent, trace_configs=[counting]) as fresh,
     ):
-        yield Client(session, fresh, base_url, key, deadlines, turn, webhook)
+        yield Client(session, fresh, base_url, key, deadlines, turn, webhook, notify)
+
+
+async def _count_sent(
+    session: aiohttp.ClientSession, context: Any, sent: aiohttp.TraceRequestChunkSentParams
+) -> None:
+    context.trace_request_ctx.sent_bytes += len(sent.chunk)
 
 
 def _safe(transcript_id: str) -> str:

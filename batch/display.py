@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import IO, Final, Protocol
@@ -21,6 +20,7 @@ from rich.text import Text
 from batch.model import ENDED, Event, Job, State
 from batch.progress import progress
 from batch.summary import Summary
+from batch.told import told
 from batch.view import clock_time, pulse, view
 
 _HEARTBEAT_SECONDS: Final = 15.0
@@ -28,7 +28,7 @@ _RETRY_LINE_SECONDS: Final = 5.0
 _LOG_WIDTH: Final = 160
 _PROGRESS_SECONDS: Final = 2.0
 _REFRESH_PER_SECOND: Final = 5
-_TRAFFIC: Final = frozenset({"asked", "sent"})
+_TRAFFIC: Final = frozenset({"asked", "called", "sent"})
 """So many events that only their sums are told."""
 _REJECTS_SHOWN: Final = 10
 _LINES_EACH: Final = 20
@@ -48,9 +48,9 @@ def display(mode: str, summary: Summary, stream: IO[str]) -> Iterator[Display]:
         with _Live(summary, stream) as live:
             yield live
     elif mode == "json":
-        told = _Json(summary, stream)
-        yield told
-        told.end()
+        lines = _Json(summary, stream)
+        yield lines
+        lines.end()
     else:
         yield _Plain(summary, stream) if mode == "plain" else _Off(stream)
 
@@ -66,25 +66,6 @@ class _Off:
             _line(self._stream, event.message)
 
 
-class Told(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line of ``--progress json``: what happened, when (UTC), and to whom. ``state`` is where the recording stands
-    now, ``where`` its row, ``kind`` one of failure, of retry or of skipping, ``seconds`` the pause before a retry."""
-
-    event: str
-    time: datetime
-    key: str | None = None
-    where: str | None = None
-    state: str | None = None
-    transcript_id: str | None = None
-    audio_seconds: float | None = None
-    speakers: int | None = None
-    shared_with: str | None = None
-    kind: str | None = None
-    message: str | None = None
-    seconds: float | None = None
-    count: int | None = None
-
-
 class _Json:
     """One event a line, the state of the run every other second, and in the end."""
 
@@ -93,7 +74,7 @@ class _Json:
 
     def show(self, event: Event) -> None:
         if event.name not in _TRAFFIC:
-            self._line(msgspec.to_builtins(_told(event)))
+            self._line(msgspec.to_builtins(told(event)))
         if self._summary.clock() - self._beat >= _PROGRESS_SECONDS:
             self._beat = self._summary.clock()
             self._line({"event": "progress"} | msgspec.to_builtins(progress(self._summary)))
@@ -103,26 +84,6 @@ class _Json:
 
     def _line(self, tree: dict[str, object]) -> None:
         _line(self._stream, msgspec.json.encode(tree).decode())
-
-
-def _told(event: Event) -> Told:
-    job, row = event.job, event.reject or (event.job.recording if event.job else None)
-    moved = job if job and event.name == "moved" else None
-    return Told(
-        event=event.name,
-        time=datetime.now(UTC),
-        key=row.key if row else None,
-        where=row.where if row else None,
-        state=moved.state.value if moved else None,
-        transcript_id=moved.transcript_id if moved else None,
-        audio_seconds=moved.audio_seconds if moved else None,
-        speakers=moved.speakers if moved else None,
-        shared_with=moved.shared_with if moved else None,
-        kind=event.kind or (moved.kind if moved else None) or None,
-        message=event.message or (moved.reason if moved else None) or None,
-        seconds=event.seconds or None,
-        count=event.count or None,
-    )
 
 
 class _Plain:
@@ -238,7 +199,7 @@ def closing(summary: Summary, out: Path, elapsed_seconds: float, stream: IO[str]
         line(Text(f"no more was admitted: {summary.budget_reached}", style="yellow"))
     if summary.signal_number:
         line(Text(_left_over(summary)))
-    line(Text(_sentence(summary, out, elapsed_seconds), style="bold"))
+    line(Text(sentence(summary, out, elapsed_seconds), style="bold"))
 
 
 def _table(summary: Summary, out: Path) -> Table:
@@ -264,7 +225,8 @@ def _left_over(summary: Summary) -> str:
     )
 
 
-def _sentence(summary: Summary, out: Path, elapsed_seconds: float) -> str:
+def sentence(summary: Summary, out: Path | str, elapsed_seconds: float) -> str:
+    """What came of a run, in one line."""
     parts = [f"{summary.collected:,} collected"]
     if summary.shared:
         parts[0] += f" ({summary.shared:,} of them share the transcript of an identical recording)"

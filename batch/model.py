@@ -151,13 +151,35 @@ class Transcript(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
+class Call(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One HTTP request to the service and what came of it.
+
+    ``request_id`` is ours, one for each call; ``path`` has no query; ``attempt`` counts the tries of the same request
+    from 1. ``status`` None: no answer came; ``kind`` is that of the error, if it was one (``cut``: we gave it up).
+    """
+
+    request_id: str
+    route: str
+    method: str
+    path: str
+    attempt: int
+    seconds: float
+    sent_bytes: int
+    received_bytes: int
+    status: int | None = None
+    kind: str | None = None
+    key: str | None = None
+    transcript_id: str | None = None
+
+
 class Event(msgspec.Struct, frozen=True):
     """Something a person watching the run may want to know: ``name`` says what, ``job`` and ``message`` the rest.
 
     Names: ``moved`` (job is in a new state), ``skipped`` (done before), ``rejected`` (a row that cannot run),
     ``postponed`` (left for the next run), ``total`` (``count`` rows in all), ``budget`` (no more is admitted),
     ``retrying`` (a request is tried again after ``seconds``), ``notice`` (a sentence for the log), ``sent``
-    (``count`` bytes more uploaded), ``asked`` (a request was sent; ``kind`` is its route).
+    (``count`` bytes more uploaded), ``asked`` (a request was sent; ``kind`` is its route), ``called`` (``call``
+    has ended).
     """
 
     name: str
@@ -167,3 +189,4 @@ class Event(msgspec.Struct, frozen=True):
     kind: str = ""
     seconds: float = 0.0
     count: int = 0
+    call: Call | None = None

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from batch import errors, policy
+from batch import behalf, errors, policy
 from batch.client import Client
 from batch.duplicates import Duplicates
 from batch.journal import Journal
@@ -120,6 +120,7 @@ class Pipeline:
         return [job for task in tasks if (job := task.result()).state is State.SUBMITTED]
 
     async def _settled(self, job: Job) -> Job:
+        behalf.KEY.set(job.key)
         return await self._reconcile(job) if job.state is State.SUBMITTING else job
 
     async def _start(self, carriers: asyncio.TaskGroup, job: Job) -> None:
@@ -129,6 +130,7 @@ class Pipeline:
         self._alive[job.key] = carriers.create_task(self._carry(job), name=job.key)
 
     async def _carry(self, job: Job) -> None:
+        behalf.KEY.set(job.key)
         try:
             while step := self._steps.get(job.state):
                 job = await step(job)

@@ -26,6 +26,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     schema: int = SCHEMA
+    run: str = ""
     stage: Stage
     host: str
     process: int
@@ -51,6 +52,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     upload_bytes_per_second: float
     requests: int
     requests_lately: int
+    requests_by_route: dict[str, int] = {}
     retries: dict[str, int]
     usd: float | None
     left_seconds: float | None
@@ -64,6 +66,7 @@ def progress(summary: Summary, *, is_over: bool = False) -> Progress:
     """The state of a run now."""
     meter, alive, now, at = summary.meter, summary.alive, datetime.now(UTC), summary.clock()
     return Progress(
+        run=summary.run,
         stage=summary.stage,
         host=socket.gethostname(),
         process=os.getpid(),
@@ -89,11 +92,18 @@ def progress(summary: Summary, *, is_over: bool = False) -> Progress:
         upload_bytes_per_second=round(meter.upload_rate(at)),
         requests=meter.all_requests,
         requests_lately=meter.requests(at),
+        requests_by_route=dict(summary.requests),
         retries=dict(summary.retries),
         usd=None if summary.usd is None else round(summary.usd, 4),
         left_seconds=meter.left_seconds(at, summary.total, summary.handled),
         failures=summary.failures,
         last_failures=list(summary.last_failures),
         budget_reached=summary.budget_reached or None,
-        stopped_by=str(summary.stopped_by) if summary.stopped_by else None,
+        stopped_by=_stopped_by(summary),
     )
+
+
+def _stopped_by(summary: Summary) -> str | None:
+    if summary.bug:
+        return f"an unexpected internal error: {summary.bug!r}"
+    return str(summary.stopped_by) if summary.stopped_by else None

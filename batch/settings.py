@@ -48,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     order: Order = "longest"
     formats: list[str] = []
     progress: Literal["auto", "live", "plain", "json", "off"] = "auto"
+    log_file: str = ""
     drain_seconds: Annotated[float, Meta(ge=0)] = 8.0
     reconcile_grace_seconds: Annotated[float, Meta(ge=0)] = 10.0
     options: dict[str, Any] = msgspec.field(default_factory=lambda: {"speaker_labels": True})

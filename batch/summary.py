@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import time
+import uuid
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
-from batch.errors import Fatal, OverBudget
+from batch.errors import DiaristError, Fatal, OverBudget, Unavailable
 from batch.meter import Meter
 from batch.model import ENDED, Event, Job, State
 
@@ -44,17 +47,20 @@ class Summary:
     ``alive`` counts the jobs on their way by state, ``ended`` those that ended in this run; ``skipped`` rows by why;
     ``shared`` the collected ones that an identical recording has paid for; ``shown`` the first twenty jobs that
     ended, ``failures`` by kind, ``last_failures`` a sentence each. ``usd`` is what the collected ones cost (None:
-    nothing is charged), ``meter`` knows rates, ``stage`` what does not change. Memory does not grow with rows.
+    nothing is charged), ``meter`` knows rates, ``stage`` what does not change, ``run`` is the run's own id.
+    Memory does not grow with rows.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock, self.meter, self.stage = clock, Meter(), Stage()
+        self.run = str(uuid.uuid4())
         self.began, self.began_at = datetime.now(UTC), clock()
         self.usd: float | None = None
         self.last_failures: deque[str] = deque(maxlen=_LAST)
         self.ended: Counter[State] = Counter()
         self.skipped: Counter[str] = Counter()
         self.alive: Counter[State] = Counter()
+        self.requests: Counter[str] = Counter()
         self.retries: Counter[str] = Counter()
         self.failures: dict[str, Failure] = {}
         self.shown: list[Job] = []
@@ -67,6 +73,7 @@ class Summary:
         self.budget_reached = ""
         self.stopped_by: Fatal | None = None
         self.signal_number: int | None = None
+        self.bug: Exception | None = None
         self._states: dict[str, State] = {}
 
     def take(self, event: Event) -> None:
@@ -87,6 +94,8 @@ class Summary:
                 self._failed(kind, job.recording.where, job.key, f"{message} (left for the next run)")
             case Event(name="retrying", kind=kind):
                 self.retries[kind] += 1
+            case Event(name="asked", kind=route):
+                self.requests[route] += 1
             case Event(name="sent", count=count):
                 self.sent_bytes += count
             case Event(name="total", count=count):
@@ -94,8 +103,26 @@ class Summary:
             case Event(name="budget", message=message):
                 self.budget_reached = message
 
+    @contextlib.contextmanager
+    def ending(self) -> Iterator[None]:
+        """Keep what ends the run early, and let it through."""
+        try:
+            yield
+        except DiaristError as error:
+            ours = error if isinstance(error, Fatal) else Unavailable(str(error), kind=error.kind)
+            self.stopped_by = self.stopped_by or ours
+            raise
+        except Exception as error:
+            self.bug = error
+            raise
+        except BaseException:  # whoever called the run has cancelled it
+            self.signal_number = self.signal_number or signal.SIGINT
+            raise
+
     @property
     def exit_code(self) -> int:
+        if self.bug:
+            return 1
         if self.stopped_by:
             return self.stopped_by.exit_code
         if self.signal_number:

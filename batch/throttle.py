@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from batch import errors, policy
+from batch import behalf, errors, policy
 from batch.model import Event
 from batch.protocol import Route
 
@@ -133,12 +133,13 @@ class Throttle:
         self._not_before = 0.0
         self._health = {route: _Health() for route in Route}
 
-    async def once(self, attempt: Callable[[], Awaitable[T]], *, route: Route, what: str) -> T:
-        """Make one ``attempt`` as soon as the service may be asked. Raises what it raises, and ``Unavailable`` when
-        nothing has gone well on the route for too long."""
+    async def once(self, attempt: Callable[[], Awaitable[T]], *, route: Route, what: str, number: int = 1) -> T:
+        """Make one ``attempt``, the ``number``-th, as soon as the service may be asked. Raises what it raises, and
+        ``Unavailable`` when nothing has gone well on the route for too long."""
         await self.turn()
         await self._allowance(route)
         self._notify(Event("asked", kind=route))
+        behalf.ATTEMPT.set(number)
         try:
             answer = await attempt()
         except errors.Again as error:
@@ -166,7 +167,7 @@ class Throttle:
         since = _now()
         while True:
             try:
-                return await self.once(attempt, route=route, what=what)
+                return await self.once(attempt, route=route, what=what, number=tries + 1)
             except errors.Again as error:
                 if isinstance(error, errors.Unanswered) and not unanswered:
                     raise

@@ -17,7 +17,7 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from batch import client, errors, lock, manifest, reconcile, throttle, watch, webhooks
+from batch import client, errors, lock, manifest, outside, reconcile, throttle, watch, webhooks
 from batch import recover as recovering
 from batch.admission import Admission, Wish
 from batch.budget import Purse
@@ -32,7 +32,7 @@ from batch.prices import Prices
 from batch.progress import progress
 from batch.protocol import Route
 from batch.recover import Recovered
-from batch.results import Results
+from batch.results import INNER, Results
 from batch.service.launch import local_service
 from batch.settings import Settings
 from batch.slots import Slots
@@ -73,7 +73,35 @@ async def run(
     settings, summary = settings or Settings(), summary or Summary()
     environ = os.environ if environ is None else environ
     manifests = [manifests] if isinstance(manifests, str) else manifests
+    summary.stage = Stage(tuple(manifests), str(out))
+    secrets = tuple(filter(None, map(environ.get, ("ASSEMBLYAI_API_KEY", "DIARIST_SERVICE_KEY"))))
+    try:
+        async with outside.watched(settings, summary, secrets, notify) as told:
+            return await _run(
+                manifests, out, settings=settings, wish=wish, window=window, environ=environ, stdin=stdin,
+                summary=summary, notify=told, stop=stop, confirm=confirm, rng=rng,
+            )  # fmt: skip
+    except errors.Fatal:
+        await _report_no_beginning(local_directory(str(out)), summary)
+        raise
 
+
+async def _run(
+    manifests: Sequence[str],
+    out: Path | str,
+    *,
+    settings: Settings,
+    wish: Wish | None,
+    window: Window | None,
+    environ: Mapping[str, str],
+    stdin: IO[bytes] | None,
+    summary: Summary,
+    notify: Callable[[Event], None],
+    stop: asyncio.Event | None,
+    confirm: Callable[[str], bool],
+    rng: random.Random | None,
+) -> Summary:
+    """``run``, with everything given and everybody watching."""
     service = resolve(settings.service, environ)
     wish, window = wish or Wish(), window or Window()
     purse = Purse(settings.budget, _prices(service, settings))
@@ -150,18 +178,35 @@ async def _reported(results: Results, summary: Summary) -> AsyncIterator[None]:
         with contextlib.suppress(errors.DiaristError):
             await asyncio.to_thread(results.write_summary, said)
 
+    over = asyncio.Event()
+
     async def keep_writing() -> None:
-        while True:
+        while not over.is_set():  # never cancelled: a write under way would come after the last one
             await write()
-            await asyncio.sleep(_REPORT_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), _REPORT_SECONDS)
 
     writing = asyncio.create_task(keep_writing())
     try:
-        yield
+        with summary.ending():
+            yield
     finally:
-        writing.cancel()
+        over.set()
         await asyncio.wait([writing])
-    await write(is_over=True)
+        await write(is_over=True)
+
+
+async def _report_no_beginning(directory: Path, summary: Summary) -> None:
+    """``summary.json`` of a run that could not begin, where there is one of an earlier run, which it would belie.
+
+    Nothing is made for it, and nothing of a run at work is touched.
+    """
+    inner = directory / INNER
+    if getattr(summary.stopped_by, "kind", "") == "locked" or not await asyncio.to_thread(inner.is_dir):
+        return
+    said = msgspec.json.encode(progress(summary, is_over=True))
+    with contextlib.suppress(errors.DiaristError, OSError), lock.held(inner / "lock", datetime.now()):
+        await asyncio.to_thread(Results(directory, make=False).write_summary, said)
 
 
 async def _list_failed(journal: Journal, results: Results, summary: Summary) -> None:
@@ -335,6 +380,7 @@ async def _connected(
                 base_url, service.key, connections=settings.concurrency + settings.uploads,
                 deadlines=settings.deadlines, turn=gate.turn,
                 webhook=settings.webhook.parameters(_secret(inner)) if settings.webhook.url else None,
+                notify=lambda call: tell(Event("called", call=call)),
             )
         )  # fmt: skip
         first = partial(api.page, limit=1)
