@@ -69,6 +69,7 @@ def cli() -> None:
 @click.option("--webhook-url", metavar="URL", help="Where the service reaches this machine, to say who is done.")
 @click.option("--progress", type=click.Choice(["auto", "live", "plain", "json", "off"]), help="[default: auto]")
 @click.option("--log-file", metavar="FILE", help="Append every event and every call to FILE, as JSON lines.")
+@click.option("--metrics-port", type=click.IntRange(0, 65535), metavar="N", help="Prometheus metrics on this port.")
 @_with_settings
 def run(manifests: tuple[str, ...], **given: Any) -> None:
     """Transcribe the recordings that MANIFEST lists: .csv, .tsv, .jsonl, .json, .txt, a directory, a glob,
@@ -246,6 +247,8 @@ def _settings(given: dict[str, Any], *flags: str) -> Settings:
         named["budget"] = limits
     if given.get("webhook_url"):
         named["webhook"] = {"url": given["webhook_url"]}
+    if given.get("metrics_port") is not None:
+        named["metrics"] = {"port": given["metrics_port"]}
     return settings.load(config, environ=os.environ, sets=given["sets"], flags=named)
 
 

@@ -1,4 +1,4 @@
-"""Who watches a run from outside: a log file. None of them can harm it."""
+"""Who watches a run from outside: a log file, Prometheus. None of them can harm it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from batch.logfile import logging_to
+from batch.metrics import serving
 from batch.model import Event
 from batch.settings import Settings
 from batch.summary import Summary
@@ -19,7 +20,7 @@ async def watched(
     """Let everybody whom ``settings`` name watch while the context lasts; gives who is to be told each event, and
     tells ``notify`` too. ``summary`` keeps what ends the run early. None of ``secrets`` is told to anybody.
 
-    Raises ``Usage`` if a log cannot be written.
+    Raises ``Usage`` if a log cannot be written or metrics cannot be served.
     """
     takers = [notify]
 
@@ -37,4 +38,6 @@ async def watched(
             takers.append(log)
             stack.callback(takers.remove, log)
         stack.enter_context(summary.ending())  # before the log ends, which tells it
+        if settings.metrics.port:
+            takers.append(await stack.enter_async_context(serving(settings.metrics, summary)))
         yield tell
