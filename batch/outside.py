@@ -1,4 +1,4 @@
-"""Who watches a run from outside: a log file, Prometheus. None of them can harm it."""
+"""Who watches a run from outside: a watchdog that is pinged, a log file, Prometheus. None of them can harm it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from batch.display import sentence
 from batch.logfile import logging_to
 from batch.metrics import serving
 from batch.model import Event
+from batch.ping import pinging
 from batch.settings import Settings
 from batch.summary import Summary
+from batch.told import discreet
 
 
 @contextlib.asynccontextmanager
@@ -20,7 +23,7 @@ async def watched(
     """Let everybody whom ``settings`` name watch while the context lasts; gives who is to be told each event, and
     tells ``notify`` too. ``summary`` keeps what ends the run early. None of ``secrets`` is told to anybody.
 
-    Raises ``Usage`` if a log cannot be written or metrics cannot be served.
+    Raises ``Usage`` if a log cannot be written, metrics cannot be served or a ping's URL is none.
     """
     takers = [notify]
 
@@ -31,7 +34,12 @@ async def watched(
     def complain(message: str) -> None:
         tell(Event("notice", message=message))
 
+    def outcome() -> tuple[int, str]:
+        return summary.exit_code, discreet(_outcome(summary), secrets)
+
     async with contextlib.AsyncExitStack() as stack:
+        if settings.ping.url:
+            await stack.enter_async_context(pinging(settings.ping, summary.run, outcome, complain))
         stack.enter_context(summary.ending())
         if settings.log_file:
             log = stack.enter_context(logging_to(Path(settings.log_file), summary, secrets, complain))
@@ -41,3 +49,9 @@ async def watched(
         if settings.metrics.port:
             takers.append(await stack.enter_async_context(serving(settings.metrics, summary)))
         yield tell
+
+
+def _outcome(summary: Summary) -> str:
+    said = sentence(summary, summary.stage.out, summary.clock() - summary.began_at)
+    stopped = summary.bug or summary.stopped_by
+    return f"{stopped} · {said}" if stopped else said

@@ -20,6 +20,7 @@ from batch.errors import Usage
 from batch.formats import FORMATS
 from batch.metrics import Metrics
 from batch.options import read_options
+from batch.ping import Ping
 from batch.prices import Prices
 from batch.slots import Limits, Order
 from batch.stores import Access
@@ -63,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     webhook: Webhook = Webhook()
     stores: Access = Access()
     metrics: Metrics = Metrics()
+    ping: Ping = Ping()
 
     @property
     def limits(self) -> Limits:
@@ -113,7 +115,7 @@ def _nearest(message: str) -> str:
     if "unknown field" not in message:
         return ""
     wrong = message.partition("unknown field `")[2].partition("`")[0]
-    kinds = (Settings, Local, Patience, Deadlines, Pace, Rate, Budget, Prices, Webhook, Access, Metrics)
+    kinds = (Settings, Local, Patience, Deadlines, Pace, Rate, Budget, Prices, Webhook, Access, Metrics, Ping)
     names = [name for kind in kinds for name in kind.__struct_fields__]
     close = difflib.get_close_matches(wrong, names, 1)
     return f" (did you mean {close[0]!r}?)" if close else ""
