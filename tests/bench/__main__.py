@@ -15,6 +15,7 @@ QUOTED = (
     ("stores",),
     ("planning",),
     ("exporting",),
+    ("outside",),
     ("accuracy",),
 )
 

@@ -57,7 +57,7 @@ async def first_submission(folder: Path, rows: int) -> dict[str, Any]:
     }
 
 
-async def nothing_to_do(folder: Path, rows: int) -> dict[str, Any]:
+async def nothing_to_do(folder: Path, rows: int, *more: str) -> dict[str, Any]:
     service, out = "http://127.0.0.1:9", folder / "out"
     with closing(Journal(out / ".diarist" / "journal.db")) as journal:
         for start in range(0, rows, _GROUP):
@@ -69,7 +69,7 @@ async def nothing_to_do(folder: Path, rows: int) -> dict[str, Any]:
         file.write("id,audio,speakers_expected\n")
         file.writelines(lines)
     began = time.monotonic()
-    child = await _run(manifest, out, service)
+    child = await _run(manifest, out, service, *more)
     peak = await _peak_mb(child)
     assert child.returncode == 0
     took = time.monotonic() - began
