@@ -107,7 +107,7 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-async def until(is_so: object, seconds: float = 20) -> None:
+async def until(is_so: object, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not is_so():  # type: ignore[operator]
         assert time.monotonic() < end
