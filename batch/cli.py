@@ -158,6 +158,42 @@ def export(directory: str, formats: str, out: str | None, speakers: str | None, 
 
 
 @cli.command()
+@click.argument("directory", metavar="DIR")
+@click.argument("phrase")
+@click.option("--speaker", metavar="NAME", help="Only what this speaker said: A, or a name.")
+@click.option("--label", "labels", multiple=True, metavar="K=V", help="Only recordings with this label; repeatable.")
+@click.option("--prefix", is_flag=True, help="The last word may go on: invoi finds invoices.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many hits.")
+@click.option("--speakers", type=click.Path(dir_okay=False), help='A TOML file of names: A = "Agent".')
+@click.option("--json", "as_json", is_flag=True, help="A line of JSON for each hit.")
+def search(directory: str, phrase: str, labels: tuple[str, ...], as_json: bool, **given: Any) -> None:
+    """Find where PHRASE was said in the results in DIR, by whom and when. Exit code 7: nowhere.
+
+    Its words must stand side by side in one utterance; case, accents and punctuation do not matter.
+    """
+    from pathlib import Path
+
+    import msgspec
+
+    from batch.export import read_speakers
+    from batch.formats.names import Names
+    from batch.search import query, shown
+    from batch.stores import local_directory
+
+    names = read_speakers(Path(speakers)) if (speakers := given.pop("speakers")) else Names()
+    question = query.Question(phrase, labels=query.read_labels(labels), names=names, **given)
+    answer = query.search(local_directory(directory), question, lambda message: click.echo(message, err=True))
+    for line in (
+        (msgspec.json.encode(hit).decode() for hit in answer.hits)
+        if as_json
+        else shown.lines(answer.hits, lambda found: click.style(found, bold=True))
+    ):
+        click.echo(line)
+    click.echo(shown.closing(answer), err=True)
+    sys.exit(0 if answer.hits else 7)
+
+
+@cli.command()
 @click.argument("directory", metavar="DIR", type=click.Path(file_okay=False))
 @click.argument("manifests", metavar="[MANIFEST]...", nargs=-1)
 @click.option("--service", help="Also take over what this service has of public URLs in MANIFEST.")

@@ -7,23 +7,18 @@ import csv
 import difflib
 import gzip
 import io
-import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
 import msgspec
 
+from batch.cores import on_all_cores
 from batch.errors import Postponed, Usage
 from batch.formats import FORMATS, TABLES, corpora, names, spoken, tables
 from batch.results import Results, result_files
 
-_CHUNK: Final = 50
-_FEW: Final = 100
-"""So few results are done before processes have started."""
 _GROUP_ROWS: Final = 50_000
 Rows = dict[str, list[Any]]
 
@@ -102,7 +97,8 @@ def export(directory: Path, wanted: Wanted, notify: Callable[[str], None]) -> Ex
     with contextlib.ExitStack() as stack:
         results = Results(wanted.out, make=False)
         sinks = [stack.enter_context(_SINKS[name](results)) for name in wanted.formats if name in TABLES]
-        for done in _all(directory, wanted, stack):
+        work = on_all_cores(partial(_one, directory, wanted), result_files(directory))
+        for done in stack.enter_context(contextlib.closing(work)):
             exported.results += 1
             exported.written += done.written
             exported.unchanged += done.unchanged
@@ -113,27 +109,6 @@ def export(directory: Path, wanted: Wanted, notify: Callable[[str], None]) -> Ex
                 sink.take(done.rows)
     exported.written += sum(len(TABLES[name]) for name in wanted.formats if name in TABLES)
     return exported
-
-
-def _all(directory: Path, wanted: Wanted, stack: contextlib.ExitStack) -> Iterator[_Done]:
-    """Every result, in the order of their names: the first ones here, the rest in processes, one a core."""
-    paths = result_files(directory)
-    yield from map(partial(_one, directory, wanted), itertools.islice(paths, _FEW))
-    rest = iter(lambda: list(itertools.islice(paths, _CHUNK)), [])
-    if (first := next(rest, None)) is None:
-        return
-    pool = stack.enter_context(ProcessPoolExecutor(os.cpu_count()))
-    waiting = [pool.submit(_some, directory, wanted, first)]
-    for chunk in rest:
-        waiting.append(pool.submit(_some, directory, wanted, chunk))
-        if len(waiting) > 4 * (os.cpu_count() or 1):
-            yield from waiting.pop(0).result()
-    for future in waiting:
-        yield from future.result()
-
-
-def _some(directory: Path, wanted: Wanted, paths: Sequence[Path]) -> list[_Done]:
-    return [_one(directory, wanted, path) for path in paths]
 
 
 def _one(directory: Path, wanted: Wanted, path: Path) -> _Done:

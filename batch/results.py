@@ -36,7 +36,7 @@ class _Said(msgspec.Struct):
 
 class Results:
     """The result files under ``directory``, made at once unless it is only looked at, with ``copies`` under a prefix
-    of an object store and, beside each, its other ``formats``.
+    of an object store and, beside each, its other ``formats``. ``arrived`` is told each key whose result is in place.
 
     Every method blocks: call it off the event loop. Raises ``Usage`` at the start if the directory cannot be written,
     ``Unavailable`` when the disk refuses later.
@@ -49,10 +49,11 @@ class Results:
         copies: str = "",
         formats: Sequence[str] = (),
         notify: Callable[[str], None] = lambda message: None,
+        arrived: Callable[[str], None] = lambda key: None,
         make: bool = True,
     ) -> None:
         self.directory, self._copies = directory, copies.rstrip("/")
-        self._formats, self._notify = formats, notify
+        self._formats, self._notify, self._arrived = formats, notify, arrived
         if not make:
             return
         try:
@@ -86,6 +87,7 @@ class Results:
         if self._copies:
             stores.put(f"{self._copies}/{job.key}.json", whole)
         self._write_formats(job.key, whole)
+        self._arrived(job.key)
         return speakers
 
     def _write_formats(self, key: str, result: bytes) -> None:

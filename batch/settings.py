@@ -49,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ahead_bytes: Count = 20_000_000_000
     order: Order = "longest"
     formats: list[str] = []
+    search: bool = True
     progress: Literal["auto", "live", "plain", "json", "off"] = "auto"
     log_file: str = ""
     drain_seconds: Annotated[float, Meta(ge=0)] = 8.0

@@ -33,6 +33,7 @@ from batch.progress import progress
 from batch.protocol import Route
 from batch.recover import Recovered
 from batch.results import INNER, Results
+from batch.search.arrivals import Arrivals
 from batch.service.launch import local_service
 from batch.settings import Settings
 from batch.slots import Slots
@@ -119,14 +120,20 @@ async def _run(
         await _confirmed(manifests, local_directory(str(out)), confirm, **given)
     rows = _peeked(_rows(manifests, settings, stdin, tell))
     copies = str(out) if is_stored(str(out)) else ""
+
+    def notice(message: str) -> None:
+        tell(Event("notice", message=message))
+
+    arrivals = Arrivals(local_directory(str(out)), notice) if settings.search else None
     results = await asyncio.to_thread(lambda: Results(
-            local_directory(str(out)), copies=copies, formats=settings.formats,
-            notify=lambda message: tell(Event("notice", message=message)),
+            local_directory(str(out)), copies=copies, formats=settings.formats, notify=notice,
+            arrived=arrivals.take if arrivals else lambda key: None,
         )
     )  # fmt: skip
-    inner = results.directory / ".diarist"
+    inner = results.directory / INNER
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(lock.held(inner / "lock", datetime.now()))
+        stack.enter_context(arrivals or contextlib.nullcontext())
         await stack.enter_async_context(_reported(results, summary))
         journal = stack.enter_context(contextlib.closing(Journal(inner / "journal.db")))
         before = with_service(await journal.in_states(WITH_SERVICE), service.name)

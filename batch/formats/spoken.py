@@ -14,7 +14,7 @@ from batch.model import Utterance, Word
 UNKNOWN: Final = ""
 """The speaker of words that nobody has told apart."""
 _LABEL: Final = re.compile(r"\d{0,3}[A-Z]{1,2}|\d{1,3}")
-_UNSPACED: Final = re.compile(
+UNSPACED: Final = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uff65]"
 )
 
@@ -113,7 +113,7 @@ def joined(words: Iterable[Word]) -> str:
 
 def join(texts: Sequence[str]) -> str:
     text = " ".join(texts)
-    if text.isascii() or not _UNSPACED.search(text):
+    if text.isascii() or not UNSPACED.search(text):
         return text
     parts = list(texts[:1])
     for before, after in pairwise(texts):
@@ -123,7 +123,7 @@ def join(texts: Sequence[str]) -> str:
 
 def gap(before: str, after: str) -> str:
     """What stands between two neighbouring words: a space, or nothing in a script without spaces."""
-    return "" if _UNSPACED.match(before[-1:]) or _UNSPACED.match(after[:1]) else " "
+    return "" if UNSPACED.match(before[-1:]) or UNSPACED.match(after[:1]) else " "
 
 
 def title(speaker: str) -> str:

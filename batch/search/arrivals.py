@@ -1,0 +1,72 @@
+"""Fills the index while a run goes on: on a thread of its own, in groups, and never in anybody's way."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from batch.errors import Usage
+from batch.search import index
+from batch.search.entries import read_entry
+
+_PAUSE_SECONDS: Final = 1.0
+_GROUP: Final = 500
+_WAITING: Final = 10_000
+"""More than so many results that wait are left to ``diarist search``, which indexes what is missing."""
+
+
+class Arrivals:
+    """Takes the keys of results in ``directory`` as they are put in place.
+
+    What cannot be indexed is told once: a search does without.
+    """
+
+    def __init__(self, directory: Path, notify: Callable[[str], None]) -> None:
+        self._directory, self._notify = directory, notify
+        self._keys: queue.Queue[str] = queue.Queue(_WAITING)
+        self._over, self._refused = threading.Event(), False
+        self._thread = threading.Thread(target=self._serve, name="search index", daemon=True)
+
+    def __enter__(self) -> Arrivals:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        """Index one last group at most."""
+        self._over.set()
+        self._thread.join()
+
+    def take(self, key: str) -> None:
+        """Note a result. Never waits."""
+        if not self._refused:
+            with contextlib.suppress(queue.Full):
+                self._keys.put_nowait(key)
+
+    def _serve(self) -> None:
+        is_over = False
+        while not is_over and not self._refused:
+            is_over = self._over.wait(_PAUSE_SECONDS)
+            if keys := self._group():
+                self._index(keys)
+
+    def _group(self) -> list[str]:
+        keys: dict[str, None] = {}
+        while len(keys) < _GROUP and not self._keys.empty():
+            keys[self._keys.get()] = None
+        return list(keys)
+
+    def _index(self, keys: list[str]) -> None:
+        entries = (read_entry(self._directory, self._directory / f"{key}.json") for key in keys)
+        try:
+            with index.opened(self._directory, self._notify) as db:
+                index.put(db, [entry for entry in entries if entry])
+        except (index.Unwritable, index.Damaged, Usage) as error:
+            self._refused = True
+            self._notify(f"results are not indexed for `diarist search`, which will do it itself: {error}")
