@@ -205,12 +205,17 @@ def is_result(path: Path) -> bool:
 def result_files(directory: Path) -> Iterator[Path]:
     """The JSON files below ``directory``, by name: results, and what somebody else has put there; none of our own
     other formats, unless a recording of that name has its result there."""
+    return map(Path, result_paths(directory))
+
+
+def result_paths(directory: Path) -> Iterator[str]:
+    """The same as text, for whoever looks at all of a great many."""
     for parent, folders, files in os.walk(directory):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if name.endswith(".json") and name[0] != ".":
-                path = Path(parent, name)
-                if not name.endswith(_OWN) or is_result(path):
+                path = f"{parent}/{name}"
+                if not name.endswith(_OWN) or is_result(Path(path)):
                     yield path
 
 

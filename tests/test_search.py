@@ -239,6 +239,7 @@ def test_no_phrase_is_a_mistake_but_one_without_words(
 ) -> None:
     if any(character.isalnum() for character in phrase):
         asked(hostile, phrase, speaker=speaker, prefix=prefix, labels={phrase: phrase})
+        assert all(shown.lines(asked(hostile, phrase, prefix=prefix), str))
     else:
         with pytest.raises(Usage, match="there is no word in"):
             asked(hostile, phrase)
@@ -259,7 +260,7 @@ def test_any_text_is_indexed_and_found_whole(tmp_path_factory: pytest.TempPathFa
         directory, "x", {text: text}, utterances=[{"text": text, "speaker": text, "start": 0, "end": 10, "words": []}]
     )
     said(directory, "y", "anchor")
-    assert len(asked(directory, "anchor")) == 1
+    assert list(shown.lines(asked(directory, "anchor", speaker="A"), str))[-1].endswith("anchor")
     if text.isascii() and any(map(str.isalnum, text)):
         assert [hit.key for hit in asked(directory, text)] == ["x"]
 
@@ -458,6 +459,17 @@ async def test_with_search_off_a_run_makes_no_index(tmp_path: Path) -> None:
     assert search(out, Question("sha256")).recordings == 3
 
 
+def test_a_run_that_is_over_does_not_wait_for_what_a_search_can_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batch.search.arrivals._CLOSING_SECONDS", -1.0)
+    said(tmp_path, "x", "a roof")
+    with Arrivals(tmp_path, pytest.fail) as arrivals:
+        arrivals.take("x")
+    assert indexed(tmp_path) == {}
+    assert search(tmp_path, Question("roof")).recordings == 1
+
+
 def test_whoever_notes_an_arrival_never_waits_and_what_is_too_much_is_left_to_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -489,6 +501,14 @@ def test_what_readme_shows_is_what_comes_out(archive: Path) -> None:
     (archive / "calls" / "support-call.json").rename(archive / "support-call.json")
     done = diarist("search", str(archive), "how long")
     assert done.stdout + done.stderr == shown_there
+
+
+@pytest.mark.parametrize("given", [".", "./", "../results", "../results/"])
+def test_keys_are_the_same_however_the_directory_is_named(archive: Path, given: str) -> None:
+    before = where(asked(archive, "roof"))
+    done = diarist("search", given, "roof", "--json", cwd=archive)
+    assert [(hit["key"], hit["start"]) for hit in map(json.loads, done.stdout.splitlines())] == before
+    assert set(indexed(archive)) == {"calls/support-call", *(key for key in KEYS if "call" not in key)}
 
 
 def test_programs_get_a_line_of_json_for_each_hit(archive: Path) -> None:

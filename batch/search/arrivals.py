@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 from batch.errors import Usage
 from batch.search import index
-from batch.search.entries import read_entry
+from batch.search.entries import Entry, read_entry
 
 _PAUSE_SECONDS: Final = 1.0
 _GROUP: Final = 500
+_CLOSING_SECONDS: Final = 2.0
+_JOIN_SECONDS: Final = 5.0
+"""How long a run that is over reads on, and how long it waits for the last group to be written."""
 _WAITING: Final = 10_000
 """More than so many results that wait are left to ``diarist search``, which indexes what is missing."""
 
@@ -29,7 +34,7 @@ class Arrivals:
     def __init__(self, directory: Path, notify: Callable[[str], None]) -> None:
         self._directory, self._notify = directory, notify
         self._keys: queue.Queue[str] = queue.Queue(_WAITING)
-        self._over, self._refused = threading.Event(), False
+        self._over, self._refused, self._reads_until = threading.Event(), False, math.inf
         self._thread = threading.Thread(target=self._serve, name="search index", daemon=True)
 
     def __enter__(self) -> Arrivals:
@@ -39,9 +44,10 @@ class Arrivals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        """Index one last group at most."""
+        """Index one last group, as far as that is soon done."""
+        self._reads_until = time.monotonic() + _CLOSING_SECONDS
         self._over.set()
-        self._thread.join()
+        self._thread.join(_JOIN_SECONDS)
 
     def take(self, key: str) -> None:
         """Note a result. Never waits."""
@@ -63,10 +69,17 @@ class Arrivals:
         return list(keys)
 
     def _index(self, keys: list[str]) -> None:
-        entries = (read_entry(self._directory, self._directory / f"{key}.json") for key in keys)
+        entries = list(self._entries(keys))
         try:
             with index.opened(self._directory, self._notify) as db:
-                index.put(db, [entry for entry in entries if entry])
+                index.put(db, entries)
         except (index.Unwritable, index.Damaged, Usage) as error:
             self._refused = True
             self._notify(f"results are not indexed for `diarist search`, which will do it itself: {error}")
+
+    def _entries(self, keys: list[str]) -> Iterator[Entry]:
+        for key in keys:
+            if time.monotonic() > self._reads_until:
+                return
+            if entry := read_entry(self._directory, self._directory / f"{key}.json"):
+                yield entry

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -95,13 +96,15 @@ def search(directory: Path, question: Question, notify: Callable[[str], None] = 
     if not directory.is_dir():
         raise Usage(f"{directory} is not a directory of results")
     try:
-        try:
-            return _kept(directory, question, notify)
-        except index.Damaged as error:
-            notify(f"the search index of {directory} is made anew: it was damaged ({error})")
-            index.remove(directory)
-            return _kept(directory, question, notify)
+        return _kept(directory, question, notify)
+    except index.Damaged as error:
+        notify(f"the search index of {directory} is made anew: it was damaged ({error})")
     except index.Unwritable as error:
+        return _unkept(directory, question, notify, error)
+    try:
+        index.remove(directory)
+        return _kept(directory, question, notify)
+    except (index.Damaged, index.Unwritable) as error:
         return _unkept(directory, question, notify, error)
 
 
@@ -157,10 +160,9 @@ def _conditions(db: sqlite3.Connection, question: Question, called: _Called) -> 
         values += map(cleaned, label)
     if question.speaker is not None:
         wanted = cleaned(question.speaker).strip().casefold()
-        db.create_function("is_wanted", 3, lambda *who: called.is_known_as(wanted, *who), deterministic=True)
-        where.append(
-            "(SELECT is_wanted(recordings.key, speaker, name) FROM utterances WHERE utterances.id = said.rowid)"
-        )
+        db.create_function("is_wanted", 3, partial(called.is_known_as, wanted), deterministic=True)
+        key = "recordings.key" if question.names.by_key else "''"
+        where.append(f"(SELECT is_wanted({key}, speaker, name) FROM utterances WHERE utterances.id = said.rowid)")
     return " AND ".join(where), values
 
 
@@ -176,11 +178,12 @@ class _Called:
 
     def __init__(self, names: Names) -> None:
         self._names = names
+        self.is_known_as = lru_cache(self._is_known_as)
 
     def name(self, key: str, speaker: str, own: str | None) -> str | None:
         return self._names.by_key.get(key, {}).get(speaker) or own or self._names.everywhere.get(speaker)
 
-    def is_known_as(self, wanted: str, key: str, speaker: str, own: str | None) -> bool:
+    def _is_known_as(self, wanted: str, key: str, speaker: str, own: str | None) -> bool:
         name = self.name(key, speaker, own)
         return wanted in {cleaned(known).casefold() for known in (speaker, title(speaker), name) if known}
 

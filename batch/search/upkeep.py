@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from batch.cores import on_all_cores
-from batch.results import result_files
+from batch.results import result_paths
 from batch.search import index
 from batch.search.entries import Entry, read_entry
 
@@ -72,10 +73,11 @@ def _tell(entries: list[Entry], directory: Path, notify: Callable[[str], None]) 
 
 def _found(directory: Path) -> Iterator[tuple[str, int, int]]:
     """Key, size in bytes and time of modification in ns of every result."""
-    skipped = len(str(directory).rstrip("/")) + 1
-    for path in result_files(directory):
-        with contextlib.suppress(FileNotFoundError, UnicodeEncodeError):
-            stamp = path.stat()
-            key = str(path)[skipped:].removesuffix(".json")
-            key.encode()
-            yield key, stamp.st_size, stamp.st_mtime_ns
+    outer = len(str(directory))
+    for path in result_paths(directory):
+        try:
+            path.encode()
+            stamp = os.stat(path)  # noqa: PTH116 (a hot path)
+        except (FileNotFoundError, UnicodeEncodeError):  # gone meanwhile; a name that no manifest can give
+            continue
+        yield path[outer : -len(".json")].lstrip("/"), stamp.st_size, stamp.st_mtime_ns

@@ -16,6 +16,7 @@ QUOTED = (
     ("planning",),
     ("exporting",),
     ("outside",),
+    ("searching",),
     ("accuracy",),
 )
 
