@@ -14,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import batch
 from batch.errors import Usage
 from batch.formats.names import read_names
 from batch.model import Event
-from batch.search import index, shown
+from batch.search import index, shown, upkeep
 from batch.search.arrivals import Arrivals
 from batch.search.query import Answer, Hit, Question, read_labels, search
 from tests.formats.conftest import ARCHIVE, KEYS, utterance, words
@@ -423,6 +424,23 @@ async def test_a_search_during_a_run_finds_what_is_there(tmp_path: Path) -> None
     assert counts == sorted(counts)
     assert 0 < counts[1] < 60
     assert len(indexed(out)) == 60
+
+
+def test_what_a_run_indexes_while_a_search_looks_around_is_not_taken_for_gone(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked(archive, "roof")
+    looked = upkeep._found
+
+    def meanwhile(directory: Path) -> Iterator[tuple[str, int, int]]:
+        yield from looked(directory)
+        said(directory, "new", "a roof")
+        with Arrivals(directory, pytest.fail) as arrivals:
+            arrivals.take("new")
+
+    monkeypatch.setattr(upkeep, "_found", meanwhile)
+    assert "new" in {hit.key for hit in asked(archive, "roof")}
+    assert "new" in indexed(archive)
 
 
 async def test_what_a_killed_run_has_not_indexed_the_next_search_does(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ BITS: Final = 24
 _BUSY_SECONDS: Final = 60.0
 _SCHEMA: Final = f"""
 CREATE TABLE recordings (
-    id INTEGER PRIMARY KEY, key TEXT UNIQUE, size_bytes INTEGER, mtime_ns INTEGER, source TEXT, problem TEXT
+    id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT UNIQUE, size_bytes INTEGER, mtime_ns INTEGER, source TEXT,
+    problem TEXT
 );
 CREATE TABLE labels (recording INTEGER, name TEXT, value TEXT);
 CREATE INDEX labels_by_value ON labels (name, value, recording);
@@ -36,7 +37,7 @@ CREATE TABLE utterances (
     times BLOB
 );
 CREATE VIRTUAL TABLE said USING fts5 (
-    text, content = 'utterances', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2'
+    text, content = 'utterances', content_rowid = 'id', columnsize = 0, tokenize = 'unicode61 remove_diacritics 2'
 );
 PRAGMA user_version = {_VERSION};
 """

@@ -34,6 +34,7 @@ def compare(db: sqlite3.Connection, directory: Path) -> int:
         "CREATE TEMP TABLE found (key TEXT UNIQUE, size_bytes INTEGER, mtime_ns INTEGER)"
     )
     db.execute("BEGIN")
+    db.execute("SELECT 1 FROM recordings").fetchone()  # what a run indexes from now on is not taken for gone
     db.executemany("INSERT OR IGNORE INTO found VALUES (?, ?, ?)", _found(directory))
     db.execute(_NEWS)
     db.execute(_GONE)
@@ -78,6 +79,6 @@ def _found(directory: Path) -> Iterator[tuple[str, int, int]]:
         try:
             path.encode()
             stamp = os.stat(path)  # noqa: PTH116 (a hot path)
-        except (FileNotFoundError, UnicodeEncodeError):  # gone meanwhile; a name that no manifest can give
+        except (OSError, UnicodeEncodeError):  # gone meanwhile; a name that no manifest can give
             continue
         yield path[outer : -len(".json")].lstrip("/"), stamp.st_size, stamp.st_mtime_ns
