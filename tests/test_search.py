@@ -32,7 +32,7 @@ from batch.search.query import Answer, Hit, Question, read_labels, search
 from tests.formats.conftest import ARCHIVE, KEYS, utterance, words
 from tests.service.double import start_service
 from tests.test_cli import diarist
-from tests.test_killed import finish, start, until
+from tests.test_killed import finish, start
 from tests.test_run import archive as recordings
 from tests.test_run import settings, sha256
 
@@ -445,13 +445,14 @@ def test_what_a_run_indexes_while_a_search_looks_around_is_not_taken_for_gone(
 
 async def test_what_a_killed_run_has_not_indexed_the_next_search_does(tmp_path: Path) -> None:
     manifest, out = recordings(tmp_path / "audio", 60), tmp_path / "out"
-    async with start_service(tmp_path / "service", seconds=0.1) as service:
+    async with start_service(tmp_path / "service", seconds=0.3, slots=10) as service:
         child = await start(manifest, out, service)
-        await until(child, service, 40)
+        while len([*out.glob("calls/*.json")]) < 15 and child.returncode is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         child.send_signal(signal.SIGKILL)
         await child.communicate()
         there = {path.relative_to(out).as_posix().removesuffix(".json") for path in out.glob("calls/*.json")}
-        assert there
+        assert 15 <= len(there) < 60
         assert {hit.key for hit in asked(out, "sha256", limit=100)} == there
         assert (await finish(await start(manifest, out, service)))[0] == 0
     assert search(out, Question("sha256")).recordings == 60
