@@ -47,7 +47,7 @@ _RIVALS: Final = (
 _TOGETHER: Final = (("summary_model", "summary_type"),)
 _KEYTERM_WORDS: Final = 6
 _PROMPT_WORDS: Final = 1500
-_SPELLED_WORDS: Final = 5
+SPELLED_WORDS: Final = 5
 _ENTITIES: Final = 100
 _ENTITY_TERMS: Final = 200
 _TERM_LENGTH: Final = 200
@@ -108,8 +108,8 @@ def _contents(options: Mapping[str, Any]) -> Iterator[str]:
     for spelling in options.get("custom_spelling") or ():
         if _words(spelling["to"]) != 1:
             yield f"custom_spelling: to must be a single word, got {spelling['to']!r}"
-        if long := next((phrase for phrase in spelling["from"] if _words(phrase) > _SPELLED_WORDS), None):
-            yield f"custom_spelling: {_SPELLED_WORDS} words a phrase of from at most, got {long!r}"
+        if not spelling["from"] or not all(0 < _words(phrase) <= SPELLED_WORDS for phrase in spelling["from"]):
+            yield f"custom_spelling: from must be phrases of 1 to {SPELLED_WORDS} words, got {spelling['from']!r}"
     yield from _entities(options.get("redact_static_entities") or {})
 
 

@@ -12,21 +12,11 @@ from typing import Any, Final
 
 import msgspec
 
+from batch.exclusions import SPELLED_WORDS
 from batch.model import Transcript, Utterance, Word
 from batch.service.engine.written import mean_confidence
 
-LONGEST_PHRASE: Final = 5
 _PARTS: Final = re.compile(r"([\"'(\[\u2018\u201c]*)(.*?)([.,?!;:…\"')\]\u2019\u201d]*)", re.DOTALL)
-
-
-def fault(spellings: Iterable[Mapping[str, Any]]) -> str | None:
-    """What is wrong with the spellings, if anything is."""
-    for spelling in spellings:
-        if len(spelling["to"].split()) != 1:
-            return "custom_spelling: to must be one word"
-        if not spelling["from"] or not all(0 < len(one.split()) <= LONGEST_PHRASE for one in spelling["from"]):
-            return f"custom_spelling: from must be phrases of 1 to {LONGEST_PHRASE} words"
-    return None
 
 
 def respelt(transcript: Transcript, spellings: Iterable[Mapping[str, Any]]) -> Transcript:
@@ -53,7 +43,7 @@ def _words(words: Sequence[Word], wanted: Mapping[tuple[str, ...], str]) -> Iter
     bare = [_bare(word.text) for word in words]
     at = 0
     while at < len(words):
-        ends = range(min(at + LONGEST_PHRASE, len(words)), at, -1)
+        ends = range(min(at + SPELLED_WORDS, len(words)), at, -1)
         end = next((end for end in ends if tuple(bare[at:end]) in wanted and _is_one(words[at:end])), None)
         yield _joined(words[at:end], wanted[tuple(bare[at:end])]) if end else words[at]
         at = end or at + 1

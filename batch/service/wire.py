@@ -104,10 +104,6 @@ def _checked(given: dict[str, Any]) -> dict[str, Any]:
         raise BadRequest(str(error)) from None
     if asked.get("language_code", "en").lower() not in LANGUAGES:
         raise BadRequest(f"Not available on the local service: language_code {asked['language_code']} (only English)")
-    if asked.get("language_detection") is False and "language_code" not in asked:
-        raise BadRequest("language_detection can be false only together with a language_code")
-    if wrong := respelling.fault(asked.get("custom_spelling", ())):
-        raise BadRequest(wrong)
     return asked
 
 

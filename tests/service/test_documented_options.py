@@ -138,7 +138,7 @@ def test_only_english_is_spoken() -> None:
         assert wire.read_request(AUDIO | {"language_code": code})["language_code"] == code
     with pytest.raises(BadRequest, match=r"language_code de \(only English\)"):
         wire.read_request(AUDIO | {"language_code": "de"})
-    with pytest.raises(BadRequest, match="language_detection can be false only together with a language_code"):
+    with pytest.raises(BadRequest, match="language_detection = false needs a language_code"):
         wire.read_request(AUDIO | {"language_detection": False})
 
 
@@ -149,7 +149,7 @@ def test_words_are_spelt_as_the_caller_wishes() -> None:
     assert (done["text"], done["words"][0]["text"]) == ("SQL.", "SQL.")
     assert done["custom_spelling"] == [{"from": ["sequel"], "to": "SQL"}]
     assert done["speech_model_used"] == "an engine"
-    with pytest.raises(BadRequest, match="to must be one word"):
+    with pytest.raises(BadRequest, match="to must be a single word"):
         wire.read_request(AUDIO | {"custom_spelling": [{"from": ["sequel"], "to": "S Q L"}]})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from batch.model import Transcript, Utterance, Word
-from batch.service.respelling import fault, respelt
+from batch.service.respelling import respelt
 
 
 def heard(*voices: tuple[str, str]) -> Transcript:
@@ -53,18 +53,3 @@ def test_no_phrase_reaches_from_one_voice_into_another() -> None:
 def test_without_spellings_the_transcript_stays_as_it_is() -> None:
     transcript = heard(("A", "as  it was"))
     assert respelt(transcript, []) is transcript
-
-
-@pytest.mark.parametrize(
-    ("spelling", "says"),
-    [
-        ({"from": ["a"], "to": "b c"}, "to must be one word"),
-        ({"from": ["a"], "to": " "}, "to must be one word"),
-        ({"from": [], "to": "b"}, "from must be"),
-        ({"from": [""], "to": "b"}, "from must be"),
-        ({"from": ["a b c d e f"], "to": "b"}, "from must be phrases of 1 to 5 words"),
-    ],
-)
-def test_a_spelling_that_cannot_be_followed_is_refused(spelling: dict[str, Any], says: str) -> None:
-    assert says in (fault([spelling]) or "")
-    assert fault([{"from": ["a b c d e"], "to": "b"}]) is None
