@@ -24,7 +24,7 @@ from batch.window import Window
 
 _BATCH_ROWS: Final = 500
 _LOOKS_AT_ONCE: Final = 32
-_TRIED_ANYWAY: Final = frozenset(
+TRIED_ANYWAY: Final = frozenset(
     {
         *("missing", "unreadable", "empty", "too_large", "changed"),
         *("not_connected", "broken_connection", "timeout", "bad_answer", "server_error"),
@@ -83,7 +83,7 @@ def _decide_same(job: Job, wish: Wish, stored: bool) -> Decision:
     if wish.force:
         return Decision(Verdict.RUN, "forced")
     if job.state is State.FAILED:
-        again = wish.failed or job.kind in _TRIED_ANYWAY
+        again = wish.failed or job.kind in TRIED_ANYWAY
         return Decision(Verdict.RUN if again else Verdict.FAILED_BEFORE, f"failed before: {job.kind}")
     if job.state is not State.COLLECTED:
         return Decision(Verdict.RUN, "begun before")

@@ -74,7 +74,7 @@ class Purse:
         promised = self._promised.pop(job.key, None)
         charged = job.state is State.COLLECTED and job.shared_with is None
         if charged and self._prices:
-            channels = promised.channels if promised else _likely_channels(job, self._prices)
+            channels = promised.channels if promised else likely_channels(job, self._prices)
             self._spent += _Promise(job.audio_seconds or 0.0, channels, self._usd_per_second(job)).usd
         if promised:
             cost = promised._replace(seconds=(job.audio_seconds or 0.0) if charged else 0.0)
@@ -96,6 +96,6 @@ class Purse:
         return ""
 
 
-def _likely_channels(job: Job, prices: Prices) -> int:
+def likely_channels(job: Job, prices: Prices) -> int:
     """Of a recording that nobody has looked into: two, where each is billed."""
     return billed_channels(job.recording.options, 2, prices)

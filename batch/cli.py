@@ -194,6 +194,36 @@ def search(directory: str, phrase: str, labels: tuple[str, ...], as_json: bool, 
 
 
 @cli.command()
+@click.argument("directory", metavar="DIR", default="results", type=click.Path(file_okay=False))
+@click.option("-o", "--out", type=click.Path(dir_okay=False), help="The page.  [default: DIR/report.html]")
+@click.option("--since", metavar="TIME", help="Only what ended since, or has not: 2026-11-20, 12h, 7d.")
+@_with_settings
+def report(directory: str, out: str | None, since: str | None, **given: Any) -> None:
+    """Write one page that tells what happened: totals, charts, failures, cost, every recording and its transcript.
+
+    It needs no network. Disturbs no run.
+    """
+    from datetime import datetime
+    from pathlib import Path
+
+    from rich.filesize import decimal
+
+    from batch.report import build
+    from batch.stores import local_directory
+    from batch.window import read_time
+
+    results = local_directory(directory)
+    page = Path(out) if out else results / "report.html"
+    began = read_time(since, datetime.now().astimezone()) if since else None
+    wanted = build.Wanted(page, _settings(given).prices, began)
+    done = build.report(results, wanted, lambda problem: click.echo(problem, err=True))
+    parts = f", and {done.parts:,} files of transcripts in {page.with_suffix('.parts')}" if done.parts else ""
+    told = f"{done.recordings:,} recordings: {page} ({decimal(done.page_bytes)}){parts}"
+    click.echo(told + (f"; {done.problems:,} results could not be read" if done.problems else ""), err=True)
+    sys.exit(3 if done.problems else 0)
+
+
+@cli.command()
 @click.argument("directory", metavar="DIR", type=click.Path(file_okay=False))
 @click.argument("manifests", metavar="[MANIFEST]...", nargs=-1)
 @click.option("--service", help="Also take over what this service has of public URLs in MANIFEST.")

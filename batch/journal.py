@@ -132,6 +132,12 @@ class Journal:
         query = "SELECT state, count(*) FROM jobs GROUP BY state"
         return await self._ask(lambda db: {State(state): count for state, count in db.execute(query)})
 
+    async def listed(self, after: int, limit: int) -> list[tuple[int, Job]]:
+        """The next ``limit`` jobs behind the place ``after``, in the order in which they were first recorded, each
+        with its own place: how an onlooker goes through a journal of any length."""
+        query = f"SELECT {', '.join(_COLUMNS)}, rowid FROM jobs WHERE rowid > ? ORDER BY rowid LIMIT ?"
+        return await self._ask(lambda db: [(row[-1], _job(row[:-1])) for row in db.execute(query, (after, limit))])
+
     def close(self) -> None:
         """Commit what is asked so far, fold the write-ahead log into the file, end the thread."""
         self._asked.put(None)

@@ -25,6 +25,10 @@ class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: dict[str, Usd] = msgspec.field(default_factory=lambda: {"universal-3-5-pro": 0.21, "universal-2": 0.15})
     extras: dict[str, Usd] = msgspec.field(default_factory=lambda: {"speaker_labels": 0.02})
 
+    def of(self, *, is_vendors: bool) -> Prices | None:
+        """The prices of a service; None if it charges nothing."""
+        return self if self.apply == "always" or (self.apply == "auto" and is_vendors) else None
+
 
 class Price(msgspec.Struct, frozen=True):
     """``usd_per_hour`` of a request, for the ``model`` and the ``extras`` in it; ``unknown``: options or models that

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import socket
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from batch.errors import Usage
 from batch.model import State
+from batch.results import INNER, SUMMARY
 from batch.summary import Failure, Stage, Summary
 
 SCHEMA: Final = 1
@@ -107,3 +110,19 @@ def _stopped_by(summary: Summary) -> str | None:
     if summary.bug:
         return f"an unexpected internal error: {summary.bug!r}"
     return str(summary.stopped_by) if summary.stopped_by else None
+
+
+def journal_of(directory: Path) -> Path:
+    """The journal of the runs that have written into a directory. Raises ``Usage`` if there was none."""
+    path = directory / INNER / "journal.db"
+    if not path.is_file():
+        raise Usage(f"{directory} has no journal: nothing has run there, or --out was another directory")
+    return path
+
+
+def last_run(directory: Path) -> Progress | None:
+    """How the last run of a directory stands, or ended; None if it was an older diarist's."""
+    try:
+        return msgspec.json.decode((directory / INNER / SUMMARY).read_bytes(), type=Progress)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None

@@ -120,14 +120,14 @@ class Results:
         return True
 
     @contextlib.contextmanager
-    def table(self, name: str) -> Iterator[IO[bytes]]:
-        """A file at the top of the directory, to be written bit by bit: in place once the context ends well.
+    def table(self, name: str, *, durable: bool = True) -> Iterator[IO[bytes]]:
+        """A file of the directory, to be written bit by bit: in place once the context ends well.
 
         Raises ``Unavailable`` or ``Postponed`` as ``write_beside``.
         """
         path = self.directory / name
         try:
-            with _whole(path) as file:
+            with _whole(path, durable) as file:
                 yield file
         except OSError as error:
             raise _unwritable(path, error) from error

@@ -15,10 +15,8 @@ from rich.live import Live
 from rich.text import Text
 
 from batch import lock
-from batch.errors import Usage
 from batch.journal import Journal
-from batch.progress import Progress
-from batch.results import INNER, SUMMARY
+from batch.progress import Progress, journal_of, last_run
 from batch.view import view
 
 _LOOK_SECONDS: Final = 1.0
@@ -35,20 +33,11 @@ class Status(msgspec.Struct, frozen=True):
 
 async def look(directory: Path) -> Status:
     """Raises ``Usage`` if nothing has ever run there."""
-    inner = directory / INNER
-    if not (inner / "journal.db").is_file():
-        raise Usage(f"{directory} has no journal: nothing has run there, or --out was another directory")
-    at_work = lock.holder(inner / "lock")
-    with contextlib.closing(Journal(inner / "journal.db", read_only=True)) as journal:
+    path = journal_of(directory)
+    at_work = lock.holder(path.with_name("lock"))
+    with contextlib.closing(Journal(path, read_only=True)) as journal:
         counts = await journal.counts()
-    return Status(at_work, _last(inner / SUMMARY), {state.value: count for state, count in sorted(counts.items())})
-
-
-def _last(path: Path) -> Progress | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Progress)
-    except (FileNotFoundError, msgspec.DecodeError):
-        return None
+    return Status(at_work, last_run(directory), {state.value: count for state, count in sorted(counts.items())})
 
 
 def drawn(status: Status) -> Group:

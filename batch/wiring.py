@@ -256,8 +256,7 @@ def local_workers(settings: Settings, environ: Mapping[str, str]) -> int | None:
 
 
 def _prices(service: Endpoint, settings: Settings) -> Prices | None:
-    apply = settings.prices.apply
-    return settings.prices if apply == "always" or (apply == "auto" and service.is_vendors) else None
+    return settings.prices.of(is_vendors=service.is_vendors)
 
 
 def _may_cost_more(service: Endpoint, settings: Settings) -> bool:

@@ -1,0 +1,164 @@
+"""The page: a template, its style sheet and its program, put together so that nothing else can run in it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from importlib import resources
+from typing import Any, Final
+
+import jinja2
+import msgspec
+
+from batch.model import State
+from batch.progress import Progress
+from batch.report import charts
+from batch.report.charts import duration, number
+from batch.report.figures import Figures
+from batch.summary import Failure
+
+
+class Chart(msgspec.Struct, frozen=True):
+    title: str
+    said: str
+    svg: str
+
+
+class Tile(msgspec.Struct, frozen=True):
+    what: str
+    value: str
+    more: str = ""
+
+
+class Failing(msgspec.Struct, frozen=True):
+    """Failures, by kind, that the same ``command`` runs again."""
+
+    kinds: list[tuple[str, Failure]]
+    said: str
+    command: str
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes into a page beside the figures: packed rows and ``parts`` as ``batch.report.table`` makes them (empty
+    where they lie beside the page), ``at_work``: who still writes into the directory."""
+
+    directory: str
+    made: datetime
+    figures: Figures
+    run: Progress | None
+    at_work: str | None
+    since: datetime | None
+    rows: str
+    parts: Sequence[str]
+
+
+def html(page: Page) -> Iterator[str]:
+    """The page, piece by piece. Whatever comes from recordings is escaped by the template."""
+    style, program = _file("page.css"), _file("page.js")
+    figures = page.figures
+    facts: dict[str, Any] = {
+        "page": page,
+        "figures": figures,
+        "verdict": _verdict(figures, page.at_work),
+        "tiles": list(_tiles(figures)),
+        "failing": list(_failing(page)),
+        "charts": list(_charts(figures)),
+        "style": style,
+        "program": program,
+        "style_hash": _digest(style),
+        "program_hash": _digest(program),
+        "services": [name for name, _ in figures.services.most_common()],
+    }
+    return iter(_TEMPLATES.get_template("page.html").generate(facts))
+
+
+def _file(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text("utf-8")
+
+
+def _digest(content: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
+
+_TEMPLATES: Final = jinja2.Environment(
+    loader=jinja2.FunctionLoader(_file), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
+)  # fmt: skip
+_TEMPLATES.filters |= {"number": number, "duration": duration}
+_TEMPLATES.filters["money"] = lambda usd: f"${usd:,.2f}"
+_TEMPLATES.filters["percent"] = lambda part: f"{100 * part:.1f} %"
+_TEMPLATES.filters["moment"] = lambda at: f"{at.day} {at:%B %Y, %H:%M} UTC"
+
+
+def _verdict(figures: Figures, at_work: str | None) -> str:
+    collected, failed = figures.states[State.COLLECTED], figures.states[State.FAILED]
+    if not figures.total:
+        return "Nothing has run yet" if not at_work else "The run has just begun"
+    if collected == figures.total:
+        return f"All {collected:,} recordings collected" if collected > 1 else "The recording is collected"
+    parts = [f"{collected:,} of {figures.total:,} recordings collected"]
+    parts += [f"{failed:,} failed"] * bool(failed) + [f"{figures.open:,} still open"] * bool(figures.open)
+    return ", ".join(parts)
+
+
+def _tiles(figures: Figures) -> Iterator[Tile]:
+    hours, took = figures.audio_seconds / 3600, figures.turnaround
+    yield Tile("audio", f"{hours:,.1f} h" if hours >= 1 else duration(figures.audio_seconds), "collected")
+    if took:
+        span = max(figures.last - figures.first, 1e-3)
+        yield Tile("throughput", f"{number(figures.audio_seconds / span)} h", "of audio an hour")
+        yield Tile("turnaround", duration(took[0]), f"median; 95 % within {duration(took[1])}")
+    if figures.last:
+        yield Tile("from first to last", duration(figures.last - figures.first), "submitted to collected")
+    yield Tile("words", f"{figures.words:,}", f"{figures.silent:,} recordings without any" if figures.silent else "")
+    usd = figures.usd
+    if usd is not None:
+        yield Tile("cost", f"${usd:,.2f}", "an estimate, not the bill")
+
+
+def _failing(page: Page) -> Iterator[Failing]:
+    for unasked, said in ((False, "Run them again with"), (True, "The next run tries these without being asked")):
+        kinds = [(kind, failure) for kind, failure, anyway in page.figures.failing if anyway is unasked]
+        if kinds:
+            yield Failing(kinds, said, _command(page, retry=not unasked))
+
+
+def _command(page: Page, *, retry: bool) -> str:
+    """What runs failed recordings again, quoted for a shell, with the service they are with: another would run, and
+    be paid for, everything."""
+    run = page.run
+    manifests = [name for name in run.stage.manifests if name != "-"] if run else []
+    out = run.stage.out if run and run.stage.out else page.directory
+    words = ["diarist", "run", *(manifests or [f"{page.directory}/failed.jsonl"]), "--out", out]
+    services = [run.stage.service] if run and run.stage.service else list(page.figures.services)[:1]
+    for service in services:
+        words += ["--service", service]
+    return shlex.join(words + ["--retry", "failed"] * retry)
+
+
+def _charts(figures: Figures) -> Iterator[Chart]:
+    if throughput := figures.throughput():
+        said = f"Hours of audio collected in an hour, in steps of {duration(throughput.step_seconds)}."
+        yield Chart("Throughput", said, charts.over_time("Throughput", throughput, "h an hour"))
+    if in_flight := figures.in_flight():
+        said = f"Recordings with the service, on average; {figures.most_in_flight():,} at most."
+        yield Chart("In flight", said, charts.over_time("In flight", in_flight, "recordings"))
+    if points := figures.points():
+        said = "From submission to result, against the length of the recording."
+        yield Chart("Turnaround by length", said, charts.turnarounds("Turnaround", points, figures.took_by_length()))
+    if figures.speakers:
+        said = "How many recordings have so many speakers."
+        yield Chart("Speakers", said, charts.bars("Speakers", figures.speakers.items(), said))
+
+
+def run_facts(run: Progress) -> Mapping[str, str]:
+    """What the last run did, for the line under the title."""
+    facts = {"exit code": str(run.exit_code)} if run.exit_code is not None else {}
+    facts |= {"skipped": f"{sum(run.skipped.values()):,}"} if run.skipped else {}
+    return facts | ({"retries": f"{sum(run.retries.values()):,}"} if run.retries else {})
+
+
+_TEMPLATES.globals["run_facts"] = run_facts
