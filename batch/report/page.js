@@ -42,6 +42,7 @@
     const at = new Date(seconds * 1000);
     return `${at.getUTCDate()} ${MONTHS[at.getUTCMonth()]} ${two(at.getUTCHours())}:${two(at.getUTCMinutes())}`;
   }
+  const encoded = (path) => path.split("/").map(encodeURIComponent).join("/");
   const address = (key) => "#/" + encodeURIComponent(key);
   const plural = (number, one) => `${commas(number)} ${one}${number === 1 ? "" : "s"}`;
 
@@ -212,7 +213,7 @@
   function beside(number) {
     return new Promise((resolve, reject) => {
       awaited.set(number, resolve);
-      const script = make("script", { src: `${encodeURI(facts.beside)}${number}.js` });
+      const script = make("script", { src: `${encoded(facts.beside)}${number}.js` });
       script.addEventListener("error", () => reject(new Error(`its transcript is in ${facts.beside}${number}.js, which is not beside this page`)));
       document.head.append(script);
     });
@@ -328,7 +329,7 @@
   // Only a page that is opened as a file, on the machine of the recordings, can play them.
   function playerOf(told) {
     if (location.protocol !== "file:" || !told.source.startsWith("/")) return null;
-    const player = make("audio", { controls: true, preload: "none", src: "file://" + told.source.split("/").map(encodeURIComponent).join("/") });
+    const player = make("audio", { controls: true, preload: "none", src: `file://${encoded(told.source)}` });
     player.addEventListener("error", () => { player.hidden = true; });
     return player;
   }
@@ -349,7 +350,7 @@
       ["same as", told.shared_with && make("a", { href: address(told.shared_with) }, told.shared_with)],
       ...Object.entries(told.labels).map(([name, value]) => [name, text(value)]),
       ...Object.entries(told.options).map(([name, value]) => [name, text(value)]),
-      ["result", columns.state[row] === COLLECTED ? make("a", { href: result.split("/").map(encodeURIComponent).join("/") }, result) : null],
+      ["result", columns.state[row] === COLLECTED ? make("a", { href: encoded(result) }, result) : null],
     ];
     const rows = pairs.filter(([, value]) => value).map(([name, value]) => make("tr", {}, make("td", {}, name), make("td", {}, value)));
     return make("table", { class: "more-facts plain" }, make("tbody", {}, ...rows));
@@ -370,7 +371,7 @@
     return [...content, titled("About", more(row, told))];
   }
 
-  let places = null, scrolled = 0;
+  let places = null, scrolled = 0, wanted = null;
   function rowOf(key) {
     places ||= new Map(columns.key.map((each, row) => [each, row]));
     return places.get(key);
@@ -386,22 +387,24 @@
   }
 
   async function open(key) {
+    wanted = key;
     const row = rowOf(key);
     if (row === undefined) return show([make("nav", { class: "way" }, make("a", { href: "#" }, "All recordings")), make("h1", { tabindex: -1 }, "There is no such recording here"), make("p", { class: "sub" }, key)]);
     try {
       const told = await detail(row);
-      if (location.hash === address(key)) show(view(row, told));
+      if (wanted === key) show(view(row, told));
     } catch (error) {
-      show([way(row), make("h1", { tabindex: -1 }, key), summary(row, {}), make("p", { class: "note bad" }, `It cannot be shown: ${error.message}`)]);
+      if (wanted === key) show([way(row), make("h1", { tabindex: -1 }, key), summary(row, {}), make("p", { class: "note bad" }, `It cannot be shown: ${error.message}`)]);
     }
   }
 
   function close() {
+    wanted = null;
     if ($("overview").hidden) {
       $("recording").hidden = true;
       $("recording").replaceChildren();
       $("overview").hidden = false;
-      scrollTo({ top: scrolled, behavior: "instant" });
+      scrollTo(0, scrolled);
     }
   }
 

@@ -17,6 +17,7 @@ QUOTED = (
     ("exporting",),
     ("outside",),
     ("searching",),
+    ("reporting",),
     ("accuracy",),
 )
 
