@@ -24,6 +24,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from batch.journal import Journal
 from batch.model import Job, Recording, State
 from tests.bench.scale import _peak_mb
@@ -76,12 +78,12 @@ def night(directory: Path, count: int) -> None:
         said = transcript(chance)
         (pool / f"{number}.json").write_text(json.dumps({"recording": {}, **said}), "utf-8")
         facts.append((said["audio_duration"], len({one["speaker"] for one in said["utterances"]})))
-    asyncio.run(_recorded(directory, _jobs(chance, directory, count, facts)))
-    ended = datetime.fromtimestamp(BEGAN + 60, UTC)
+    seconds = asyncio.run(_recorded(directory, _jobs(chance, directory, count, facts))) - BEGAN
+    ended = datetime.fromtimestamp(BEGAN + seconds, UTC)
     stage = {"manifests": ["calls.csv"], "out": str(directory), "service": "assemblyai", "concurrency": IN_FLIGHT}
     last = {
         "schema": 1, "stage": stage, "host": "night", "process": 1, "began": datetime.fromtimestamp(BEGAN, UTC),
-        "told": ended, "ended": ended, "exit_code": 3, "elapsed_seconds": 60.0, "total": count, "handled": count,
+        "told": ended, "ended": ended, "exit_code": 3, "elapsed_seconds": seconds, "total": count, "handled": count,
         "listed": 0, "staged": 0, "in_flight": 0, "collected": count, "shared": 0, "failed": 0, "rejected": 0,
         "postponed": 0, "skipped": {}, "audio_seconds": 0.0, "audio_rate": 0.0, "uploaded_bytes": 0,
         "upload_bytes_per_second": 0, "requests": 0, "requests_lately": 0, "retries": {"throttled": 12}, "usd": 0.0,
@@ -106,33 +108,31 @@ def _jobs(chance: random.Random, directory: Path, count: int, facts: list[tuple[
         job = Job(recording, "assemblyai", State.FAILED, submitted_at=sent, ended_at=back)
         if chance.random() < 0.023:
             kind, reason = chance.choices(FAILURES, (10, 4, 3, 1))[0]
-            yield _with(job, kind=kind, reason=reason)
+            yield msgspec.structs.replace(job, kind=kind, reason=reason)
             continue
         path = directory / f"{key}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         os.link(directory / ".diarist" / "pool" / f"{which}.json", path)
         shared = "calls/other" if chance.random() < 0.01 else None
-        yield _with(
+        yield msgspec.structs.replace(
             job, state=State.COLLECTED, audio_seconds=float(seconds), speakers=speakers, shared_with=shared,
             transcript_id=f"{number:032x}",
         )  # fmt: skip
 
 
-def _with(job: Job, **facts: Any) -> Job:
-    import msgspec
-
-    return msgspec.structs.replace(job, **facts)
-
-
-async def _recorded(directory: Path, jobs: Iterator[Job]) -> None:
+async def _recorded(directory: Path, jobs: Iterator[Job]) -> float:
+    """When the last of them ended."""
+    last = 0.0
     with closing(Journal(directory / ".diarist" / "journal.db")) as journal:
         group: list[Job] = []
         for job in jobs:
             group.append(job)
+            last = max(last, job.ended_at or 0.0)
             if len(group) == GROUP:
                 await asyncio.gather(*map(journal.record, group))
                 group.clear()
         await asyncio.gather(*map(journal.record, group))
+    return last
 
 
 async def write(directory: Path) -> dict[str, Any]:

@@ -193,7 +193,7 @@ def test_transcripts_beside_the_page_are_read_when_opened_and_told_when_they_are
     assert all("ERR_FILE_NOT_FOUND" in message for message in seen.complaints())
 
 
-@pytest.mark.parametrize("width", [360, 768])
+@pytest.mark.parametrize("width", [360, 768, 940])
 def test_on_a_phone_nothing_scrolls_sideways(seen: Browser, tmp_path: Path, width: int) -> None:
     long = "archive/" + "averylongnamewithoutanyspaces" * 5
     collected(tmp_path, [long, *KEYS])
@@ -202,6 +202,8 @@ def test_on_a_phone_nothing_scrolls_sideways(seen: Browser, tmp_path: Path, widt
     seen.resize(width)
     seen.open(tmp_path / "report.html")
     assert seen.run("return document.documentElement.scrollWidth") <= width
+    wide = "return [...document.querySelectorAll('#table td')].filter(one => one.scrollWidth > one.clientWidth + 1)"
+    assert seen.run(wide) == []
     seen.go(long)
     assert seen.run("return document.documentElement.scrollWidth") <= width
 
