@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
-from batch.report.figures import Series, Took, quantile, step_of
+from batch.report.figures import Series, Took, step_of
 
 _HEIGHT, _TOP, _BOTTOM = 188, 22, 160
 _MOST_TICKS: Final = 6
 _MOST_BARS: Final = 9
-_FEW_POINTS: Final = 500
+FEW_POINTS: Final = 500
+"""So many recordings are still a dot each."""
 _TICKS: Final = (
     (0.1, 1.0, 10, 60, 600, 3600, 36000),
     (0.1, 0.3, 1.0, 3, 10, 30, 60, 180, 600, 1800, 3600, 10800, 36000),
@@ -25,6 +26,8 @@ _TICKS: Final = (
 )
 """Of logarithmic axes of time, in seconds: the coarsest that has enough of them is taken."""
 _ENOUGH_TICKS: Final = 3
+_LEAST: Final = 0.05
+"""No shorter time has a place of its own on them."""
 
 
 def over_time(title: str, series: Series, unit: str) -> str:
@@ -74,10 +77,10 @@ def bars(title: str, counts: Iterable[tuple[int, int]], said: str) -> str:
 def turnarounds(title: str, points: Sequence[tuple[float, float]], took: Sequence[Took]) -> str:
     """Turnaround by length: a dot for each recording, or where there are many the middle 80 % of each length."""
     ordered = sorted(seconds for _, seconds in points)
-    lowest, highest = max(0.05, quantile(ordered, 0)), max(0.1, ordered[-1])
+    lowest, highest = ordered[0], max(0.1, ordered[-1])
     across = _logarithmic(min(length for length, _ in points), max(length for length, _ in points))
     down = _logarithmic(lowest, highest)
-    few = len(points) <= _FEW_POINTS
+    few = len(points) <= FEW_POINTS
     body = list(_dots(points, across, down) if few else _ranges(took, across, down))
     rows = [(down(tick), duration(tick)) for tick in _within(down)]
     ticks = [(across(tick), duration(tick)) for tick in _within(across)]
@@ -89,13 +92,13 @@ def _dots(
     points: Iterable[tuple[float, float]], across: Callable[[float], float], down: Callable[[float], float]
 ) -> Iterator[str]:
     for length, seconds in points:
-        yield f'<circle class="dot" cx="{100 * across(length):.2f}%" cy="{_y(down(max(0.05, seconds))):.1f}" r="3"/>'
+        yield f'<circle class="dot" cx="{100 * across(length):.2f}%" cy="{_y(down(seconds)):.1f}" r="3"/>'
 
 
 def _ranges(took: Iterable[Took], across: Callable[[float], float], down: Callable[[float], float]) -> Iterator[str]:
     for one in took:
         left, right = (max(0.0, min(1.0, across(edge))) for edge in (one.shortest, one.longest))
-        high, low = _y(down(one.high)), _y(down(max(0.05, one.low)))
+        high, low = _y(down(one.high)), _y(down(one.low))
         middle = _y(down(one.median))
         x, width = f"{100 * left + 0.4:.2f}%", f"{max(0.4, 100 * (right - left) - 0.8):.2f}%"
         yield (
@@ -108,9 +111,9 @@ def _ranges(took: Iterable[Took], across: Callable[[float], float], down: Callab
 
 def _logarithmic(lowest: float, highest: float) -> Callable[[float], float]:
     """Values as parts (0-1) of an axis that holds both, with a little room at its ends."""
-    low, high = math.log(max(lowest, 0.05)), math.log(max(highest, 0.05))
+    low, high = math.log(max(lowest, _LEAST)), math.log(max(highest, _LEAST))
     room = max(0.06 * (high - low), 0.15)
-    return lambda value: (math.log(max(value, 1e-3)) - low + room) / (high - low + 2 * room)
+    return lambda value: (math.log(max(value, _LEAST)) - low + room) / (high - low + 2 * room)
 
 
 def _within(place: Callable[[float], float]) -> list[float]:

@@ -147,7 +147,8 @@ def _charts(figures: Figures) -> Iterator[Chart]:
         said = f"Recordings with the service, on average; {figures.most_in_flight():,} at most."
         yield Chart("In flight", said, charts.over_time("In flight", in_flight, "recordings"))
     if points := figures.points():
-        said = "From submission to result, against the length of the recording."
+        said = "From submission to result, against the length of the recording"
+        said += "." if len(points) <= charts.FEW_POINTS else ": the median, and the middle 80 %."
         yield Chart("Turnaround by length", said, charts.turnarounds("Turnaround", points, figures.took_by_length()))
     if figures.speakers:
         said = "How many recordings have so many speakers."

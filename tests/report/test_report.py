@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shlex
 import subprocess
 import sys
+from datetime import datetime
 from html import escape
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 import batch
+from batch import lock
 from batch.model import Job, Recording, State
 from batch.prices import Prices
 from batch.report import build, table
@@ -75,6 +79,41 @@ async def test_a_report_is_no_result_and_disturbs_no_later_run(tmp_path: Path) -
         assert [*result_files(out)] == before
         summary = await batch.run(str(manifest), out, settings=settings(service.base_url))
     assert (summary.exit_code, summary.skipped["done"]) == (0, 3)
+
+
+def test_while_a_run_is_at_work_the_report_says_so_and_how_far_it_is(tmp_path: Path) -> None:
+    collected(tmp_path)
+    recorded(tmp_path, [Job(Recording("open", "/o.wav", "/m.csv", 9), "local", State.SUBMITTED, submitted_at=1.8e9)])
+    with lock.held(tmp_path / ".diarist" / "lock", datetime.now()):
+        page = reported(tmp_path)[1]
+    assert "A run is at work here (host " in page
+    assert "4 of 5 recordings collected, 1 still open" in page
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        [],
+        [{"audio_seconds": 0.0, "submitted_at": 5.0, "ended_at": 5.0}],
+        [{"audio_seconds": 3.0, "ended_at": 5.0, "speakers": 40}],
+        [{"audio_seconds": 1e6, "submitted_at": 5.0, "ended_at": 4.0, "speakers": 0}],
+        [{"submitted_at": 1.0, "ended_at": 9e8, "audio_seconds": 0.01}, {"ended_at": 9.1e8}],
+        [{"submitted_at": float(n), "ended_at": n + 1e-3, "audio_seconds": 9.0 * n} for n in range(600)],
+    ],
+    ids=["nothing", "no time at all", "never submitted", "clock set back", "thirty years", "many"],
+)
+def test_odd_times_make_charts_all_the_same(tmp_path: Path, facts: list[dict[str, float]]) -> None:
+    jobs = [
+        Job(Recording(str(number), "/a.wav", "/m.csv", number), "local", State.COLLECTED, **one)  # type: ignore[arg-type]
+        for number, one in enumerate(facts)
+    ]
+    recorded(tmp_path, jobs)
+    page = reported(tmp_path)[1]
+    for drawn in re.findall(r'<svg class="chart".*?</svg>(?=\n)', page):
+        places = re.findall(r'(?:x|y|cx|cy|x1|y1|width|height)="(-?[\d.]+)%?"', drawn)
+        assert all(-1 <= float(place) <= 1000 for place in places), drawn
+        assert "nan" not in drawn
+        ElementTree.fromstring(drawn)
 
 
 def test_where_nothing_has_run_it_says_so(tmp_path: Path) -> None:
