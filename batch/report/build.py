@@ -16,6 +16,8 @@ from typing import Final
 import msgspec
 
 from batch import lock
+from batch.cores import on_all_cores
+from batch.errors import Usage
 from batch.journal import Journal
 from batch.model import Job
 from batch.prices import Prices
@@ -24,8 +26,7 @@ from batch.report import pages
 from batch.report.figures import Figures
 from batch.report.heard import Heard, hear
 from batch.report.table import Parts, Table
-from batch.results import Results
-from batch.cores import on_all_cores
+from batch.results import Results, is_result
 
 INLINE_BYTES: Final = 1_500_000
 """So much of packed transcripts is in the page itself; more lies beside it, read when a recording is opened."""
@@ -55,9 +56,12 @@ class Reported(msgspec.Struct):
 def report(directory: Path, wanted: Wanted, notify: Callable[[str], None]) -> Reported:
     """Write the report of ``directory``. A result that cannot be read is told, and its row has no transcript.
 
-    Raises ``Usage`` if nothing has run there or the journal is damaged, ``Unavailable`` if the disk refuses.
+    Raises ``Usage`` if nothing has run there, the journal is damaged or the page would replace a result,
+    ``Unavailable`` if the disk refuses.
     """
     journal = journal_of(directory)
+    if is_result(wanted.page):
+        raise Usage(f"{wanted.page} is a result, which nothing may replace: give another -o")
     figures, table = Figures(wanted.prices), Table()
     beside = _Beside(wanted.page)
     parts = Parts(table)

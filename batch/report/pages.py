@@ -39,6 +39,8 @@ class Failing(msgspec.Struct, frozen=True):
     kinds: list[tuple[str, Failure]]
     said: str
     command: str
+    have_rows: bool = True
+    """Whether the table has them: rows of a manifest that could not become recordings are in no journal."""
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +126,9 @@ def _failing(page: Page) -> Iterator[Failing]:
         kinds = [(kind, failure) for kind, failure, anyway in page.figures.failing if anyway is unasked]
         if kinds:
             yield Failing(kinds, said, _command(page, retry=not unasked))
+    if page.run and (rejected := page.run.failures.get("bad_row")):
+        said = "Rows of the manifest, in the last run: mend them, then"
+        yield Failing([("bad_row", rejected)], said, _command(page, retry=False), have_rows=False)
 
 
 def _command(page: Page, *, retry: bool) -> str:

@@ -116,6 +116,26 @@ def test_odd_times_make_charts_all_the_same(tmp_path: Path, facts: list[dict[str
         ElementTree.fromstring(drawn)
 
 
+async def test_rows_that_could_not_run_are_told_though_no_journal_has_them(tmp_path: Path) -> None:
+    manifest, out = archive(tmp_path / "audio", 2), tmp_path / "out"
+    with manifest.open("a", encoding="utf-8") as file:
+        file.write("<b>,0.wav,many,\n")
+    async with start_service(tmp_path / "service") as service:
+        summary = await batch.run(str(manifest), out, settings=settings(service.base_url))
+    assert summary.rejected == 1
+    _, page, _ = await asyncio.to_thread(reported, out)
+    assert "bad_row" in main_of(page)
+    assert f"&lt;b&gt;, {manifest}:4" in main_of(page)
+
+
+def test_a_page_never_replaces_a_result(tmp_path: Path) -> None:
+    directory = collected(tmp_path)
+    said = diarist("report", str(directory), "-o", str(directory / "kitchen-talk.json"))
+    assert said.returncode == 2
+    assert "is a result, which nothing may replace" in said.stderr
+    assert (directory / "kitchen-talk.json").read_bytes() == (ARCHIVE / "kitchen-talk.json").read_bytes()
+
+
 def test_where_nothing_has_run_it_says_so(tmp_path: Path) -> None:
     said = diarist("report", str(tmp_path))
     assert (said.returncode, [*tmp_path.iterdir()]) == (2, [])
