@@ -288,6 +288,11 @@ def doctor(**given: Any) -> None:
 @click.option("--data", default="diarist-service", show_default=True, help="Directory of jobs and uploads.")
 @click.option("--engine", default="moonshine", show_default=True, help="moonshine, or MODULE:FACTORY.")
 @click.option("--workers", type=click.IntRange(min=1), help="Engine processes.  [default: one a core]")
+@click.option(
+    "--keep", multiple=True, metavar="RULE", help="How long: uploads=1h, transcripts=30d.  [default: uploads=24h]"
+)
+@click.option("--disk-budget", metavar="SIZE", help="Most that uploads may take, e.g. 20GB.")
+@click.option("--worker-memory", metavar="SIZE", help="Most that an engine process may take.  [default: its share]")
 @click.option("--faults", type=click.Path(dir_okay=False), help="A TOML file of misfortunes, for tests.")
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
 def serve(**given: Any) -> None:

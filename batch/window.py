@@ -80,11 +80,17 @@ def read_shard(text: str) -> tuple[int, int]:
     return int(number), int(of)
 
 
+def read_span(text: str) -> timedelta | None:
+    """``36h`` or ``7d`` as a length of time; None for anything else."""
+    ago = _AGO.fullmatch(text.strip().lower())
+    return timedelta(**{_UNITS[ago[2]]: int(ago[1])}) if ago else None
+
+
 def read_time(text: str, now: datetime) -> float:
     """A moment, as an ISO 8601 date or time (local unless it says otherwise) or as a time ago (``36h``, ``7d``), in
     seconds since the epoch. Raises ``Usage``."""
-    if ago := _AGO.fullmatch(text.strip().lower()):
-        return (now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})).timestamp()
+    if (ago := read_span(text)) is not None:
+        return (now - ago).timestamp()
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
     except ValueError:

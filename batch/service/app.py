@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
-import aiofiles
 import msgspec
-from aiohttp import StreamReader, web
+from aiohttp import ClientPayloadError, StreamReader, web
 from yarl import URL
 
 from batch import protocol
@@ -25,15 +24,20 @@ from batch.protocol import UPLOAD_LIMIT_BYTES
 from batch.service import derived, query, wire
 from batch.service.answers import BadRequest, refuse, reply
 from batch.service.fetch import is_loopback
+from batch.service.keeping import Keep
 from batch.service.store import Line, Store
+from batch.service.uploads import Full
 from batch.service.workers import Queue
 
 _CHUNK_BYTES: Final = 1 << 20
 _SUBMISSION_BYTES: Final = 1 << 20
-_EXPIRY_SECONDS: Final = 3600.0
+_STALL_SECONDS: Final = 60.0
+"""A body that does not move for so long is given up, and so is a connection that sends no request."""
+_log = logging.getLogger(__name__)
 STORE: Final = web.AppKey("store", Store)
 QUEUE: Final = web.AppKey("queue", Queue)
 KEY: Final = web.AppKey("key", str)
+KEEP: Final = web.AppKey("keep", Keep)
 LIMIT_BYTES: Final = web.AppKey("limit_bytes", int)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -44,12 +48,13 @@ def make_app(
     *,
     key: str | None = None,
     upload_limit_bytes: int = UPLOAD_LIMIT_BYTES,
+    keep: Keep | None = None,
     middlewares: Iterable[Any] = (),
 ) -> web.Application:
     """The application, whose jobs run while it does. Without a ``key`` any key, or none, is accepted, but only from
     programs of this machine."""
     app = web.Application(middlewares=[*middlewares, _authorised, _in_words], client_max_size=_SUBMISSION_BYTES)
-    app[STORE], app[QUEUE], app[LIMIT_BYTES] = store, queue, upload_limit_bytes
+    app[STORE], app[QUEUE], app[LIMIT_BYTES], app[KEEP] = store, queue, upload_limit_bytes, keep or Keep()
     if key:
         app[KEY] = key
     app.router.add_post("/v2/upload", upload)
@@ -64,17 +69,20 @@ def make_app(
 
 
 async def _working(app: web.Application) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(app[QUEUE].run()), asyncio.create_task(_expire(app[STORE]))]
+    tasks = [asyncio.create_task(app[QUEUE].run()), asyncio.create_task(_expire(app[STORE], app[KEEP]))]
     yield
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _expire(store: Store) -> None:
+async def _expire(store: Store, keep: Keep) -> None:
     while True:
-        await asyncio.to_thread(store.expire_uploads)
-        await asyncio.sleep(_EXPIRY_SECONDS)
+        try:
+            await store.sweep(keep)
+        except Exception:  # what could not be removed now is tried again
+            _log.exception("uploads and transcripts whose time is over could not be removed")
+        await asyncio.sleep(keep.pause_seconds)
 
 
 @web.middleware
@@ -124,40 +132,56 @@ async def _in_words(request: web.Request, handler: Handler) -> web.StreamRespons
         return refusal
     except web.HTTPRequestEntityTooLarge:
         return refuse(413, f"A request may have {_SUBMISSION_BYTES} bytes at most")
+    except Full as error:
+        return refuse(507, str(error))
+    except TimeoutError:
+        return refuse(408, f"Nothing came for {_STALL_SECONDS:.0f} seconds")
+    except (ClientPayloadError, web.RequestPayloadError, ConnectionError):
+        return refuse(400, "The request broke off")
+    except web.HTTPException:
+        raise
+    except Exception:
+        _log.exception("%s %s", request.method, request.path)
+        return refuse(500, protocol.SERVER_ERROR_TEXT)
 
 
 async def upload(request: web.Request) -> web.Response:
     """Any bytes, streamed to disk. An upload that breaks off leaves nothing."""
-    path = request.app[STORE].new_upload()
-    unfinished = path.with_suffix(".part")
-    try:
-        size = await _save(request.content, unfinished, request.app[LIMIT_BYTES])
-        if size == 0:
+    promised, limit = request.content_length or 0, request.app[LIMIT_BYTES]
+    if promised > limit:
+        return _too_large(limit)
+    async with request.app[STORE].arriving(promised) as arrival:
+        async for chunk in _moving(request.content):
+            if arrival.size + len(chunk) > limit:
+                return _too_large(limit)
+            await arrival.add(chunk)
+        if arrival.size == 0:
             return web.Response(status=422, text=protocol.UPLOAD_FAILED_TEXT)
-        if size > request.app[LIMIT_BYTES]:
-            return refuse(413, f"An upload may have {request.app[LIMIT_BYTES]} bytes at most")
-        unfinished.rename(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        path = await arrival.keep()
     return reply({"upload_url": str(request.url.origin() / "upload" / path.name)})
 
 
-async def _save(content: StreamReader, path: Path, limit_bytes: int) -> int:
-    """Write the body to ``path``; return its size, or the size so far once that is over the limit."""
-    size = 0
-    async with aiofiles.open(path, "wb") as file:
-        async for chunk in content.iter_chunked(_CHUNK_BYTES):
-            size += len(chunk)
-            if size > limit_bytes:
-                break
-            await file.write(chunk)
-    return size
+def _too_large(limit: int) -> web.Response:
+    return refuse(413, f"An upload may have {limit} bytes at most")
+
+
+async def _moving(content: StreamReader) -> AsyncIterator[bytes]:
+    """The body in chunks. Raises TimeoutError when it stands still."""
+    chunks = content.iter_chunked(_CHUNK_BYTES)
+    while True:
+        async with asyncio.timeout(_STALL_SECONDS):
+            chunk = await anext(chunks, None)
+        if chunk is None:
+            return
+        yield chunk
 
 
 async def submit(request: web.Request) -> web.Response:
     """A new transcript, queued. 200, as the specification has it, and the whole object."""
     try:
-        asked = wire.read_request(msgspec.json.decode(await request.read()))
+        async with asyncio.timeout(_STALL_SECONDS):
+            body = await request.read()
+        asked = wire.read_request(msgspec.json.decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequest("The request body is not valid JSON") from None
     transcript_id = str(uuid.uuid4())
@@ -184,11 +208,9 @@ async def delete(request: web.Request) -> web.Response:
     line = await store.line(request.match_info["id"])
     if line is None:
         return await no_such_transcript(request)
-    if stored := store.upload(line.audio_url.rpartition("/")[2]):
-        stored.unlink(missing_ok=True)
     left = wire.deleted(line.id, line.status)
     body = msgspec.json.encode(left)
-    await store.delete(line.id, left["status"], body, audio_url=protocol.DELETED_URL, error=left.get("error"))
+    await store.delete(line, left["status"], body, audio_url=protocol.DELETED_URL, error=left.get("error"))
     return reply(body)
 
 
@@ -232,7 +254,7 @@ def _item(line: Line, origin: str) -> dict[str, Any]:
 @contextlib.asynccontextmanager
 async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
     """Serve ``app`` while the context lasts; gives its base URL, with the port that it has got."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, keepalive_timeout=_STALL_SECONDS)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)

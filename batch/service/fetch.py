@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ipaddress
 from collections.abc import AsyncIterator
@@ -17,10 +16,12 @@ from yarl import URL
 
 from batch.service.engine import BadAudio
 from batch.service.store import Store
+from batch.service.uploads import FETCHED, name_of
 
 FETCH_LIMIT_BYTES: Final = 5_000_000_000
 _REDIRECTS: Final = 5
 _CHUNK_BYTES: Final = 1 << 20
+_LONGEST_SECONDS: Final = 2 * 3600.0
 
 
 class Fetcher:
@@ -30,29 +31,24 @@ class Fetcher:
         self._store, self._session, self._private = store, session, private
 
     async def locate(self, audio_url: str) -> Path:
-        """The file with the audio. Raises BadAudio in v2's words if it cannot be had."""
-        path = self._store.new_upload()
+        """The file with the audio. Raises BadAudio, in v2's words, if it cannot be had, and Full."""
         try:
             url = URL(audio_url)
-            if uploaded := self._uploaded(url):
-                return uploaded
-            await self._fetch(url, path)
+            return self._uploaded(url) or await self._fetch(url)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            path.unlink(missing_ok=True)
             advice = "Please make sure the file exists and is accessible from the internet."
             raise BadAudio(f"Download error, unable to download {audio_url}. {advice}") from error
-        return path
 
     def _uploaded(self, url: URL) -> Path | None:
         """The upload behind one of our links, by whatever name the caller knows this machine."""
         if url.parent.path != "/upload":
             return None
-        path = self._store.upload(url.name)
+        path = self._store.upload(name_of(str(url)) or "")
         if path is None and is_loopback(url.host):
             raise BadAudio(f"Download error, unable to access file at {url}")
         return path
 
-    async def _fetch(self, url: URL, path: Path) -> None:
+    async def _fetch(self, url: URL) -> Path:
         for _ in range(_REDIRECTS):
             if not self._private and not _is_public(url.host):
                 raise ValueError("not a public address")
@@ -61,15 +57,24 @@ class Fetcher:
                     url = url.join(URL(answer.headers.get("Location", "")))
                     continue
                 answer.raise_for_status()
-                return await _write(answer.content, path)
+                return await self._save(answer)
         raise ValueError("too many redirects")
+
+    async def _save(self, answer: aiohttp.ClientResponse) -> Path:
+        promised = answer.content_length or 0
+        async with self._store.arriving(min(promised, FETCH_LIMIT_BYTES), FETCHED) as arrival:
+            async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+                if arrival.size + len(chunk) > FETCH_LIMIT_BYTES:
+                    raise ValueError("too large")
+                await arrival.add(chunk)
+            return await arrival.keep()
 
 
 @contextlib.asynccontextmanager
 async def session(*, private: bool = False) -> AsyncIterator[aiohttp.ClientSession]:
     """A session for fetching, that resolves names to public addresses only unless ``private``."""
     resolver = ThreadedResolver() if private else _PublicResolver()
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
+    timeout = aiohttp.ClientTimeout(total=_LONGEST_SECONDS, sock_connect=10, sock_read=60)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=resolver), timeout=timeout) as made:
         yield made
 
@@ -83,16 +88,6 @@ class _PublicResolver(ThreadedResolver):
         if not public:
             raise OSError(f"{host} is not a public address")
         return public
-
-
-async def _write(content: aiohttp.StreamReader, path: Path) -> None:
-    size = 0
-    with path.open("wb") as file:
-        async for chunk in content.iter_chunked(_CHUNK_BYTES):
-            size += len(chunk)
-            if size > FETCH_LIMIT_BYTES:
-                raise ValueError("too large")
-            await asyncio.to_thread(file.write, chunk)
 
 
 def _is_public(host: str | None) -> bool:

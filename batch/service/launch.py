@@ -35,6 +35,8 @@ async def local_service(data: Path, *, engine: str, workers: int | None) -> Asyn
         str(data),
         "--engine",
         engine,
+        "--keep",
+        "uploads=1h",  # the recordings are all here: an upload is a second copy
         "--until-stdin-closes",
     ]
     arguments += ["--workers", str(workers)] if workers else []

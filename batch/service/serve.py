@@ -8,21 +8,31 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import sys
+import time
+from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import aiohttp
 import msgspec
 
-from batch.errors import Usage
-from batch.service import app, fetch, notices, workers
+from batch import lock
+from batch.errors import Unavailable, Usage
+from batch.service import app, fetch, limits, notices, workers
 from batch.service.engine import EngineMissing
 from batch.service.faults import Faults, read
+from batch.service.keeping import read_rules, read_size
 from batch.service.store import Store
+from batch.service.uploads import Full
+
+_ENDING_SECONDS: Final = 5.0
 
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``diarist serve`` is asked for. ``workers`` None: one a core; ``faults``: a file of misfortunes.
+    """What ``diarist serve`` is asked for. ``workers`` None: one a core; ``keep``, ``disk_budget`` and
+    ``worker_memory``: see `keeping`; ``faults``: a file of misfortunes.
 
     ``until_stdin_closes``: a parent holds our standard input; when it is gone, so are we.
     """
@@ -32,6 +42,9 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     data: str
     engine: str
     workers: int | None = None
+    keep: tuple[str, ...] = ()
+    disk_budget: str | None = None
+    worker_memory: str | None = None
     faults: str | None = None
     until_stdin_closes: bool = False
 
@@ -44,7 +57,7 @@ def main(asked: Serving) -> int:
     """
     try:
         asyncio.run(_serve(asked, os.environ.get("DIARIST_SERVICE_KEY") or None))
-    except (EngineMissing, Usage, OSError) as error:
+    except (EngineMissing, Usage, OSError, sqlite3.Error, Full) as error:
         if asked.until_stdin_closes:
             _tell({"error": str(error)})
             return 2
@@ -57,20 +70,42 @@ async def _serve(asked: Serving, key: str | None) -> None:
         raise Usage(f"--host {asked.host} is reachable by others: set a key in DIARIST_SERVICE_KEY")
     faults = Faults(read(Path(asked.faults)), random.Random()) if asked.faults else None
     stopped = _stopped(asked.until_stdin_closes)
-    await workers.check(asked.engine)
+    keep = read_rules(asked.keep)
+    budget, memory_bytes = (read_size(given) if given else None for given in (asked.disk_budget, asked.worker_memory))
+    slots = asked.workers or os.cpu_count() or 1
+    memory_bytes = memory_bytes or limits.memory(slots)
     async with contextlib.AsyncExitStack() as stack:
-        store = stack.enter_context(contextlib.closing(Store(Path(asked.data))))
+        stack.enter_context(await _alone(Path(asked.data)))
+        await workers.check(asked.engine, memory_bytes)
+        store = stack.enter_context(contextlib.closing(Store(Path(asked.data), budget)))
         session = await stack.enter_async_context(fetch.session())
         locate: workers.Locate = fetch.Fetcher(store, session).locate
-        slots = asked.workers or os.cpu_count() or 1
-        transcribe = workers.transcriber(asked.engine, slots)
+        transcribe = workers.transcriber(asked.engine, slots, memory_bytes)
         locate = faults.on_the_way(locate) if faults else locate
         notify = notices.Notices(await stack.enter_async_context(aiohttp.ClientSession())).send
         queue = workers.Queue(store, transcribe, locate, notify, slots=slots, engine=asked.engine)
-        made = app.make_app(store, queue, key=key, middlewares=[faults.middleware] if faults else [])
+        made = app.make_app(store, queue, key=key, keep=keep, middlewares=[faults.middleware] if faults else [])
         base_url = await stack.enter_async_context(app.listening(made, asked.host, asked.port))
         _announce(base_url, asked.until_stdin_closes)
         await stopped.wait()
+
+
+async def _alone(data: Path) -> contextlib.ExitStack:
+    """Hold the data directory: two services would do every job twice. One that is just ending is waited for.
+
+    Raises Usage if another keeps it.
+    """
+    until = time.monotonic() + _ENDING_SECONDS
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(lock.held(data / "lock", datetime.now()))
+                return stack.pop_all()
+            except Unavailable:
+                if time.monotonic() > until:
+                    holder = lock.holder(data / "lock")
+                    raise Usage(f"another service has its jobs in {data}: {holder}. Choose another --data") from None
+            await asyncio.sleep(0.1)
 
 
 def _stopped(until_stdin_closes: bool) -> asyncio.Event:

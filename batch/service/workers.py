@@ -1,15 +1,18 @@
 """Jobs in their turn, and the processes that do them: first in, first out, so many at once.
 
-Engines run in processes of their own, so neither a long recording nor a crash in a decoder stalls the service.
+Engines run in processes of their own, within the limits of `limits`, so neither a long recording nor a hostile file
+nor a crash in a decoder stalls the service.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,45 +22,67 @@ import msgspec
 
 from batch.model import Transcript
 from batch.protocol import SERVER_ERROR_TEXT, Status
-from batch.service import wire
+from batch.service import limits, wire
 from batch.service.engine import BadAudio, Engine, Request, load
 from batch.service.store import Store
+from batch.service.uploads import FETCHED, Full
 
 Transcriber = Callable[[Path, Request], Awaitable[Transcript]]
 Locate = Callable[[str], Awaitable[Path]]
 Notify = Callable[[Mapping[str, Any], str, Status], Awaitable[int | None]]
 _TRIES: Final = 2
 """A job whose worker process dies is tried once more, then ended as the vendor ends its own failures."""
+_PAUSE_SECONDS: Final = 2.0
+_TOO_MUCH_MEMORY: Final = "Transcoding failed. The recording needs more memory than a job may use."
+_log = logging.getLogger(__name__)
 
 
-def transcriber(engine: str, workers: int | None) -> Transcriber:
-    """Transcribes in up to ``workers`` processes (None: one a core), each with its own engine, kept warm."""
-    limiter = anyio.CapacityLimiter(workers or os.cpu_count() or 1)
+class EngineFailed(Exception):
+    """The engine broke while it was at a recording. The message is its traceback."""
+
+
+def transcriber(engine: str, workers: int | None, memory_bytes: int | None = None) -> Transcriber:
+    """Transcribes in up to ``workers`` processes (None: one a core), each with its own engine, kept warm, and with so
+    much memory (None: its share of the machine's)."""
+    slots = workers or os.cpu_count() or 1
+    limiter, memory = anyio.CapacityLimiter(slots), memory_bytes or limits.memory(slots)
 
     async def transcribe(path: Path, request: Request) -> Transcript:
-        work = anyio.to_process.run_sync(_transcribe, engine, path, request, cancellable=True, limiter=limiter)
-        return await work
+        return await anyio.to_process.run_sync(
+            _transcribe, engine, memory, path, request, cancellable=True, limiter=limiter
+        )
 
     return transcribe
 
 
-async def check(engine: str) -> None:
+async def check(engine: str, memory_bytes: int) -> None:
     """Load the engine in a worker process, which stays warm for the first job. Raises EngineMissing."""
-    await anyio.to_process.run_sync(_check, engine)
+    await anyio.to_process.run_sync(_check, engine, memory_bytes)
 
 
-def _check(engine: str) -> None:
-    _engine(engine)
+def _check(engine: str, memory_bytes: int) -> None:
+    _engine(engine, memory_bytes)
 
 
-def _transcribe(engine: str, path: Path, request: Request) -> Transcript:
-    return _engine(engine).transcribe(path, request)
+def _transcribe(engine: str, memory_bytes: int, path: Path, request: Request) -> Transcript:
+    """Only errors of ours leave the worker: any other would have the service import the module that it comes from."""
+    try:
+        loaded = _engine(engine, memory_bytes)
+        with limits.within(limits.seconds(path.stat().st_size)):
+            return loaded.transcribe(path, request)
+    except BadAudio:
+        raise
+    except MemoryError:
+        raise BadAudio(_TOO_MUCH_MEMORY) from None
+    except BaseException:
+        raise EngineFailed(traceback.format_exc()) from None
 
 
 @cache
-def _engine(name: str) -> Engine:
+def _engine(name: str, memory_bytes: int) -> Engine:
     """The worker's engine. A Ctrl-C in the terminal is for the service, which ends its workers itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    limits.confine(memory_bytes)
     return load(name)
 
 
@@ -91,8 +116,10 @@ class Queue:
             request = await self._store.request(transcript_id)
             if not request:
                 continue  # deleted while it waited
+            processing = msgspec.json.encode(wire.waiting(transcript_id, request, Status.PROCESSING))
+            await _insist(partial(self._store.change, transcript_id, Status.PROCESSING, processing))
             status, body, error = await self._outcome(transcript_id, request)
-            await self._store.change(transcript_id, status, msgspec.json.encode(body), error)
+            await _insist(partial(self._store.change, transcript_id, status, body, error))
             if "webhook_url" in request:
                 group.create_task(self._tell(transcript_id, status))
 
@@ -100,26 +127,43 @@ class Queue:
         """Beside the work: a receiver that does not answer holds up nobody's job."""
         request = await self._store.request(transcript_id)
         code = await self._notify(request, transcript_id, status) if request else None
-        await self._store.delivered(transcript_id, code)
+        await _insist(partial(self._store.delivered, transcript_id, code))
 
-    async def _outcome(
-        self, transcript_id: str, request: dict[str, object]
-    ) -> tuple[Status, dict[str, object], str | None]:
-        processing = msgspec.json.encode(wire.waiting(transcript_id, request, Status.PROCESSING))
-        await self._store.change(transcript_id, Status.PROCESSING, processing)
+    async def _outcome(self, transcript_id: str, request: dict[str, object]) -> tuple[Status, bytes, str | None]:
+        """Whatever happens to one job is told in its place, and ends no other."""
         try:
             transcript = await self._transcript(request)
+            ended = wire.completed(transcript_id, request, transcript, self._engine)
+            return Status.COMPLETED, msgspec.json.encode(ended), None
         except BadAudio as error:
-            return Status.ERROR, wire.failed(transcript_id, request, str(error)), str(error)
-        except Exception:
-            return Status.ERROR, wire.failed(transcript_id, request, SERVER_ERROR_TEXT), SERVER_ERROR_TEXT
-        return Status.COMPLETED, wire.completed(transcript_id, request, transcript, self._engine), None
+            text = str(error)
+        except Exception as error:
+            _log.error("job %s ended as a server error: %s", transcript_id, str(error) or type(error).__name__)
+            text = SERVER_ERROR_TEXT
+        return Status.ERROR, msgspec.json.encode(wire.failed(transcript_id, request, text)), text
 
     async def _transcript(self, request: dict[str, object]) -> Transcript:
-        path, asked = await self._locate(str(request["audio_url"])), wire.engine_request(request)
+        path = await self._locate(str(request["audio_url"]))
+        try:
+            return await self._tried(path, wire.engine_request(request))
+        finally:
+            if path.suffix == FETCHED:
+                self._store.uploads.remove(path)
+
+    async def _tried(self, path: Path, asked: Request) -> Transcript:
         for _ in range(_TRIES - 1):
             try:
                 return await self._transcribe(path, asked)
             except anyio.BrokenWorkerProcess:
                 continue
         return await self._transcribe(path, asked)
+
+
+async def _insist(record: Callable[[], Awaitable[None]]) -> None:
+    """A full disk holds up what is to be recorded, and loses nothing of it."""
+    while True:
+        try:
+            return await record()
+        except Full as error:
+            _log.warning("%s", error)
+            await asyncio.sleep(_PAUSE_SECONDS)

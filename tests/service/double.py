@@ -21,6 +21,7 @@ from batch.model import Transcript, Utterance, Word
 from batch.service import app, fetch
 from batch.service.engine import Request
 from batch.service.faults import Faults
+from batch.service.keeping import Keep
 from batch.service.notices import Manner, Notices
 from batch.service.store import Store
 from batch.service.workers import Notify, Queue, Transcriber
@@ -113,6 +114,8 @@ async def start_service(
     private: bool = False,
     faults: Faults | None = None,
     manner: Manner | None = None,
+    keep: Keep | None = None,
+    budget: int | None = None,
     on_the_way: Callable[[Notify], Notify] = lambda send: send,
 ) -> AsyncIterator[Double]:
     """A double whose jobs take ``seconds`` each, ``slots`` at a time, and fail as ``failing`` says of their audio.
@@ -120,7 +123,7 @@ async def start_service(
     ``faults`` befall requests before anything else sees them; ``middlewares`` stand behind those. ``on_the_way`` is
     what happens to webhooks, which are otherwise sent in the ``manner`` of the real service.
     """
-    with contextlib.closing(Store(folder)) as store:
+    with contextlib.closing(Store(folder, budget)) as store:
         double = Double(store)
         async with fetch.session(private=private) as session, aiohttp.ClientSession() as outward:
             locate = fetch.Fetcher(store, session, private=private).locate
@@ -131,6 +134,6 @@ async def start_service(
             )
             befall = [faults.middleware] if faults else []
             layers = [double.clocks, *befall, *middlewares, double.notes]
-            made = app.make_app(store, queue, key=key, middlewares=layers)
+            made = app.make_app(store, queue, key=key, keep=keep, middlewares=layers)
             async with app.listening(made, "127.0.0.1", port) as double.base_url:
                 yield double

@@ -13,7 +13,6 @@ import aiohttp
 import pytest
 
 from batch.service.engine import BadAudio
-from batch.service.store import Store
 from tests.service.double import Double, start_service
 
 REQUIRED = (
@@ -321,16 +320,3 @@ async def test_jobs_and_uploads_survive_a_restart_on_another_port(tmp_path: Path
         status, made = await api.call("POST", "/v2/transcript", json={"audio_url": waiting})
         assert status == 200
         assert (await api.ended(made["id"]))["status"] == "completed"
-
-
-def test_uploads_expire(tmp_path: Path) -> None:
-    import os
-    import time
-
-    with contextlib.closing(Store(tmp_path)) as store:
-        old, new = store.new_upload(), store.new_upload()
-        for path in (old, new):
-            path.write_bytes(b"x")
-        os.utime(old, (time.time() - 25 * 3600,) * 2)
-        store.expire_uploads()
-        assert (store.upload(old.name), store.upload(new.name)) == (None, new)

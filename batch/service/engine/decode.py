@@ -1,11 +1,12 @@
 """Any audio or video file to 16 kHz, 16-bit sound, by FFmpeg's libraries (PyAV).
 
 It goes packet by packet: what is damaged is left out, counted and told, and what can be heard is kept. Only the
-sound itself is held in memory: 115 MB for an hour of one channel.
+sound itself is held in memory: 115 MB for an hour of one channel. A file that is made to take for ever is given up.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +28,9 @@ SHORTEST = seconds(0.160)
 LONGEST = seconds(10 * 3600)
 WIDTH = 2  # bytes of a sample
 GAP = seconds(0.1)  # timestamps that jump further than this over missing sound are believed
+MOST_CHANNELS = 32
+PATIENCE = 120.0  # seconds for decoding; real recordings take a few, the longest of them a minute
+PATIENCE_FOR_BYTE = 1e-6
 SHORT_OF = 0.98  # less than this share of the length that the file declares is worth a warning
 
 # The kinds of file that v2 lists, by FFmpeg's names. Others stay shut: a playlist names further files to be read.
@@ -50,11 +54,13 @@ class Recording(NamedTuple):
 
 def decode(path: Path, *, multichannel: bool = False) -> Recording:
     """The file's first audio stream, its channels mixed into one unless ``multichannel``. Raises BadAudio."""
+    patience = PATIENCE + PATIENCE_FOR_BYTE * path.stat().st_size
+    deadline = time.monotonic() + patience
     try:
-        with av.open(f"file:{path}", options=OPTIONS, metadata_errors="ignore") as container:
+        with av.open(f"file:{path}", options=OPTIONS, metadata_errors="ignore", timeout=patience) as container:
             if not container.streams.audio:
                 raise BadAudio(not_audio(path))
-            return _Decoding(container, multichannel).recording()
+            return _Decoding(container, multichannel, deadline).recording()
     except av.error.FFmpegError as error:
         raise BadAudio(not_audio(path)) from error
 
@@ -76,8 +82,8 @@ def _declared(container: InputContainer, stream: AudioStream) -> float:
 class _Decoding:
     """One pass over one file."""
 
-    def __init__(self, container: InputContainer, multichannel: bool) -> None:
-        self._container = container
+    def __init__(self, container: InputContainer, multichannel: bool, deadline: float) -> None:
+        self._container, self._deadline = container, deadline
         self._stream: AudioStream = container.streams.audio[0]
         self._stream.codec_context.thread_count = 1
         self._multichannel = multichannel
@@ -96,13 +102,12 @@ class _Decoding:
         if self._heard < SHORTEST:
             raise BadAudio("Audio duration is too short.")
         channels = [np.frombuffer(sound, np.int16) for sound in self._sound]
-        if len(channels) > 1 and not self._multichannel:
-            mixed: Audio = np.asarray(np.mean(channels, axis=0, dtype=np.float32), np.int16)
-            channels = [mixed]
         return Recording(channels, tuple(self._warnings()))
 
     def _frames(self) -> Iterator[AudioFrame]:
         for packet in self._packets():
+            if time.monotonic() > self._deadline:
+                raise BadAudio("Transcoding failed. The file takes too long to decode.")
             try:
                 yield from packet.decode()
             except av.error.FFmpegError:
@@ -116,6 +121,8 @@ class _Decoding:
 
     def _hear(self, frame: AudioFrame) -> None:
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if self._multichannel and frame.layout.nb_channels > MOST_CHANNELS:
+            raise BadAudio(f"Transcoding failed. The file has more than {MOST_CHANNELS} channels.")
         if shape != self._shape:  # the first frame, or a stream that changes midway
             self._flush()
             mixable = " channels" not in frame.layout.name  # FFmpeg mixes only channels whose place it knows
@@ -149,6 +156,10 @@ class _Decoding:
         assert self._resampler is not None
         for resampled in self._resampler.resample(frame):
             interleaved = resampled.to_ndarray().reshape(-1, resampled.layout.nb_channels)
+            if (
+                interleaved.shape[1] > 1 and not self._multichannel
+            ):  # at once: hundreds of channels would be held otherwise
+                interleaved = interleaved.mean(axis=1, dtype=np.float32, keepdims=True).astype(np.int16)
             self._sound = self._sound or [bytearray() for _ in range(interleaved.shape[1])]
             for number, sound in enumerate(self._sound):
                 sound += interleaved[:, number].tobytes()
