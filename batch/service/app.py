@@ -34,6 +34,9 @@ _SUBMISSION_BYTES: Final = 1 << 20
 _STALL_SECONDS: Final = 60.0
 """A body that does not move for so long is given up, and so is a connection that sends no request."""
 _log = logging.getLogger(__name__)
+_unheard = logging.getLogger(f"{__name__}.unheard")
+_unheard.disabled = True
+"""aiohttp writes a page for every request that is no HTTP. What goes wrong in a route is told by ``_in_words``."""
 STORE: Final = web.AppKey("store", Store)
 QUEUE: Final = web.AppKey("queue", Queue)
 KEY: Final = web.AppKey("key", str)
@@ -254,7 +257,9 @@ def _item(line: Line, origin: str) -> dict[str, Any]:
 @contextlib.asynccontextmanager
 async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
     """Serve ``app`` while the context lasts; gives its base URL, with the port that it has got."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, keepalive_timeout=_STALL_SECONDS)
+    runner = web.AppRunner(
+        app, access_log=None, logger=_unheard, shutdown_timeout=2.0, keepalive_timeout=_STALL_SECONDS
+    )
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)

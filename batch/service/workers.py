@@ -32,7 +32,8 @@ Locate = Callable[[str], Awaitable[Path]]
 Notify = Callable[[Mapping[str, Any], str, Status], Awaitable[int | None]]
 _TRIES: Final = 2
 """A job whose worker process dies is tried once more, then ended as the vendor ends its own failures."""
-_PAUSE_SECONDS: Final = 2.0
+_REAPING_SECONDS: Final = 0.5  # idle workers that died together with it are noticed meanwhile, and not tried
+_PAUSE_SECONDS: Final = 2.0  # while the disk is full
 _TOO_MUCH_MEMORY: Final = "Transcoding failed. The recording needs more memory than a job may use."
 _log = logging.getLogger(__name__)
 
@@ -154,8 +155,8 @@ class Queue:
         for _ in range(_TRIES - 1):
             try:
                 return await self._transcribe(path, asked)
-            except anyio.BrokenWorkerProcess:
-                continue
+            except (anyio.BrokenWorkerProcess, ProcessLookupError):  # the latter if it died while it started
+                await asyncio.sleep(_REAPING_SECONDS)
         return await self._transcribe(path, asked)
 
 

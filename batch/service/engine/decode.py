@@ -53,14 +53,18 @@ class Recording(NamedTuple):
 
 
 def decode(path: Path, *, multichannel: bool = False) -> Recording:
-    """The file's first audio stream, its channels mixed into one unless ``multichannel``. Raises BadAudio."""
+    """The file's first audio stream that has a decoder, its channels mixed into one unless ``multichannel``.
+
+    Raises BadAudio.
+    """
     patience = PATIENCE + PATIENCE_FOR_BYTE * path.stat().st_size
     deadline = time.monotonic() + patience
     try:
         with av.open(f"file:{path}", options=OPTIONS, metadata_errors="ignore", timeout=patience) as container:
-            if not container.streams.audio:
+            stream = next((each for each in container.streams.audio if each.codec_context), None)  # None: no decoder
+            if stream is None:
                 raise BadAudio(not_audio(path))
-            return _Decoding(container, multichannel, deadline).recording()
+            return _Decoding(container, stream, multichannel, deadline).recording()
     except av.error.FFmpegError as error:
         raise BadAudio(not_audio(path)) from error
 
@@ -82,9 +86,8 @@ def _declared(container: InputContainer, stream: AudioStream) -> float:
 class _Decoding:
     """One pass over one file."""
 
-    def __init__(self, container: InputContainer, multichannel: bool, deadline: float) -> None:
-        self._container, self._deadline = container, deadline
-        self._stream: AudioStream = container.streams.audio[0]
+    def __init__(self, container: InputContainer, stream: AudioStream, multichannel: bool, deadline: float) -> None:
+        self._container, self._stream, self._deadline = container, stream, deadline
         self._stream.codec_context.thread_count = 1
         self._multichannel = multichannel
         self._sound: list[bytearray] = []
