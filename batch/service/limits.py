@@ -40,7 +40,8 @@ def seconds(size_bytes: int) -> float:
 def confine(memory_bytes: int) -> None:
     """For the rest of this process's life: so much memory of its own, no core file (it would hold somebody's words),
     the first to go if the machine runs out of memory, and never without its parent."""
-    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import resource
 import signal
 import sqlite3
 import sys
@@ -69,6 +70,7 @@ async def _serve(asked: Serving, key: str | None) -> None:
     if not key and not fetch.is_loopback(asked.host):
         raise Usage(f"--host {asked.host} is reachable by others: set a key in DIARIST_SERVICE_KEY")
     faults = Faults(read(Path(asked.faults)), random.Random()) if asked.faults else None
+    _open_all_files()
     stopped = _stopped(asked.until_stdin_closes)
     keep = read_rules(asked.keep)
     budget, memory_bytes = (read_size(given) if given else None for given in (asked.disk_budget, asked.worker_memory))
@@ -88,6 +90,12 @@ async def _serve(asked: Serving, key: str | None) -> None:
         base_url = await stack.enter_async_context(app.listening(made, asked.host, asked.port))
         _announce(base_url, asked.until_stdin_closes)
         await stopped.wait()
+
+
+def _open_all_files() -> None:
+    """As many connections as the system allows, where the usual 1,024 are soon taken by callers who only wait."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _alone(data: Path) -> contextlib.ExitStack:

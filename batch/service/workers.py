@@ -23,7 +23,7 @@ import msgspec
 from batch.model import Transcript
 from batch.protocol import SERVER_ERROR_TEXT, Status
 from batch.service import limits, wire
-from batch.service.engine import BadAudio, Engine, Request, load
+from batch.service.engine import BadAudio, Engine, EngineMissing, Request, load
 from batch.service.store import Store
 from batch.service.uploads import FETCHED, Full
 
@@ -58,7 +58,11 @@ def transcriber(engine: str, workers: int | None, memory_bytes: int | None = Non
 
 async def check(engine: str, memory_bytes: int) -> None:
     """Load the engine in a worker process, which stays warm for the first job. Raises EngineMissing."""
-    await anyio.to_process.run_sync(_check, engine, memory_bytes)
+    try:
+        await anyio.to_process.run_sync(_check, engine, memory_bytes)
+    except (anyio.BrokenWorkerProcess, MemoryError) as error:
+        memory = f"{memory_bytes / 1e6:,.0f} MB, see --worker-memory"
+        raise EngineMissing(f"The engine {engine!r} died while it was loaded. It may use {memory}.") from error
 
 
 def _check(engine: str, memory_bytes: int) -> None:
@@ -73,10 +77,15 @@ def _transcribe(engine: str, memory_bytes: int, path: Path, request: Request) ->
             return loaded.transcribe(path, request)
     except BadAudio:
         raise
-    except MemoryError:
-        raise BadAudio(_TOO_MUCH_MEMORY) from None
-    except BaseException:
+    except BaseException as error:
+        if _is_for_memory(error):
+            raise BadAudio(_TOO_MUCH_MEMORY) from None
         raise EngineFailed(traceback.format_exc()) from None
+
+
+def _is_for_memory(error: BaseException) -> bool:
+    """Whether memory was refused, in Python's words or in those of onnxruntime and C++."""
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in ("allocate memory", "bad_alloc"))
 
 
 @cache

@@ -19,7 +19,7 @@ import pytest
 
 from batch.model import Transcript
 from batch.service import limits, workers
-from batch.service.engine import BadAudio, Request
+from batch.service.engine import BadAudio, EngineMissing, Request
 from batch.service.launch import local_service
 from tests.service.test_processes import outcome
 
@@ -46,6 +46,8 @@ class Greedy:
                 self._hang(float(number))
             case "segfault":
                 ctypes.string_at(0)
+            case "refused":
+                raise RuntimeError("BFCArena: Failed to allocate memory for requested buffer of size 3206144")
             case "raise":
                 raise Unpicklable(lambda: None)
             case "exit":
@@ -84,7 +86,7 @@ async def test_a_job_that_needs_more_memory_than_it_may_have_ends_as_an_error_of
     transcribe = workers.transcriber(GREEDY, 1, 500 * MEGABYTE)
     before = await said(transcribe, tmp_path, "pid")
     assert await said(transcribe, tmp_path, "memory 200") == str(200 * MEGABYTE)
-    for what in ("memory 600", "memory 600000"):
+    for what in ("memory 600", "memory 600000", "refused"):
         with pytest.raises(BadAudio, match="needs more memory than a job may use"):
             await said(transcribe, tmp_path, what)
     assert await said(transcribe, tmp_path, "pid") == before
@@ -127,6 +129,27 @@ async def test_a_worker_leaves_no_core_file_and_is_the_first_to_go(tmp_path: Pat
     core, score = (await said(workers.transcriber(GREEDY, 1), tmp_path, "limits")).split("), ")
     assert core == "((0, 0"
     assert "500" in score
+
+
+async def test_an_engine_that_does_not_fit_is_told_before_any_job() -> None:
+    with pytest.raises(EngineMissing, match="died while it was loaded. It may use 63 MB, see --worker-memory"):
+        await workers.check("moonshine", 60 * MEGABYTE)
+
+
+async def test_1500_callers_who_send_nothing_keep_nobody_else_out(tmp_path: Path) -> None:
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files[1] < 4000:
+        pytest.skip("this system does not allow so many files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files[1], files[1]))
+    try:
+        async with local_service(tmp_path / "data", engine=GREEDY, workers=1) as base_url:
+            port = int(base_url.rpartition(":")[2])
+            idle = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(1500)]
+            assert (await outcome(base_url, b"pid"))["status"] == "completed"
+            for writer in idle:
+                writer.transport.abort()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, files)
 
 
 PARENT = """
