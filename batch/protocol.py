@@ -123,6 +123,7 @@ REFUSALS: Final = (
     Refusal("throttled", errors.Refused, frozenset({403, 429})),
     Refusal("upload_failed", errors.Refused, frozenset({422}), routes=_UPLOAD),
     Refusal("unknown_id", errors.UnknownId, frozenset({400, 404}), text="transcript id not found"),
+    Refusal("no_room", errors.Refused, frozenset({507})),  # our own service, until a job has ended; never the vendor
     Refusal("server_error", errors.Unanswered, _SERVER),
     Refusal("timeout", errors.Unanswered, frozenset({408, 425})),
     Refusal("too_large", errors.Permanent, frozenset({413})),

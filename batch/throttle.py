@@ -17,8 +17,10 @@ from batch.protocol import Route
 T = TypeVar("T")
 _OWN: Final = frozenset({"upload_failed"})
 """Refusals that speak of one recording, however the service does otherwise."""
-_LINE_DOWN: Final = frozenset({"not_connected", "timeout"})
+_LINE_DOWN: Final = frozenset({"not_connected", "timeout", "no_room"})
 """Misfortunes that are never one recording's."""
+_IN_TURN: Final = "no_room"
+"""Whoever comes first takes the room that others have left: so it is bad luck, though others have gone well."""
 
 
 class Patience(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -209,7 +211,7 @@ class Throttle:
 
     def _is_its_own(self, error: errors.Again, route: Route, since: float) -> bool:
         """Whether the bad luck is the recording's: the service said so, or was well for others meanwhile."""
-        return error.kind in _OWN or self.went_well_since(route, since)
+        return error.kind in _OWN or (error.kind != _IN_TURN and self.went_well_since(route, since))
 
     def _went_ill(self, error: errors.Again, route: Route, what: str) -> None:
         now, health = _now(), self._health[route]

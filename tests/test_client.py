@@ -43,6 +43,7 @@ ANSWERS = [
     (502, HTML, errors.Unanswered, "server_error"),
     (503, "", errors.Unanswered, "server_error"),
     (504, HTML, errors.Unanswered, "server_error"),
+    (507, '{"error": "The disk of the service is full: try again later"}', errors.Refused, "no_room"),
     (200, '{"id": "t1", "sta', errors.Unanswered, "bad_answer"),
     (200, "[]", errors.Unanswered, "bad_answer"),
     (202, "{}", errors.Unanswered, "bad_answer"),

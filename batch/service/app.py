@@ -57,7 +57,8 @@ def make_app(
     """The application, whose jobs run while it does. Without a ``key`` any key, or none, is accepted, but only from
     programs of this machine."""
     app = web.Application(middlewares=[*middlewares, _authorised, _in_words], client_max_size=_SUBMISSION_BYTES)
-    app[STORE], app[QUEUE], app[LIMIT_BYTES], app[KEEP] = store, queue, upload_limit_bytes, keep or Keep()
+    app[STORE], app[QUEUE], app[KEEP] = store, queue, keep or Keep()
+    app[LIMIT_BYTES] = min(upload_limit_bytes, store.uploads.largest)
     if key:
         app[KEY] = key
     app.router.add_post("/v2/upload", upload)

@@ -46,13 +46,15 @@ class Uploads:
     """What lies in ``directory``, made if need be. What an earlier life of the service has left half done is removed.
 
     At most ``budget_bytes`` are taken; a twentieth of the disk, 16 MB to 1 GB, is left to the database and to others.
+    What has more bytes than ``largest`` will never have room.
     """
 
     def __init__(self, directory: Path, budget_bytes: int | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.directory, self._budget_bytes = directory, budget_bytes
-        share = int(shutil.disk_usage(directory).total * _RESERVE_SHARE)
-        self._reserve_bytes = min(_MOST_RESERVE_BYTES, max(_LEAST_RESERVE_BYTES, share))
+        disk = shutil.disk_usage(directory).total
+        self._reserve_bytes = min(_MOST_RESERVE_BYTES, max(_LEAST_RESERVE_BYTES, int(disk * _RESERVE_SHARE)))
+        self.largest = min(disk - self._reserve_bytes, disk if budget_bytes is None else budget_bytes)
         for path in directory.iterdir():
             if not _NAME.fullmatch(path.name):
                 path.unlink()

@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+import batch
 from batch import errors
 from batch.protocol import Route, Status, refusal
 from batch.service.keeping import Keep, read_rules, read_size
@@ -22,6 +23,7 @@ from batch.service.store import Store
 from batch.service.uploads import Full
 from tests.service.double import start_service
 from tests.service.test_routes import Caller, calling
+from tests.test_run import archive, settings
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -205,6 +207,23 @@ async def test_for_a_new_upload_those_go_whose_jobs_have_ended_and_only_those(tm
         await api.upload(b"z" * 1495)  # makes room: two uploads of ten bytes
         assert api.service.digest_of(staged) != staged
         assert {path.stat().st_size for path in (tmp_path / "uploads").iterdir()} == {1000, 1495}
+
+
+async def test_what_can_never_have_room_is_too_large_at_once(tmp_path: Path) -> None:
+    async with calling(tmp_path, budget=10_000) as api:
+        for body in (b"x" * 10_001, slowly(11)):
+            status, said = await api.call("POST", "/v2/upload", data=body)
+            assert (status, said["error"]) == (413, "An upload may have 10000 bytes at most")
+
+
+async def test_a_run_of_more_than_there_is_room_for_goes_through_to_its_end(tmp_path: Path) -> None:
+    manifest, out = archive(tmp_path / "audio", 40), tmp_path / "out"
+    async with start_service(tmp_path / "service", seconds=0.3, slots=2, budget=7_000) as service:
+        at = settings(service.base_url, concurrency=2, uploads=8)
+        summary = await batch.run(str(manifest), out, settings=at)
+    assert (summary.collected, summary.failed, summary.exit_code) == (40, 0, 0)
+    assert summary.retries["no_room"] > 0
+    assert len(service.submissions) == 40
 
 
 async def test_several_uploads_at_once_share_the_room_that_is_left(tmp_path: Path) -> None:
