@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 from aiohttp import ClientPayloadError, StreamReader, web
+from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from batch import protocol
@@ -34,9 +35,12 @@ _SUBMISSION_BYTES: Final = 1 << 20
 _STALL_SECONDS: Final = 60.0
 """A body that does not move for so long is given up, and so is a connection that sends no request."""
 _log = logging.getLogger(__name__)
-_unheard = logging.getLogger(f"{__name__}.unheard")
-_unheard.disabled = True
-"""aiohttp writes a page for every request that is no HTTP. What goes wrong in a route is told by ``_in_words``."""
+_BROKEN_OFF: Final = (ClientPayloadError, web.RequestPayloadError, ConnectionError)
+_http_log = logging.getLogger(f"{__name__}.http")
+_http_log.addFilter(
+    lambda record: not isinstance((record.exc_info or (0, 0))[1], (HttpProcessingError, *_BROKEN_OFF))
+)
+"""aiohttp writes a page for every request that is no HTTP: callers cannot fill the log."""
 STORE: Final = web.AppKey("store", Store)
 QUEUE: Final = web.AppKey("queue", Queue)
 KEY: Final = web.AppKey("key", str)
@@ -140,7 +144,7 @@ async def _in_words(request: web.Request, handler: Handler) -> web.StreamRespons
         return refuse(507, str(error))
     except TimeoutError:
         return refuse(408, f"Nothing came for {_STALL_SECONDS:.0f} seconds")
-    except (ClientPayloadError, web.RequestPayloadError, ConnectionError):
+    except _BROKEN_OFF:
         return refuse(400, "The request broke off")
     except web.HTTPException:
         raise
@@ -259,7 +263,7 @@ def _item(line: Line, origin: str) -> dict[str, Any]:
 async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
     """Serve ``app`` while the context lasts; gives its base URL, with the port that it has got."""
     runner = web.AppRunner(
-        app, access_log=None, logger=_unheard, shutdown_timeout=2.0, keepalive_timeout=_STALL_SECONDS
+        app, access_log=None, logger=_http_log, shutdown_timeout=2.0, keepalive_timeout=_STALL_SECONDS
     )
     await runner.setup()
     try:

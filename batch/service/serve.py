@@ -103,6 +103,7 @@ async def _alone(data: Path) -> contextlib.ExitStack:
 
     Raises Usage if another keeps it.
     """
+    await asyncio.to_thread(data.mkdir, mode=0o700, parents=True, exist_ok=True)
     until = time.monotonic() + _ENDING_SECONDS
     with contextlib.ExitStack() as stack:
         while True:

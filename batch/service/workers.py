@@ -171,9 +171,12 @@ class Queue:
 
 async def _insist(record: Callable[[], Awaitable[None]]) -> None:
     """A full disk holds up what is to be recorded, and loses nothing of it."""
+    told = False
     while True:
         try:
             return await record()
         except Full as error:
-            _log.warning("%s", error)
+            if not told:
+                _log.warning("%s", error)
+            told = True
             await asyncio.sleep(_PAUSE_SECONDS)

@@ -218,6 +218,11 @@ async def test_workers_that_are_killed_from_outside_cost_no_job_and_leave_nothin
     assert set(before.workers).isdisjoint(after.workers)
 
 
+async def test_what_people_said_is_for_the_owners_eyes_only(tmp_path: Path) -> None:
+    async with serving(tmp_path, engine=NOTING):
+        assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
 async def test_two_services_never_share_their_jobs(tmp_path: Path) -> None:
     async with serving(tmp_path, engine=NOTING):
         with pytest.raises(AssertionError, match="another service has its jobs in .*data: host .*, process"):

@@ -73,6 +73,14 @@ class Unpicklable(Exception):
     pass
 
 
+class Heavy(Greedy):
+    """An engine with large models."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held.append(bytearray(200 * MEGABYTE))
+
+
 GREEDY = f"{__name__}:Greedy"
 
 
@@ -132,8 +140,8 @@ async def test_a_worker_leaves_no_core_file_and_is_the_first_to_go(tmp_path: Pat
 
 
 async def test_an_engine_that_does_not_fit_is_told_before_any_job() -> None:
-    with pytest.raises(EngineMissing, match="died while it was loaded. It may use 63 MB, see --worker-memory"):
-        await workers.check("moonshine", 60 * MEGABYTE)
+    with pytest.raises(EngineMissing, match="died while it was loaded. It may use 105 MB, see --worker-memory"):
+        await workers.check(f"{__name__}:Heavy", 100 * MEGABYTE)
 
 
 async def test_1500_callers_who_send_nothing_keep_nobody_else_out(tmp_path: Path) -> None:

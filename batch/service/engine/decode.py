@@ -133,6 +133,8 @@ class _Decoding:
             self._resampler = AudioResampler("s16", self._layout, RATE)  # planar crashes PyAV from 8 channels on
             self._shape = shape
         self._fill(frame)
+        if frame.samples * RATE > (LONGEST - self._heard) * frame.sample_rate:  # before one frame becomes hours
+            raise BadAudio("Audio duration is too long.")
         self._keep(frame)
 
     def _fill(self, frame: AudioFrame) -> None:
@@ -159,15 +161,12 @@ class _Decoding:
         assert self._resampler is not None
         for resampled in self._resampler.resample(frame):
             interleaved = resampled.to_ndarray().reshape(-1, resampled.layout.nb_channels)
-            if (
-                interleaved.shape[1] > 1 and not self._multichannel
-            ):  # at once: hundreds of channels would be held otherwise
+            if interleaved.shape[1] > 1 and not self._multichannel:
+                # at once: hundreds of channels would be held otherwise
                 interleaved = interleaved.mean(axis=1, dtype=np.float32, keepdims=True).astype(np.int16)
             self._sound = self._sound or [bytearray() for _ in range(interleaved.shape[1])]
             for number, sound in enumerate(self._sound):
                 sound += interleaved[:, number].tobytes()
-        if self._heard > LONGEST:
-            raise BadAudio("Audio duration is too long.")
 
     def _warnings(self) -> Iterator[str]:
         if self._damaged:
