@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -158,18 +157,6 @@ async def test_failures_are_rows_that_can_be_fed_back(tmp_path: Path) -> None:
     assert (summary.collected, summary.exit_code) == (2, 0)
     assert not (out / "failed.jsonl").exists()
     check_results(folder, out, 5)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of eight megabytes: the write-ahead log alone may take four."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 async def test_a_full_disk_stops_the_run_once_and_with_space_the_same_command_continues(

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import io
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -230,18 +229,6 @@ async def test_several_uploads_at_once_share_the_room_that_is_left(tmp_path: Pat
     async with calling(tmp_path, budget=10_000) as api:
         answers = await asyncio.gather(*(api.call("POST", "/v2/upload", data=b"x" * 3000) for _ in range(8)))
     assert sorted(status for status, _ in answers) == [200] * 3 + [507] * 5
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 64 megabytes."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def fill(disk: Path, leave: int) -> Path:
