@@ -142,6 +142,21 @@ def test_an_address_that_others_can_reach_needs_a_key(tmp_path: Path) -> None:
     assert "DIARIST_SERVICE_KEY" in said
 
 
+@pytest.mark.parametrize(
+    ("flag", "says"),
+    [
+        (("--keep", "uploads=soon"), "write it as uploads=1h or transcripts=30d"),
+        (("--disk-budget", "20 gigs"), "'20 gigs' is not a size"),
+        (("--worker-memory", "much"), "'much' is not a size"),
+        (("--worker-memory", "1MB"), "died while it was loaded. It may use 1 MB"),
+    ],
+)
+def test_a_bound_that_cannot_be_kept_is_told_at_once(tmp_path: Path, flag: tuple[str, str], says: str) -> None:
+    refused = serve(tmp_path, "--port", "0", *flag)
+    _, said = refused.communicate(timeout=30)
+    assert (refused.returncode, says in said, "Traceback" in said) == (2, True, False), said
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_service_quietly(tmp_path: Path, number: signal.Signals) -> None:
     service = serve(tmp_path, "--port", "0")
