@@ -100,6 +100,29 @@ async def test_a_body_that_no_submission_has_is_refused_in_json(tmp_path: Path, 
         assert (await api.call("GET", "/v2/transcript"))[1]["transcripts"] == []
 
 
+@pytest.mark.parametrize("path", ["/v2/upload", "/v2/transcript"])
+async def test_a_body_that_stands_still_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr("batch.service.app._STALL_SECONDS", 0.2)
+    async with calling(tmp_path) as api:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(api.service.base_url.rpartition(":")[2]))
+        writer.write(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n".encode())
+        answer = await reader.readuntil(b"seconds")
+        assert answer.startswith(b"HTTP/1.1 408 "), answer
+        writer.close()
+    assert [*(tmp_path / "uploads").iterdir()] == []
+
+
+async def test_a_connection_without_a_request_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batch.service.app._STALL_SECONDS", 0.2)
+    async with calling(tmp_path) as api:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(api.service.base_url.rpartition(":")[2]))
+        writer.write(b"GET /v2/transcript HTTP/1.1\r\nHost: lo")
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+
+
 async def test_a_link_that_is_no_address_is_a_download_error(tmp_path: Path) -> None:
     async with calling(tmp_path) as api:
         for link in ("http://[", "http://a b", "httpx://a", "http://", "https:///x"):
