@@ -10,9 +10,12 @@ import ctypes
 import os
 import resource
 import signal
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+from batch.service.engine import BadAudio, EngineMissing
 
 _LEAST_MEMORY: Final = 2_000_000_000  # the built-in engine: an hour of audio in less than half of it
 _SHARE: Final = 0.8  # of the machine's memory, for all workers together
@@ -23,6 +26,11 @@ _FACTOR: Final = 3.0  # seconds of work for a second of audio, where engines nee
 _LONGEST_SECONDS: Final = 10 * 3600.0
 
 _PR_SET_PDEATHSIG: Final = 1
+_TOO_MUCH_MEMORY: Final = "Transcoding failed. The recording needs more memory than a job may use."
+
+
+class EngineFailed(Exception):
+    """The engine broke while it was at a recording. The message is its traceback."""
 
 
 def memory(workers: int) -> int:
@@ -46,6 +54,29 @@ def confine(memory_bytes: int) -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def bounded(allowed_seconds: float) -> Iterator[None]:
+    """Around whatever is done in a worker: at most so long, and only errors of ours leave it; any other would have
+    the service import the module that it comes from.
+
+    Raises BadAudio where memory was refused, and EngineFailed.
+    """
+    try:
+        with within(allowed_seconds):
+            yield
+    except (BadAudio, EngineMissing):
+        raise
+    except BaseException as error:
+        if _is_for_memory(error):
+            raise BadAudio(_TOO_MUCH_MEMORY) from None
+        raise EngineFailed(traceback.format_exc()) from None
+
+
+def _is_for_memory(error: BaseException) -> bool:
+    """Whether memory was refused, in Python's words or in those of onnxruntime and C++."""
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in ("allocate memory", "bad_alloc"))
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import signal
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -34,12 +33,7 @@ _TRIES: Final = 2
 """A job whose worker process dies is tried once more, then ended as the vendor ends its own failures."""
 _REAPING_SECONDS: Final = 0.5  # idle workers that died together with it are noticed meanwhile, and not tried
 _PAUSE_SECONDS: Final = 2.0  # while the disk is full
-_TOO_MUCH_MEMORY: Final = "Transcoding failed. The recording needs more memory than a job may use."
 _log = logging.getLogger(__name__)
-
-
-class EngineFailed(Exception):
-    """The engine broke while it was at a recording. The message is its traceback."""
 
 
 def transcriber(engine: str, workers: int | None, memory_bytes: int | None = None) -> Transcriber:
@@ -70,22 +64,8 @@ def _check(engine: str, memory_bytes: int) -> None:
 
 
 def _transcribe(engine: str, memory_bytes: int, path: Path, request: Request) -> Transcript:
-    """Only errors of ours leave the worker: any other would have the service import the module that it comes from."""
-    try:
-        loaded = _engine(engine, memory_bytes)
-        with limits.within(limits.seconds(path.stat().st_size)):
-            return loaded.transcribe(path, request)
-    except BadAudio:
-        raise
-    except BaseException as error:
-        if _is_for_memory(error):
-            raise BadAudio(_TOO_MUCH_MEMORY) from None
-        raise EngineFailed(traceback.format_exc()) from None
-
-
-def _is_for_memory(error: BaseException) -> bool:
-    """Whether memory was refused, in Python's words or in those of onnxruntime and C++."""
-    return isinstance(error, MemoryError) or any(sign in str(error) for sign in ("allocate memory", "bad_alloc"))
+    with limits.bounded(limits.seconds(path.stat().st_size)):
+        return _engine(engine, memory_bytes).transcribe(path, request)
 
 
 @cache

@@ -129,7 +129,7 @@ async def test_a_job_whose_worker_dies_every_time_is_a_server_error_and_the_next
 
 @pytest.mark.parametrize("what", ["raise", "exit"])
 async def test_whatever_an_engine_raises_reaches_the_service_as_text(tmp_path: Path, what: str) -> None:
-    with pytest.raises(workers.EngineFailed, match="Unpicklable|SystemExit: 7"):
+    with pytest.raises(limits.EngineFailed, match="Unpicklable|SystemExit: 7"):
         await said(workers.transcriber(GREEDY, 1), tmp_path, what)
 
 
