@@ -24,6 +24,7 @@ from batch import protocol
 from batch.protocol import UPLOAD_LIMIT_BYTES
 from batch.service import derived, query, wire
 from batch.service.answers import BadRequest, refuse, reply
+from batch.service.engine import ENGLISH
 from batch.service.fetch import is_loopback
 from batch.service.store import Line, Store
 from batch.service.workers import Queue
@@ -35,6 +36,7 @@ STORE: Final = web.AppKey("store", Store)
 QUEUE: Final = web.AppKey("queue", Queue)
 KEY: Final = web.AppKey("key", str)
 LIMIT_BYTES: Final = web.AppKey("limit_bytes", int)
+LANGUAGES: Final = web.AppKey[frozenset[str] | None]("languages")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -44,12 +46,13 @@ def make_app(
     *,
     key: str | None = None,
     upload_limit_bytes: int = UPLOAD_LIMIT_BYTES,
+    languages: frozenset[str] | None = ENGLISH,
     middlewares: Iterable[Any] = (),
 ) -> web.Application:
     """The application, whose jobs run while it does. Without a ``key`` any key, or none, is accepted, but only from
-    programs of this machine."""
+    programs of this machine. ``languages`` are those that the engine knows (None: it does not say)."""
     app = web.Application(middlewares=[*middlewares, _authorised, _in_words], client_max_size=_SUBMISSION_BYTES)
-    app[STORE], app[QUEUE], app[LIMIT_BYTES] = store, queue, upload_limit_bytes
+    app[STORE], app[QUEUE], app[LIMIT_BYTES], app[LANGUAGES] = store, queue, upload_limit_bytes, languages
     if key:
         app[KEY] = key
     app.router.add_post("/v2/upload", upload)
@@ -157,7 +160,7 @@ async def _save(content: StreamReader, path: Path, limit_bytes: int) -> int:
 async def submit(request: web.Request) -> web.Response:
     """A new transcript, queued. 200, as the specification has it, and the whole object."""
     try:
-        asked = wire.read_request(msgspec.json.decode(await request.read()))
+        asked = wire.read_request(msgspec.json.decode(await request.read()), request.app[LANGUAGES])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequest("The request body is not valid JSON") from None
     transcript_id = str(uuid.uuid4())

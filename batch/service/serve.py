@@ -16,8 +16,9 @@ import msgspec
 
 from batch.errors import Usage
 from batch.service import app, fetch, notices, workers
-from batch.service.engine import EngineMissing
+from batch.service.engine import Choice, Device, EngineMissing
 from batch.service.faults import Faults, read
+from batch.service.pool import Pool
 from batch.service.store import Store
 
 
@@ -30,7 +31,9 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
     data: str
-    engine: str
+    engine: str = "moonshine"
+    speakers: str = "community-1"
+    device: Device = "auto"
     workers: int | None = None
     faults: str | None = None
     until_stdin_closes: bool = False
@@ -57,20 +60,22 @@ async def _serve(asked: Serving, key: str | None) -> None:
         raise Usage(f"--host {asked.host} is reachable by others: set a key in DIARIST_SERVICE_KEY")
     faults = Faults(read(Path(asked.faults)), random.Random()) if asked.faults else None
     stopped = _stopped(asked.until_stdin_closes)
-    await workers.check(asked.engine)
+    pool = Pool(Choice(asked.engine, asked.speakers, asked.device), asked.workers)
+    able = await pool.check()
     async with contextlib.AsyncExitStack() as stack:
         store = stack.enter_context(contextlib.closing(Store(Path(asked.data))))
         session = await stack.enter_async_context(fetch.session())
         locate: workers.Locate = fetch.Fetcher(store, session).locate
-        slots = asked.workers or os.cpu_count() or 1
-        transcribe = workers.transcriber(asked.engine, slots)
         locate = faults.on_the_way(locate) if faults else locate
         notify = notices.Notices(await stack.enter_async_context(aiohttp.ClientSession())).send
-        queue = workers.Queue(store, transcribe, locate, notify, slots=slots, engine=asked.engine)
-        made = app.make_app(store, queue, key=key, middlewares=[faults.middleware] if faults else [])
+        queue = workers.Queue(store, pool.transcribe, locate, notify, slots=pool.size, engine=pool.choice.label)
+        befall = [faults.middleware] if faults else []
+        made = app.make_app(store, queue, key=key, languages=able.languages, middlewares=befall)
         base_url = await stack.enter_async_context(app.listening(made, asked.host, asked.port))
         _announce(base_url, asked.until_stdin_closes)
+        warming = asyncio.create_task(pool.warm())
         await stopped.wait()
+        warming.cancel()
 
 
 def _stopped(until_stdin_closes: bool) -> asyncio.Event:

@@ -1,26 +1,19 @@
-"""Jobs in their turn, and the processes that do them: first in, first out, so many at once.
-
-Engines run in processes of their own, so neither a long recording nor a crash in a decoder stalls the service.
-"""
+"""Jobs in their turn: first in, first out, so many at once."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
-import anyio.to_process
 import msgspec
 
 from batch.model import Transcript
 from batch.protocol import SERVER_ERROR_TEXT, Status
 from batch.service import wire
-from batch.service.engine import BadAudio, Engine, Request, load
+from batch.service.engine import BadAudio, Request
 from batch.service.store import Store
 
 Transcriber = Callable[[Path, Request], Awaitable[Transcript]]
@@ -28,37 +21,6 @@ Locate = Callable[[str], Awaitable[Path]]
 Notify = Callable[[Mapping[str, Any], str, Status], Awaitable[int | None]]
 _TRIES: Final = 2
 """A job whose worker process dies is tried once more, then ended as the vendor ends its own failures."""
-
-
-def transcriber(engine: str, workers: int | None) -> Transcriber:
-    """Transcribes in up to ``workers`` processes (None: one a core), each with its own engine, kept warm."""
-    limiter = anyio.CapacityLimiter(workers or os.cpu_count() or 1)
-
-    async def transcribe(path: Path, request: Request) -> Transcript:
-        work = anyio.to_process.run_sync(_transcribe, engine, path, request, cancellable=True, limiter=limiter)
-        return await work
-
-    return transcribe
-
-
-async def check(engine: str) -> None:
-    """Load the engine in a worker process, which stays warm for the first job. Raises EngineMissing."""
-    await anyio.to_process.run_sync(_check, engine)
-
-
-def _check(engine: str) -> None:
-    _engine(engine)
-
-
-def _transcribe(engine: str, path: Path, request: Request) -> Transcript:
-    return _engine(engine).transcribe(path, request)
-
-
-@cache
-def _engine(name: str) -> Engine:
-    """The worker's engine. A Ctrl-C in the terminal is for the service, which ends its workers itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return load(name)
 
 
 class Queue:
