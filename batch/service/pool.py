@@ -1,23 +1,32 @@
-"""The processes in which engines run: warm, one a core, one recording each at a time.
+"""The processes in which engines run: warm, one a core. A long recording is shared out among those that are free.
 
-A process of its own, so that neither a long recording nor a crash in a decoder stalls the service.
+A process of its own, so that neither a long recording nor a crash in a decoder stalls the service. A recording always
+has the turns of one process; its parts are done by others only while nobody else wants them, so another recording
+waits for one part at most.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
+import tempfile
+from collections import deque
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, TypeVarTuple
 
 import anyio
 import anyio.to_process
 import msgspec
 
 from batch.model import Transcript
-from batch.service.engine import ENGLISH, Choice, Engine, EngineMissing, Request, load
+from batch.service.engine import ENGLISH, Choice, Divisible, Engine, EngineMissing, Request, load
+
+Given = TypeVarTuple("Given")
+Made = TypeVar("Made")
 
 
 class Abilities(NamedTuple):
@@ -28,11 +37,20 @@ class Abilities(NamedTuple):
 
 
 class Pool:
-    """Up to ``workers`` processes, each with its own engine. None: one a core, or a single one on a GPU."""
+    """Up to ``workers`` processes, each with its own engine. None: one a core, or a single one on a GPU.
 
-    def __init__(self, choice: Choice, workers: int | None = None) -> None:
-        self.choice, self._workers = choice, workers
+    ``folder`` is where they share recordings out (115 MB for an hour); None: where temporary files are.
+    """
+
+    def __init__(self, choice: Choice, workers: int | None = None, folder: Path | None = None) -> None:
+        self.choice, self._workers, self._folder = choice, workers, folder
         self._limiter = anyio.CapacityLimiter(workers or os.cpu_count() or 1)
+
+    def clear(self) -> None:
+        """Forget what an earlier life has left half shared out."""
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.mkdir(parents=True)
 
     @property
     def size(self) -> int:
@@ -41,7 +59,7 @@ class Pool:
     async def check(self) -> Abilities:
         """Load the engine in a first process, which stays warm. Raises EngineMissing."""
         try:
-            able = await anyio.to_process.run_sync(_abilities, self.choice, limiter=self._limiter)
+            able = await self._run(_abilities, self.choice)
         except anyio.BrokenWorkerProcess:
             lost = f"The process that loaded {self.choice.engine} died: its last words are above, if it had any."
             raise EngineMissing(lost) from None
@@ -51,17 +69,53 @@ class Pool:
 
     async def warm(self) -> None:
         """Load the engine in all the other processes, too."""
-        calls = [
-            anyio.to_process.run_sync(_abilities, self.choice, cancellable=True, limiter=self._limiter)
-            for _ in range(self.size)
-        ]
+        calls = [self._run(_abilities, self.choice) for _ in range(self.size)]
         await asyncio.gather(*calls, return_exceptions=True)  # whoever cannot will tell when it has a job
 
     async def transcribe(self, path: Path, request: Request) -> Transcript:
-        """Transcribe in whichever process is free first. Raises BadAudio, and BrokenWorkerProcess if it dies."""
-        return await anyio.to_process.run_sync(
-            _transcribe, self.choice, path, request, cancellable=True, limiter=self._limiter
-        )
+        """Transcribe in whichever processes are free. Raises BadAudio, and BrokenWorkerProcess if one dies."""
+        if self.size == 1:
+            return await self._run(_transcribe, self.choice, path, request)
+        with tempfile.TemporaryDirectory(prefix="diarist-", dir=self._folder) as name:
+            folder = Path(name)
+            begun = await self._run(_begin, self.choice, path, request, folder)
+            if isinstance(begun, Transcript):
+                return begun
+            await self._hear(folder, begun)
+            return await self._run(_join, self.choice, folder)
+
+    async def _hear(self, folder: Path, count: int) -> None:
+        """All parts: one after the other, and beside that as many as there are processes without work."""
+        left, helpers = deque(range(count)), list[asyncio.Task[None]]()
+        try:
+            while left:
+                idle = 0 if self._wanted else int(self._limiter.available_tokens) - 1
+                helpers += [asyncio.create_task(self._help(folder, left)) for _ in range(min(idle, len(left) - 1))]
+                await self._part(folder, left.popleft())
+            await asyncio.gather(*helpers)
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+
+    async def _help(self, folder: Path, left: deque[int]) -> None:
+        while left and self._limiter.available_tokens and not self._wanted:
+            await self._part(folder, left.popleft())
+
+    @property
+    def _wanted(self) -> bool:
+        """Whether a recording waits for a process."""
+        return self._limiter.statistics().tasks_waiting > 0
+
+    async def _part(self, folder: Path, number: int) -> None:
+        """A part whose process dies is heard once more: the others' work is not lost."""
+        try:
+            await self._run(_hear_part, self.choice, folder, number)
+        except anyio.BrokenWorkerProcess:
+            await self._run(_hear_part, self.choice, folder, number)
+
+    async def _run(self, work: Callable[[*Given], Made], *args: *Given) -> Made:
+        return await anyio.to_process.run_sync(work, *args, cancellable=True, limiter=self._limiter)
 
 
 def _abilities(choice: Choice) -> Abilities:
@@ -71,6 +125,27 @@ def _abilities(choice: Choice) -> Abilities:
 
 def _transcribe(choice: Choice, path: Path, request: Request) -> Transcript:
     return _engine(choice).transcribe(path, request)
+
+
+def _begin(choice: Choice, path: Path, request: Request, folder: Path) -> Transcript | int:
+    engine = _engine(choice)
+    return (
+        engine.prepare(path, request, folder) if isinstance(engine, Divisible) else engine.transcribe(path, request)
+    )
+
+
+def _hear_part(choice: Choice, folder: Path, number: int) -> None:
+    _divisible(choice).hear_part(folder, number)
+
+
+def _join(choice: Choice, folder: Path) -> Transcript:
+    return _divisible(choice).join(folder)
+
+
+def _divisible(choice: Choice) -> Divisible:
+    engine = _engine(choice)
+    assert isinstance(engine, Divisible)
+    return engine
 
 
 @cache

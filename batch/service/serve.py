@@ -60,10 +60,11 @@ async def _serve(asked: Serving, key: str | None) -> None:
         raise Usage(f"--host {asked.host} is reachable by others: set a key in DIARIST_SERVICE_KEY")
     faults = Faults(read(Path(asked.faults)), random.Random()) if asked.faults else None
     stopped = _stopped(asked.until_stdin_closes)
-    pool = Pool(Choice(asked.engine, asked.speakers, asked.device), asked.workers)
+    pool = Pool(Choice(asked.engine, asked.speakers, asked.device), asked.workers, Path(asked.data) / "parts")
     able = await pool.check()
     async with contextlib.AsyncExitStack() as stack:
         store = stack.enter_context(contextlib.closing(Store(Path(asked.data))))
+        pool.clear()
         session = await stack.enter_async_context(fetch.session())
         locate: workers.Locate = fetch.Fetcher(store, session).locate
         locate = faults.on_the_way(locate) if faults else locate

@@ -14,12 +14,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from batch.service.answers import BadRequest
 from batch.service.engine import Choice, EngineMissing, Request, load, weights
+from batch.service.engine.clustering import Bounds
 from batch.service.wire import read_request
-from tests.engine.test_moonshine import TRIED, assert_well_formed, wrong_words
+from tests.engine.models import pipeline, speaker_nets
+from tests.engine.test_moonshine import RATE, TRIED, assert_well_formed, wrong_words
 
 ROOT = Path(__file__).parents[2]
 """The repository."""
@@ -275,3 +278,47 @@ def test_tokens_become_words() -> None:
     )
     groups = [["".join(token.text for token in group), group[0].start] for group in grouped(tokens(told))]
     assert groups == [[" WELL-KNOWN", 0.0], ["\u2581words.", 1.0], ["\u5b57", 2.0], ["\u4e2d", 2.2]]
+
+
+def test_sherpa_onnx_tells_voices_apart(tmp_path) -> None:
+    pytest.importorskip("sherpa_onnx")
+    pytest.importorskip("onnx")
+    from batch.service.engine.sherpa_voices import SherpaVoices
+
+    time = np.arange(4 * RATE) / RATE
+    low, high = (0.3 * np.sin(2 * np.pi * hertz * time) for hertz in (200, 5000))
+    silence = np.zeros(RATE)
+    sound = (np.concatenate([low, silence, high, silence, low]) * 32767).astype(np.int16)
+    voices = SherpaVoices(str(speaker_nets(tmp_path)))
+    for bounds, speakers in ((Bounds(), [0, 1, 0]), (Bounds(1, 1), [0, 0, 0])):
+        turns = voices.turns(sound, [], voices.vectors(sound, voices.pieces([])), bounds)
+        assert [turn.speaker for turn in turns] == speakers
+        assert [turn.span.start / RATE for turn in turns] == pytest.approx([0, 5, 10], abs=0.1)
+    (tmp_path / "embedding.onnx").unlink()
+    with pytest.raises(EngineMissing, match=r"lacks embedding\.onnx"):
+        load(speakers=f"sherpa-onnx:{tmp_path}")
+
+
+# pyannote.audio
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_pipeline_of_pyannote_tells_who_speaks(tmp_path, record, speech) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("pyannote.audio")
+    engine = load(speakers=f"pyannote:{pipeline(tmp_path)}")
+    transcript = engine.transcribe(record("a.wav", speech("beckett")[: 4 * RATE]), Request(speaker_labels=True))
+    assert transcript.utterances[0].speaker == "A"
+    assert_well_formed(transcript)
+    (tmp_path / "config.yaml").unlink()
+    with pytest.raises(EngineMissing, match=r"lacks config\.yaml"):
+        load(speakers=f"pyannote:{tmp_path}")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("model", "says"), [("", "not in|cannot be loaded"), ("/no/such", "no pyannote pipeline")])
+def test_a_pipeline_that_is_not_here_is_told_with_how_to_get_it(model: str, says: str) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("pyannote.audio")
+    with pytest.raises(EngineMissing, match=f"({says}).*hf download"):
+        load(speakers=f"pyannote:{model}")

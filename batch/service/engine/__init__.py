@@ -10,7 +10,7 @@ import importlib.metadata
 import os
 import re
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, Protocol, cast
+from typing import Any, Final, Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 import msgspec
 
@@ -62,6 +62,28 @@ class Engine(Protocol):
 
     def transcribe(self, path: Path, request: Request) -> Transcript:
         """What was said in the audio or video file at ``path``. Raises BadAudio if that cannot be told."""
+        ...
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """An engine that can share a long recording out among its like in other processes, which meet in a folder."""
+
+    def transcribe(self, path: Path, request: Request) -> Transcript: ...
+
+    def prepare(self, path: Path, request: Request, folder: Path) -> Transcript | int:
+        """The number of parts there are to be heard, all else in ``folder``; a short recording's transcript at once.
+
+        Raises BadAudio.
+        """
+        ...
+
+    def hear_part(self, folder: Path, number: int) -> None:
+        """Hear one part, by its number from 0, and leave it in ``folder``. Done again, it does no harm."""
+        ...
+
+    def join(self, folder: Path) -> Transcript:
+        """The transcript, once all parts are heard."""
         ...
 
 
@@ -127,7 +149,7 @@ def load(engine: str = "moonshine", speakers: str = "community-1", device: Devic
         raise EngineMissing(f"Nobody called {voice!r} tells speakers apart: there are {', '.join(SPEAKERS)}.")
     words = _made(name, ENGINES[name], model, device)
     voices = _made(voice, SPEAKERS[voice], voices_model, device)
-    return cast(Engine, _imported(name, "composition", "Composition", "")(name, words, voices))
+    return cast(Engine, _imported(name, "dividing", "Dividing", "")(name, words, voices))
 
 
 def _made(name: str, part: Part, model: str, device: Device) -> Any:

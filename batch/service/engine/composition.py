@@ -81,7 +81,10 @@ class Composition(Engine):
 
     def transcribe(self, path: Path, request: Request) -> Transcript:
         """What was said in the file. Raises BadAudio."""
-        recording = decode.decode(path, multichannel=request.multichannel)
+        return self.whole(decode.decode(path, multichannel=request.multichannel), request)
+
+    def whole(self, recording: decode.Recording, request: Request) -> Transcript:
+        """What was said in the recording. Raises BadAudio."""
         part = asked_part(request, len(recording.channels[0]))
         words: list[Word] = []
         for number, whole in enumerate(recording.channels, start=1):
@@ -89,7 +92,7 @@ class Composition(Engine):
             sketch = self.sketch(audio, request)
             heard = self.hear(audio, sketch.chunks, sketch.pieces, request)
             words += self.told(audio, sketch, heard, str(number), request)
-        return self.composed(words, part, recording, request)
+        return self.composed(words, part, recording.facts, request)
 
     def sketch(self, audio: Audio, request: Request) -> Sketch:
         """What there is to be heard in one channel."""
@@ -122,9 +125,7 @@ class Composition(Engine):
             return [msgspec.structs.replace(word, speaker=word.speaker or number, channel=number) for word in words]
         return words
 
-    def composed(
-        self, words: Sequence[Word], part: Span, recording: decode.Recording, request: Request
-    ) -> Transcript:
+    def composed(self, words: Sequence[Word], part: Span, facts: decode.Facts, request: Request) -> Transcript:
         """The transcript of these words of all channels, timed from the start of ``part``."""
         words = in_order(words, part)
         with_speakers = request.speaker_labels or request.multichannel
@@ -133,9 +134,9 @@ class Composition(Engine):
             words=tuple(words),
             utterances=utterances(words) if with_speakers else None,
             confidence=mean_confidence(words),
-            audio_seconds=round(recording.seconds, 3),
-            channels=len(recording.channels) if request.multichannel else None,
-            warnings=(*recording.warnings, *self._recogniser.warnings(words)),
+            audio_seconds=round(facts.seconds, 3),
+            channels=facts.channels if request.multichannel else None,
+            warnings=(*facts.warnings, *self._recogniser.warnings(words)),
         )
 
 

@@ -37,6 +37,14 @@ FORMATS = (
 OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 
 
+class Facts(NamedTuple):
+    """What a recording is besides its sound."""
+
+    channels: int
+    seconds: float
+    warnings: tuple[str, ...]
+
+
 class Recording(NamedTuple):
     """The sound of a file: one array for each channel asked for, all of one length, and what was wrong with it."""
 
@@ -46,6 +54,10 @@ class Recording(NamedTuple):
     @property
     def seconds(self) -> float:
         return len(self.channels[0]) / RATE
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(len(self.channels), self.seconds, self.warnings)
 
 
 def decode(path: Path, *, multichannel: bool = False) -> Recording:
