@@ -74,8 +74,6 @@ class Pool:
 
     async def transcribe(self, path: Path, request: Request) -> Transcript:
         """Transcribe in whichever processes are free. Raises BadAudio, and BrokenWorkerProcess if one dies."""
-        if self.size == 1:
-            return await self._run(_transcribe, self.choice, path, request)
         with tempfile.TemporaryDirectory(prefix="diarist-", dir=self._folder) as name:
             folder = Path(name)
             begun = await self._run(_begin, self.choice, path, request, folder)
@@ -121,10 +119,6 @@ class Pool:
 def _abilities(choice: Choice) -> Abilities:
     engine = _engine(choice)
     return Abilities(getattr(engine, "languages", ENGLISH), getattr(engine, "on_gpu", False))
-
-
-def _transcribe(choice: Choice, path: Path, request: Request) -> Transcript:
-    return _engine(choice).transcribe(path, request)
 
 
 def _begin(choice: Choice, path: Path, request: Request, folder: Path) -> Transcript | int:

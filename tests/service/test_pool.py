@@ -125,8 +125,8 @@ async def test_a_recording_that_is_given_up_leaves_nothing(tmp_path: Path) -> No
 
 
 async def test_one_process_does_everything_itself(tmp_path: Path) -> None:
-    said = await pool_of(1, tmp_path).transcribe(recording(tmp_path, "12"), Request())
-    assert said.text.startswith("whole")
+    said = (await pool_of(1, tmp_path).transcribe(recording(tmp_path, "6"), Request())).text.split()
+    assert (len(said), len(set(said))) == (6, 1)
 
 
 async def test_all_processes_are_warm_before_the_first_recording(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 """Any audio or video file to 16 kHz, 16-bit sound, by FFmpeg's libraries (PyAV).
 
 It goes packet by packet: what is damaged is left out, counted and told, and what can be heard is kept. Only the
-sound itself is held in memory: 115 MB for an hour of one channel.
+sound itself is held in memory, 115 MB for an hour of one channel, or not even that where it may lie in files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import io
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import av
 import av.error
@@ -60,13 +63,19 @@ class Recording(NamedTuple):
         return Facts(len(self.channels), self.seconds, self.warnings)
 
 
-def decode(path: Path, *, multichannel: bool = False) -> Recording:
-    """The file's first audio stream, its channels mixed into one unless ``multichannel``. Raises BadAudio."""
+def decode(path: Path, *, multichannel: bool = False, folder: Path | None = None) -> Recording:
+    """The file's first audio stream, its channels mixed into one unless ``multichannel``. Raises BadAudio.
+
+    With a ``folder`` the channels are files in it, ``0.pcm`` and so on, and mapped.
+    """
     try:
-        with av.open(f"file:{path}", options=OPTIONS, metadata_errors="ignore") as container:
+        with (
+            contextlib.ExitStack() as files,
+            av.open(f"file:{path}", options=OPTIONS, metadata_errors="ignore") as container,
+        ):
             if not container.streams.audio:
                 raise BadAudio(not_audio(path))
-            return _Decoding(container, multichannel).recording()
+            return _Decoding(container, multichannel, partial(_sink, folder, files)).recording()
     except av.error.FFmpegError as error:
         raise BadAudio(not_audio(path)) from error
 
@@ -85,15 +94,29 @@ def _declared(container: InputContainer, stream: AudioStream) -> float:
     return (container.duration or 0) / av.time_base
 
 
+def _sink(folder: Path | None, files: contextlib.ExitStack, number: int) -> BinaryIO:
+    """Where a channel's sound goes; a file is closed with ``files``."""
+    return files.enter_context((folder / f"{number}.pcm").open("w+b")) if folder else io.BytesIO()
+
+
+def _ended(sound: BinaryIO) -> Audio:
+    """The samples that were written. They outlive the closing of their file."""
+    if isinstance(sound, io.BytesIO):
+        return np.frombuffer(sound.getbuffer(), np.int16)
+    sound.flush()
+    return np.memmap(sound, np.int16, "r")
+
+
 class _Decoding:
     """One pass over one file."""
 
-    def __init__(self, container: InputContainer, multichannel: bool) -> None:
-        self._container = container
+    def __init__(self, container: InputContainer, multichannel: bool, sink: Callable[[int], BinaryIO]) -> None:
+        self._container, self._sink = container, sink
         self._stream: AudioStream = container.streams.audio[0]
         self._stream.codec_context.thread_count = 1
         self._multichannel = multichannel
-        self._sound: list[bytearray] = []
+        self._sound: list[BinaryIO] = []
+        self._heard = 0  # samples so far
         self._resampler: AudioResampler | None = None
         self._shape: tuple[str, str, int] | None = None
         self._layout = ""
@@ -107,10 +130,7 @@ class _Decoding:
         self._flush()
         if self._heard < SHORTEST:
             raise BadAudio("Audio duration is too short.")
-        channels = [np.frombuffer(sound, np.int16) for sound in self._sound]
-        if len(channels) > 1 and not self._multichannel:
-            mixed: Audio = np.asarray(np.mean(channels, axis=0, dtype=np.float32), np.int16)
-            channels = [mixed]
+        channels = [_ended(sound) for sound in self._sound]
         return Recording(channels, tuple(self._warnings()))
 
     def _frames(self) -> Iterator[AudioFrame]:
@@ -146,12 +166,8 @@ class _Decoding:
         missing = place - self._heard
         if missing > GAP and place <= min(self._declared, LONGEST):
             for sound in self._sound:
-                sound += bytes(missing * WIDTH)
-
-    @property
-    def _heard(self) -> int:
-        """Samples so far."""
-        return len(self._sound[0]) // WIDTH if self._sound else 0
+                sound.write(bytes(missing * WIDTH))
+            self._heard += missing
 
     def _flush(self) -> None:
         if self._resampler is not None:
@@ -161,9 +177,12 @@ class _Decoding:
         assert self._resampler is not None
         for resampled in self._resampler.resample(frame):
             interleaved = resampled.to_ndarray().reshape(-1, resampled.layout.nb_channels)
-            self._sound = self._sound or [bytearray() for _ in range(interleaved.shape[1])]
+            if not self._multichannel:  # FFmpeg has not mixed those whose places it does not know
+                interleaved = interleaved.mean(axis=1, dtype=np.float32, keepdims=True).astype(np.int16)
+            self._sound = self._sound or [self._sink(number) for number in range(interleaved.shape[1])]
             for number, sound in enumerate(self._sound):
-                sound += interleaved[:, number].tobytes()
+                sound.write(interleaved[:, number].tobytes())
+            self._heard += len(interleaved)
         if self._heard > LONGEST:
             raise BadAudio("Audio duration is too long.")
 

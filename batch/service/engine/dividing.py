@@ -48,31 +48,33 @@ class Dividing(Composition):
     """A composition that is ``Divisible``."""
 
     def prepare(self, path: Path, request: Request, folder: Path) -> Transcript | int:
-        recording = decode.decode(path, multichannel=request.multichannel)
+        recording = decode.decode(path, multichannel=request.multichannel, folder=folder)
         span = asked_part(request, len(recording.channels[0]))
         if span.length < LONG:
             return self.whole(recording, request)
-        for number, sound in enumerate(recording.channels):
-            sound[span.start : span.end].tofile(_sound(folder, number))
-        facts = recording.facts
-        del recording, sound  # from here on it is mapped
-        sketches = [self.sketch(_mapped(folder, number), request) for number in range(facts.channels)]
+        sketches = [self.sketch(sound[span.start : span.end], request) for sound in recording.channels]
         parts = [part for number, sketch in enumerate(sketches) for part in divided(number, sketch)]
-        plan = Plan(request, span, facts, sketches, parts)
+        plan = Plan(request, span, recording.facts, sketches, parts)
         (folder / "plan.json").write_bytes(msgspec.json.encode(plan))
         return len(parts)
 
     def hear_part(self, folder: Path, number: int) -> None:
         plan = _plan(folder)
         part = plan.parts[number]
-        heard = self.hear(_mapped(folder, part.channel), part.chunks, part.pieces, plan.request)
+        heard = self.hear(_mapped(folder, part.channel, plan.span), part.chunks, part.pieces, plan.request)
         np.save(folder / f"{number}.npy", heard.vectors)
         (folder / f"{number}.json").write_bytes(msgspec.json.encode(heard.words))
 
     def join(self, folder: Path) -> Transcript:
         plan = _plan(folder)
         words = chain.from_iterable(
-            self.told(_mapped(folder, number), sketch, _heard(folder, plan, number), str(number + 1), plan.request)
+            self.told(
+                _mapped(folder, number, plan.span),
+                sketch,
+                _heard(folder, plan, number),
+                str(number + 1),
+                plan.request,
+            )
             for number, sketch in enumerate(plan.sketches)
         )
         return self.composed(list(words), plan.span, plan.facts, plan.request)
@@ -98,13 +100,10 @@ def _runs(chunks: Sequence[Chunk]) -> Iterator[list[Chunk]]:
         yield run
 
 
-def _sound(folder: Path, channel: int) -> Path:
-    return folder / f"{channel}.pcm"
-
-
-def _mapped(folder: Path, channel: int) -> Audio:
-    sound: Audio = np.memmap(_sound(folder, channel), np.int16, "r")
-    return sound
+def _mapped(folder: Path, channel: int, span: Span) -> Audio:
+    """The sound of a channel where ``decode`` has put it."""
+    sound: Audio = np.memmap(folder / f"{channel}.pcm", np.int16, "r")
+    return sound[span.start : span.end]
 
 
 def _plan(folder: Path) -> Plan:
