@@ -14,15 +14,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import numpy as np
 import pytest
 
 from batch.service.answers import BadRequest
 from batch.service.engine import Choice, EngineMissing, Request, load, weights
 from batch.service.engine.clustering import Bounds
+from batch.service.launch import local_service
 from batch.service.wire import read_request
 from tests.engine.models import pipeline, speaker_nets
 from tests.engine.test_moonshine import RATE, TRIED, assert_well_formed, wrong_words
+from tests.service.test_processes import outcome
 
 ROOT = Path(__file__).parents[2]
 """The repository."""
@@ -126,6 +129,17 @@ def test_whispers_words_get_our_speakers(whisper) -> None:
     assert [said.speaker for said in transcript.utterances] == list("ABCABCABC")
     assert transcript.utterances[0].text.startswith("Let us begin")
     assert_well_formed(transcript)
+
+
+async def test_the_service_speaks_the_languages_of_its_engine(tmp_path, whisper_model) -> None:
+    engine = f"faster-whisper:{whisper_model}"
+    async with local_service(tmp_path, engine=engine, device="cpu", workers=1) as base_url:
+        said = await outcome(base_url, (ROOT / "configs" / "demo" / "kitchen-talk.m4a").read_bytes())
+        assert (said["status"], said["speech_model_used"]) == ("completed", "faster-whisper:model")
+        assert len(said["words"]) > 50
+        asked = {"audio_url": "http://host/audio", "language_code": "de"}
+        async with aiohttp.ClientSession(base_url) as http, http.post("/v2/transcript", json=asked) as answer:
+            assert (answer.status, "only English" in (await answer.json())["error"]) == (400, True)
 
 
 @pytest.mark.parametrize("lacking", ["model.bin", "tokenizer.json", "vocabulary.txt"])
