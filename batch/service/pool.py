@@ -59,7 +59,7 @@ class Pool:
     async def check(self) -> Abilities:
         """Load the engine in a first process, which stays warm. Raises EngineMissing."""
         try:
-            able = await self._run(_abilities, self.choice)
+            able = await self._run(_abilities)
         except anyio.BrokenWorkerProcess:
             lost = f"The process that loaded {self.choice.engine} died: its last words are above, if it had any."
             raise EngineMissing(lost) from None
@@ -69,18 +69,18 @@ class Pool:
 
     async def warm(self) -> None:
         """Load the engine in all the other processes, too."""
-        calls = [self._run(_abilities, self.choice) for _ in range(self.size)]
+        calls = [self._run(_abilities) for _ in range(self.size)]
         await asyncio.gather(*calls, return_exceptions=True)  # whoever cannot will tell when it has a job
 
     async def transcribe(self, path: Path, request: Request) -> Transcript:
         """Transcribe in whichever processes are free. Raises BadAudio, and BrokenWorkerProcess if one dies."""
         with tempfile.TemporaryDirectory(prefix="diarist-", dir=self._folder) as name:
             folder = Path(name)
-            begun = await self._run(_begin, self.choice, path, request, folder)
+            begun = await self._run(_begin, path, request, folder)
             if isinstance(begun, Transcript):
                 return begun
             await self._hear(folder, begun)
-            return await self._run(_join, self.choice, folder)
+            return await self._run(_join, folder)
 
     async def _hear(self, folder: Path, count: int) -> None:
         """All parts: one after the other, and beside that as many as there are processes without work."""
@@ -108,42 +108,42 @@ class Pool:
     async def _part(self, folder: Path, number: int) -> None:
         """A part whose process dies is heard once more: the others' work is not lost."""
         try:
-            await self._run(_hear_part, self.choice, folder, number)
+            await self._run(_hear_part, folder, number)
         except anyio.BrokenWorkerProcess:
-            await self._run(_hear_part, self.choice, folder, number)
+            await self._run(_hear_part, folder, number)
 
-    async def _run(self, work: Callable[[*Given], Made], *args: *Given) -> Made:
-        return await anyio.to_process.run_sync(work, *args, cancellable=True, limiter=self._limiter)
-
-
-def _abilities(choice: Choice) -> Abilities:
-    engine = _engine(choice)
-    return Abilities(getattr(engine, "languages", ENGLISH), getattr(engine, "on_gpu", False))
+    async def _run(self, work: Callable[[Engine, *Given], Made], *args: *Given) -> Made:
+        """Have the ``work`` done with the engine of whichever process is free."""
+        return await anyio.to_process.run_sync(_do, self.choice, work, *args, cancellable=True, limiter=self._limiter)
 
 
-def _begin(choice: Choice, path: Path, request: Request, folder: Path) -> Transcript | int:
-    engine = _engine(choice)
-    return (
-        engine.prepare(path, request, folder) if isinstance(engine, Divisible) else engine.transcribe(path, request)
-    )
-
-
-def _hear_part(choice: Choice, folder: Path, number: int) -> None:
-    _divisible(choice).hear_part(folder, number)
-
-
-def _join(choice: Choice, folder: Path) -> Transcript:
-    return _divisible(choice).join(folder)
-
-
-def _divisible(choice: Choice) -> Divisible:
-    engine = _engine(choice)
-    assert isinstance(engine, Divisible)
-    return engine
+def _do(choice: Choice, work: Callable[[Engine, *Given], Made], *args: *Given) -> Made:
+    """All that ever runs in the processes."""
+    return work(_engine(choice), *args)
 
 
 @cache
 def _engine(choice: Choice) -> Engine:
-    """The worker's engine. A Ctrl-C in the terminal is for the service, which ends its workers itself."""
+    """The process's engine. A Ctrl-C in the terminal is for the service, which ends its processes itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return load(**msgspec.structs.asdict(choice))
+
+
+def _abilities(engine: Engine) -> Abilities:
+    return Abilities(getattr(engine, "languages", ENGLISH), getattr(engine, "on_gpu", False))
+
+
+def _begin(engine: Engine, path: Path, request: Request, folder: Path) -> Transcript | int:
+    if isinstance(engine, Divisible):
+        return engine.prepare(path, request, folder)
+    return engine.transcribe(path, request)
+
+
+def _hear_part(engine: Engine, folder: Path, number: int) -> None:
+    assert isinstance(engine, Divisible)
+    engine.hear_part(folder, number)
+
+
+def _join(engine: Engine, folder: Path) -> Transcript:
+    assert isinstance(engine, Divisible)
+    return engine.join(folder)

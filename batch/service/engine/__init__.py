@@ -113,8 +113,8 @@ class Choice(msgspec.Struct, frozen=True):
         return self.engine if self.is_plugin else f"{name}{colon}{Path(model).name}"
 
 
-class Part(NamedTuple):
-    """Where a part's code is: its module here, the factory in it, and the extra that it needs beside ``local``."""
+class Origin(NamedTuple):
+    """Where a part of an engine comes from: a module here, its factory, and an extra beside ``local``."""
 
     module: str
     factory: str
@@ -122,14 +122,14 @@ class Part(NamedTuple):
 
 
 ENGINES: Final = {
-    "moonshine": Part("english", "English"),
-    "faster-whisper": Part("whisper", "Whisper", "faster-whisper"),
-    "sherpa-onnx": Part("sherpa", "Sherpa", "sherpa-onnx"),
+    "moonshine": Origin("english", "English"),
+    "faster-whisper": Origin("whisper", "Whisper", "faster-whisper"),
+    "sherpa-onnx": Origin("sherpa", "Sherpa", "sherpa-onnx"),
 }
 SPEAKERS: Final = {
-    "community-1": Part("diarization", "community"),
-    "pyannote": Part("pyannote_voices", "Pyannote", "pyannote"),
-    "sherpa-onnx": Part("sherpa_voices", "SherpaVoices", "sherpa-onnx"),
+    "community-1": Origin("diarization", "community"),
+    "pyannote": Origin("pyannote_voices", "Pyannote", "pyannote"),
+    "sherpa-onnx": Origin("sherpa_voices", "SherpaVoices", "sherpa-onnx"),
 }
 
 
@@ -139,11 +139,11 @@ def load(engine: str = "moonshine", speakers: str = "community-1", device: Devic
     Takes a second or two and some 300 MB for the built-in one. Raises EngineMissing.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime >= 1.29 sends telemetry unless told not to before import
-    os.environ["HF_HUB_OFFLINE"] = "1"  # models are here or they are missing: nothing is fetched behind one's back
-    os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
     name, _, model = engine.partition(":")
     if name not in ENGINES:
         return _plugin(engine, speakers)
+    os.environ["HF_HUB_OFFLINE"] = "1"  # models are here or they are missing: nothing is fetched behind one's back
+    os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
     voice, _, voices_model = speakers.partition(":")
     if voice not in SPEAKERS:
         raise EngineMissing(f"Nobody called {voice!r} tells speakers apart: there are {', '.join(SPEAKERS)}.")
@@ -152,8 +152,8 @@ def load(engine: str = "moonshine", speakers: str = "community-1", device: Devic
     return cast(Engine, _imported(name, "dividing", "Dividing", "")(name, words, voices))
 
 
-def _made(name: str, part: Part, model: str, device: Device) -> Any:
-    return _imported(name, part.module, part.factory, part.extra)(model, device)
+def _made(name: str, origin: Origin, model: str, device: Device) -> Any:
+    return _imported(name, origin.module, origin.factory, origin.extra)(model, device)
 
 
 def _imported(name: str, module: str, factory: str, extra: str) -> Any:

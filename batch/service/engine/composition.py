@@ -42,6 +42,8 @@ class Recogniser(Protocol):
 class Voices(Protocol):
     """Sound to turns."""
 
+    on_gpu: bool
+
     def pieces(self, stretches: Sequence[Stretch]) -> list[Span]:
         """The sound that ``vectors`` are wanted of, in order of time; none if the whole is looked at in one go."""
         ...
@@ -75,7 +77,8 @@ class Composition(Engine):
 
     def __init__(self, name: str, recogniser: Recogniser, voices: Voices) -> None:
         """Loads the segmentation. Raises EngineMissing."""
-        self.name, self.languages, self.on_gpu = name, recogniser.languages, recogniser.on_gpu
+        self.name, self.languages = name, recogniser.languages
+        self.on_gpu = recogniser.on_gpu or voices.on_gpu
         self._recogniser, self._voices = recogniser, voices
         self._segmentation = Segmentation()
 

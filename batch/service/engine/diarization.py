@@ -39,6 +39,8 @@ def community(model: str, device: str) -> Diarization:
 class Diarization:
     """The way from sound to turns, with a model of what voices sound like. See ``composition.Voices``."""
 
+    on_gpu = False
+
     def __init__(self, embedding: Embedding) -> None:
         self._embedding = embedding
 

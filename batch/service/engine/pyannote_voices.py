@@ -30,13 +30,13 @@ class Pyannote:
 
     def __init__(self, model: str = "", device: str = "auto") -> None:
         """``model``: a directory, its ``config.yaml``, or a name in Hugging Face's cache. Raises EngineMissing."""
-        gpu = torch.cuda.is_available()
-        if device == "cuda" and not gpu:
+        there = torch.cuda.is_available()
+        if device == "cuda" and not there:
             raise EngineMissing("PyTorch finds no CUDA device here: use `device` cpu or auto, or see to the driver")
-        if not gpu:
-            torch.set_num_threads(1)
+        self.on_gpu = there and device != "cpu"
+        torch.set_num_threads(1)  # worker processes are the unit of parallelism
         self._pipeline = _loaded(model or DEFAULT)
-        self._pipeline.to(torch.device("cuda" if gpu and device != "cpu" else "cpu"))
+        self._pipeline.to(torch.device("cuda" if self.on_gpu else "cpu"))
 
     def pieces(self, stretches: Sequence[Stretch]) -> list[Span]:
         return []

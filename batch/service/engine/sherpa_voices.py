@@ -27,7 +27,7 @@ class SherpaVoices:
     def __init__(self, model: str = "", device: str = "auto") -> None:
         """``model`` is a directory. Raises EngineMissing."""
         self._segmentation, self._embedding = found(Path(model).expanduser() if model else None)
-        self._provider = "cuda" if on_gpu(device) else "cpu"
+        self.on_gpu = on_gpu(device)
         config = self._config(Bounds())
         if not config.validate():
             raise EngineMissing(f"The speaker models in {model} cannot be used: see the lines above")
@@ -46,14 +46,15 @@ class SherpaVoices:
 
     def _config(self, bounds: Bounds) -> sherpa_onnx.OfflineSpeakerDiarizationConfig:
         """A number of speakers can only be told exactly; a range is left to the threshold."""
+        provider = "cuda" if self.on_gpu else "cpu"
         exactly = bounds.most if bounds.most and bounds.most == bounds.fewest else -1
         pyannote = sherpa_onnx.OfflineSpeakerSegmentationPyannoteModelConfig(model=str(self._segmentation))
         return sherpa_onnx.OfflineSpeakerDiarizationConfig(
             segmentation=sherpa_onnx.OfflineSpeakerSegmentationModelConfig(
-                pyannote=pyannote, num_threads=1, provider=self._provider
+                pyannote=pyannote, num_threads=1, provider=provider
             ),
             embedding=sherpa_onnx.SpeakerEmbeddingExtractorConfig(
-                model=str(self._embedding), num_threads=1, provider=self._provider
+                model=str(self._embedding), num_threads=1, provider=provider
             ),
             clustering=sherpa_onnx.FastClusteringConfig(num_clusters=exactly, threshold=THRESHOLD),
         )
