@@ -20,8 +20,8 @@ DEMO = Path(__file__).parents[2] / "configs" / "demo"
 
 @pytest.fixture
 def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Recordings of a minute are shared out, ten seconds at a time."""
-    monkeypatch.setattr(dividing, "LONG", 60 * RATE)
+    """Recordings of half a minute are shared out, ten seconds at a time."""
+    monkeypatch.setattr(dividing, "LONG", 30 * RATE)
     monkeypatch.setattr(dividing, "PART", 10 * RATE)
 
 
@@ -52,21 +52,17 @@ def test_parts_give_the_words_and_the_speakers_of_the_whole(engine, record, demo
 
 def test_channels_and_an_excerpt_are_shared_out_too(engine, record, demo, sooner, tmp_path) -> None:
     path = record("call.wav", np.stack([demo, np.roll(demo, 20 * RATE)]))
-    request = Request(multichannel=True, speaker_labels=True, audio_start_from=5000, audio_end_at=70_000)
+    request = Request(multichannel=True, speaker_labels=True, audio_start_from=5000, audio_end_at=37_000)
     _, joined = shared_out(engine, path, request, tmp_path / "parts")
     assert joined == engine.transcribe(path, request)
     assert {word.channel for word in joined.words} == {"1", "2"}
 
 
 def test_a_long_silence_has_no_parts_and_no_words(engine, record, sooner, tmp_path) -> None:
-    count, joined = shared_out_silence(engine, record("silence.wav", np.zeros(61 * RATE)), tmp_path)
-    assert (count, joined.text, joined.utterances) == (0, "", ())
-
-
-def shared_out_silence(engine: Divisible, path: Path, folder: Path) -> tuple[int, Transcript]:
-    count = engine.prepare(path, Request(speaker_labels=True), folder)
-    assert isinstance(count, int)
-    return count, engine.join(folder)
+    silence = record("silence.wav", np.zeros(31 * RATE))
+    assert engine.prepare(silence, Request(speaker_labels=True), tmp_path) == 0
+    joined = engine.join(tmp_path)
+    assert (joined.text, joined.utterances, joined.audio_seconds) == ("", (), 31)
 
 
 def test_a_short_recording_is_not_shared_out(engine, record, speech, tmp_path) -> None:

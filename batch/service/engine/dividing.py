@@ -8,7 +8,6 @@ are those that one process would have found.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,17 +66,11 @@ class Dividing(Composition):
 
     def join(self, folder: Path) -> Transcript:
         plan = _plan(folder)
-        words = chain.from_iterable(
-            self.told(
-                _mapped(folder, number, plan.span),
-                sketch,
-                _heard(folder, plan, number),
-                str(number + 1),
-                plan.request,
-            )
-            for number, sketch in enumerate(plan.sketches)
-        )
-        return self.composed(list(words), plan.span, plan.facts, plan.request)
+        words: list[Word] = []
+        for number, sketch in enumerate(plan.sketches):
+            audio, heard = _mapped(folder, number, plan.span), _heard(folder, plan, number)
+            words += self.told(audio, sketch, heard, str(number + 1), plan.request)
+        return self.composed(words, plan.span, plan.facts, plan.request)
 
 
 def divided(channel: int, sketch: Sketch) -> Iterator[Part]:
