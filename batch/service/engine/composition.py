@@ -30,7 +30,7 @@ class Recogniser(Protocol):
     """Codes without a region; None: whatever the model was made for."""
     on_gpu: bool
 
-    def words(self, sound: Audio, speech: Sequence[Span], language: str) -> list[Word]:
+    def words(self, sound: Audio, speech: Sequence[Span], request: Request) -> list[Word]:
         """The words of one chunk, at most half a minute, timed from its start. ``speech`` is where somebody talks."""
         ...
 
@@ -112,7 +112,7 @@ class Composition(Engine):
     def _chunk(self, audio: Audio, chunk: Chunk, request: Request) -> list[Word]:
         start = chunk.span.start
         speech = [Span(span.start - start, span.end - start) for span in chunk.speech]
-        said = self._recogniser.words(audio[start : chunk.span.end], speech, request.language)
+        said = self._recogniser.words(audio[start : chunk.span.end], speech, request)
         return [_later(word, start // PER_MS) for word in said]
 
     def told(self, audio: Audio, sketch: Sketch, heard: Heard, number: str, request: Request) -> list[Word]:

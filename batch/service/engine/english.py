@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from batch.model import Word
-from batch.service.engine import EngineMissing
+from batch.service.engine import EngineMissing, Request
 from batch.service.engine.alignment import Alignment
 from batch.service.engine.guards import believable
 from batch.service.engine.recognition import Recognition
@@ -33,7 +33,7 @@ class English:
         self._recognition = Recognition()
         self._alignment = Alignment()
 
-    def words(self, sound: Audio, speech: Sequence[Span], language: str) -> list[Word]:
+    def words(self, sound: Audio, speech: Sequence[Span], request: Request) -> list[Word]:
         heard = believable(self._recognition.words(sound), sum(span.length for span in speech) / RATE)
         spans = self._alignment.spans(sound, [word.text for word in heard], speech) if heard else []
         return [

@@ -17,7 +17,7 @@ import numpy as np
 import sherpa_onnx
 
 from batch.model import Word
-from batch.service.engine import EngineMissing
+from batch.service.engine import EngineMissing, Request
 from batch.service.engine.alignment import Alignment, shared
 from batch.service.engine.spans import PER_MS, RATE, Audio, Span, seconds
 
@@ -75,14 +75,14 @@ class Sherpa:
         self._recognizer("en")
         self._alignment = Alignment()
 
-    def words(self, sound: Audio, speech: Sequence[Span], language: str) -> list[Word]:
-        recognizer = self._recognizer(language if self._found.kind in ("whisper", "sense_voice") else "en")
+    def words(self, sound: Audio, speech: Sequence[Span], request: Request) -> list[Word]:
+        recognizer = self._recognizer(request.language if self._found.kind in ("whisper", "sense_voice") else "en")
         stream = recognizer.create_stream()
         stream.accept_waveform(RATE, sound.astype(np.float32) / 32768)
         recognizer.decode_stream(stream)
         groups = grouped(tokens(stream.result))
         if any(token.start is None for group in groups for token in group):
-            return self._timed(groups, sound, speech, language)
+            return self._timed(groups, sound, speech, request.language)
         ends = [*(group[0].start or 0.0 for group in groups[1:]), len(sound) / RATE]
         return [_word(group, end) for group, end in zip(groups, ends, strict=False)]
 

@@ -15,7 +15,7 @@ import faster_whisper
 import numpy as np
 
 from batch.model import Word
-from batch.service.engine import EngineMissing
+from batch.service.engine import EngineMissing, Request
 from batch.service.engine.spans import Audio, Span
 
 DEFAULT: Final = "turbo"
@@ -42,14 +42,16 @@ class Whisper:
         self._model = _loaded(checked(model or DEFAULT), "cuda" if self.on_gpu else "cpu")
         self.languages = frozenset(self._model.supported_languages)
 
-    def words(self, sound: Audio, speech: Sequence[Span], language: str) -> list[Word]:
+    def words(self, sound: Audio, speech: Sequence[Span], request: Request) -> list[Word]:
         """Without sampling (temperature 0), so that a chunk's words never depend on what came before it."""
         segments, _ = self._model.transcribe(
-            sound.astype(np.float32) / 32768, language=language, temperature=0.0, condition_on_previous_text=False,
-            word_timestamps=True, vad_filter=False,
+            sound.astype(np.float32) / 32768, language=request.language, word_timestamps=True, vad_filter=False,
+            temperature=0.0, condition_on_previous_text=False,
         )  # fmt: skip
         pieces = (Piece(*piece[:4]) for segment in segments for piece in map(_facts, segment.words or ()))
-        return [_word(piece) for piece in joined(pieces, spaced=language not in UNSPACED) if piece.word.strip()]
+        return [
+            _word(piece) for piece in joined(pieces, spaced=request.language not in UNSPACED) if piece.word.strip()
+        ]
 
     def warnings(self, words: Sequence[Word]) -> tuple[str, ...]:
         return ()
