@@ -286,7 +286,19 @@ def doctor(**given: Any) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Any other address needs a key.")
 @click.option("--port", default=8517, show_default=True, type=int, help="0: any free one.")
 @click.option("--data", default="diarist-service", show_default=True, help="Directory of jobs and uploads.")
-@click.option("--engine", default="moonshine", show_default=True, help="moonshine, or MODULE:FACTORY.")
+@click.option(
+    "--engine",
+    default="moonshine",
+    show_default=True,
+    help="Who writes the words: moonshine, faster-whisper[:MODEL], sherpa-onnx:DIR, or MODULE:FACTORY.",
+)
+@click.option(
+    "--speakers",
+    default="community-1",
+    show_default=True,
+    help="Who tells speakers apart: community-1, pyannote[:DIR], sherpa-onnx:DIR.",
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="What engines run on.")
 @click.option("--workers", type=click.IntRange(min=1), help="Engine processes.  [default: one a core]")
 @click.option(
     "--keep", multiple=True, metavar="RULE", help="How long: uploads=1h, transcripts=30d.  [default: uploads=24h]"

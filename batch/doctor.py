@@ -22,7 +22,7 @@ import msgspec
 from batch import client, errors
 from batch.endpoint import HOSTS, Endpoint, resolve
 from batch.service.launch import local_service
-from batch.settings import Settings
+from batch.settings import Local, Settings
 
 _LITTLE_SPACE_BYTES: Final = 2_000_000_000
 _SLOW_FSYNC_SECONDS: Final = 0.1
@@ -142,15 +142,20 @@ async def _service(endpoint: Endpoint, settings: Settings) -> AsyncIterator[Find
         async for finding in _reached(endpoint.base_url, endpoint, settings):
             yield finding
         return
+    local = settings.local
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         try:
-            async with local_service(Path(folder), engine=settings.local.engine, workers=1) as base_url:
-                yield _ok("engine", f"{settings.local.engine} was loaded in {time.monotonic() - began:.1f} s")
+            async with _started(local, Path(folder)) as base_url:
+                yield _ok("engine", f"{local.engine} was loaded in {time.monotonic() - began:.1f} s")
                 async for finding in _reached(base_url, endpoint, settings):
                     yield finding
         except errors.Fatal as error:
             yield _bad("engine", str(error), "", error.exit_code)
+
+
+def _started(local: Local, folder: Path) -> contextlib.AbstractAsyncContextManager[str]:
+    return local_service(folder, engine=local.engine, speakers=local.speakers, device=local.device, workers=1)
 
 
 async def _reached(base_url: str, endpoint: Endpoint, settings: Settings) -> AsyncIterator[Finding]:

@@ -22,6 +22,7 @@ from batch.metrics import Metrics
 from batch.options import read_options
 from batch.ping import Ping
 from batch.prices import Prices
+from batch.service.engine import Device
 from batch.slots import Limits, Order
 from batch.stores import Access
 from batch.throttle import Patience, Rate
@@ -35,9 +36,11 @@ Count = Annotated[int, Meta(ge=1)]
 
 
 class Local(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The local service: which engine, and in how many worker processes (0: one a core)."""
+    """The local service: which engine (see ``Choice``), and in how many worker processes (0: one a core)."""
 
     engine: str = "moonshine"
+    speakers: str = "community-1"
+    device: Device = "auto"
     workers: Annotated[int, Meta(ge=0)] = 0
 
 

@@ -408,7 +408,11 @@ def _links(service: Endpoint, settings: Settings) -> float | None:
 
 
 def _local(inner: Path, settings: Settings) -> contextlib.AbstractAsyncContextManager[str]:
-    return local_service(inner / "service", engine=settings.local.engine, workers=settings.local.workers or None)
+    local = settings.local
+    return local_service(
+        inner / "service",
+        engine=local.engine, speakers=local.speakers, device=local.device, workers=local.workers or None,
+    )  # fmt: skip
 
 
 @contextlib.asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import re
 import resource
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from aiohttp import web
 from batch import doctor
 from batch.doctor import Finding, Verdict, examine
 from batch.service.app import listening
+from batch.settings import Local
 from tests.service.double import start_service
 from tests.test_run import settings
 
@@ -29,6 +31,17 @@ async def test_all_is_well_with_a_service_that_answers_and_nothing_is_left_behin
     assert set(found) == {"locale", "open files", "space", "disk", "journal", "service", "reach", "clock"}
     assert not (tmp_path / "out").exists()
     assert not service.submissions
+
+
+async def test_the_engine_that_the_settings_name_is_looked_at(tmp_path: Path) -> None:
+    for local, says in (
+        (Local(engine="faster-whisper:/no/such/model"), "pip install|no directory /no/such/model"),
+        (Local(speakers="nobody"), "community-1, pyannote, sherpa-onnx"),
+        (Local(device="cuda"), "moonshine runs on the CPU only|pip install"),
+    ):
+        found = {each.what: each async for each in examine(settings("local", local=local), {}, tmp_path)}
+        assert (found["engine"].verdict, found["engine"].exit_code) == (Verdict.BAD, 2)
+        assert re.search(says, found["engine"].said)
 
 
 async def test_a_wrong_key_is_told_with_the_exit_code_of_a_run(tmp_path: Path) -> None:

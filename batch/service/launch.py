@@ -19,7 +19,9 @@ _STOP_SECONDS: Final = 5.0
 
 
 @contextlib.asynccontextmanager
-async def local_service(data: Path, *, engine: str, workers: int | None) -> AsyncIterator[str]:
+async def local_service(
+    data: Path, *, engine: str, speakers: str = "community-1", device: str = "auto", workers: int | None
+) -> AsyncIterator[str]:
     """A service on a free loopback port, with its jobs in ``data``; gives its base URL.
 
     It has a session of its own, so that Ctrl-C in the terminal ends the run first, and it ends by itself when this
@@ -35,6 +37,10 @@ async def local_service(data: Path, *, engine: str, workers: int | None) -> Asyn
         str(data),
         "--engine",
         engine,
+        "--speakers",
+        speakers,
+        "--device",
+        device,
         "--keep",
         "uploads=1h",  # the recordings are all here: an upload is a second copy
         "--until-stdin-closes",

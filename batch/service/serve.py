@@ -21,10 +21,11 @@ import msgspec
 
 from batch import lock
 from batch.errors import Unavailable, Usage
-from batch.service import app, fetch, limits, notices, workers
-from batch.service.engine import EngineMissing
+from batch.service import app, fetch, notices, workers
+from batch.service.engine import Choice, Device, EngineMissing
 from batch.service.faults import Faults, read
 from batch.service.keeping import read_rules, read_size
+from batch.service.pool import Pool
 from batch.service.store import Store
 from batch.service.uploads import Full
 
@@ -41,7 +42,9 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
     data: str
-    engine: str
+    engine: str = "moonshine"
+    speakers: str = "community-1"
+    device: Device = "auto"
     workers: int | None = None
     keep: tuple[str, ...] = ()
     disk_budget: str | None = None
@@ -73,23 +76,26 @@ async def _serve(asked: Serving, key: str | None) -> None:
     _open_all_files()
     stopped = _stopped(asked.until_stdin_closes)
     keep = read_rules(asked.keep)
-    budget, memory_bytes = (read_size(given) if given else None for given in (asked.disk_budget, asked.worker_memory))
-    slots = asked.workers or os.cpu_count() or 1
-    memory_bytes = memory_bytes or limits.memory(slots)
+    budget, memory = (read_size(given) if given else None for given in (asked.disk_budget, asked.worker_memory))
+    choice, data = Choice(asked.engine, asked.speakers, asked.device), Path(asked.data)
+    pool = Pool(choice, asked.workers, folder=data / "parts", memory_bytes=memory)
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(await _alone(Path(asked.data)))
-        await workers.check(asked.engine, memory_bytes)
-        store = stack.enter_context(contextlib.closing(Store(Path(asked.data), budget)))
+        stack.enter_context(await _alone(data))
+        able = await pool.check()
+        store = stack.enter_context(contextlib.closing(Store(data, budget)))
+        pool.clear()
         session = await stack.enter_async_context(fetch.session())
         locate: workers.Locate = fetch.Fetcher(store, session).locate
-        transcribe = workers.transcriber(asked.engine, slots, memory_bytes)
         locate = faults.on_the_way(locate) if faults else locate
         notify = notices.Notices(await stack.enter_async_context(aiohttp.ClientSession())).send
-        queue = workers.Queue(store, transcribe, locate, notify, slots=slots, engine=asked.engine)
-        made = app.make_app(store, queue, key=key, keep=keep, middlewares=[faults.middleware] if faults else [])
+        queue = workers.Queue(store, pool.transcribe, locate, notify, slots=pool.size, engine=choice.label)
+        befall = [faults.middleware] if faults else []
+        made = app.make_app(store, queue, key=key, keep=keep, languages=able.languages, middlewares=befall)
         base_url = await stack.enter_async_context(app.listening(made, asked.host, asked.port))
         _announce(base_url, asked.until_stdin_closes)
+        warming = asyncio.create_task(pool.warm())
         await stopped.wait()
+        warming.cancel()
 
 
 def _open_all_files() -> None:

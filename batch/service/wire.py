@@ -18,7 +18,7 @@ from batch.model import Transcript
 from batch.protocol import BAD_AUDIO_URL_TEXT, DELETED_TEXT, DELETED_URL, Status
 from batch.service import respelling
 from batch.service.answers import BadRequest
-from batch.service.engine import Request
+from batch.service.engine import ENGLISH, Request, language
 from batch.service.notices import HEADER_NAME, HEADER_VALUE
 
 CLOUD_ONLY: Final = frozenset(
@@ -30,7 +30,7 @@ CLOUD_ONLY: Final = frozenset(
 )
 """Parameters that would change the result and that the local engine cannot honour: asking for one is refused by name,
 never pretended. Those that stand in no specification are older ones, or the vendor's SDKs' own."""
-LANGUAGES: Final = frozenset({"en", "en_us", "en_uk", "en_au"})
+ENGLISHES: Final = frozenset({"en", "en_us", "en_uk", "en_au"})
 
 _EMPTY: Final[Mapping[str, Any]] = {
     "language_model": "assemblyai_default",
@@ -66,7 +66,7 @@ _WEBHOOK: Final[Mapping[str, re.Pattern[str]]] = {
 }
 
 
-def read_request(body: Any) -> dict[str, Any]:
+def read_request(body: Any, languages: frozenset[str] | None = ENGLISH) -> dict[str, Any]:
     """The parameters of a submission that this service knows, checked. Raises BadRequest.
 
     Unknown keys are ignored: the vendor's SDKs send several that the specification does not have.
@@ -80,7 +80,7 @@ def read_request(body: Any) -> dict[str, Any]:
     if refused:
         raise BadRequest(f"Not available on the local service: {', '.join(refused)}")
     given = {name: value for name, value in body.items() if name in options.OPTION_NAMES and value is not None}
-    return {"audio_url": url, **_checked(given), **_webhook(body)}
+    return {"audio_url": url, **_checked(given, languages), **_webhook(body)}
 
 
 def _webhook(body: Mapping[str, Any]) -> dict[str, str]:
@@ -94,7 +94,7 @@ def _webhook(body: Mapping[str, Any]) -> dict[str, str]:
     return given
 
 
-def _checked(given: dict[str, Any]) -> dict[str, Any]:
+def _checked(given: dict[str, Any], languages: frozenset[str] | None) -> dict[str, Any]:
     for name in sorted(given.keys() & _BOOLEANS):
         if not isinstance(given[name], bool):
             raise BadRequest(f"{name} must be a Boolean")
@@ -102,9 +102,16 @@ def _checked(given: dict[str, Any]) -> dict[str, Any]:
         asked = options.read_options(given)
     except ValueError as error:
         raise BadRequest(str(error)) from None
-    if asked.get("language_code", "en").lower() not in LANGUAGES:
-        raise BadRequest(f"Not available on the local service: language_code {asked['language_code']} (only English)")
+    if not _speaks(languages, code := asked.get("language_code", "en").lower()):
+        known = "English" if languages == ENGLISH else ", ".join(sorted(languages or ()))
+        raise BadRequest(f"Not available on the local service: language_code {code} (only {known})")
     return asked
+
+
+def _speaks(languages: frozenset[str] | None, code: str) -> bool:
+    if language(code) == "en" and code not in ENGLISHES:
+        return False
+    return languages is None or language(code) in languages
 
 
 def engine_request(request: Mapping[str, Any]) -> Request:
@@ -121,6 +128,7 @@ def engine_request(request: Mapping[str, Any]) -> Request:
         punctuate=request.get("punctuate", True),
         format_text=request.get("format_text", True),
         disfluencies=request.get("disfluencies", False),
+        language_code=request.get("language_code", "en"),
     )
 
 

@@ -1,79 +1,29 @@
-"""Jobs in their turn, and the processes that do them: first in, first out, so many at once.
-
-Engines run in processes of their own, within the limits of `limits`, so neither a long recording nor a hostile file
-nor a crash in a decoder stalls the service.
-"""
+"""Jobs in their turn: first in, first out, so many at once."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import anyio
-import anyio.to_process
 import msgspec
 
 from batch.model import Transcript
 from batch.protocol import SERVER_ERROR_TEXT, Status
-from batch.service import limits, wire
-from batch.service.engine import BadAudio, Engine, EngineMissing, Request, load
+from batch.service import wire
+from batch.service.engine import BadAudio, Request
+from batch.service.pool import twice
 from batch.service.store import Store
 from batch.service.uploads import FETCHED, Full
 
 Transcriber = Callable[[Path, Request], Awaitable[Transcript]]
 Locate = Callable[[str], Awaitable[Path]]
 Notify = Callable[[Mapping[str, Any], str, Status], Awaitable[int | None]]
-_TRIES: Final = 2
-"""A job whose worker process dies is tried once more, then ended as the vendor ends its own failures."""
-_REAPING_SECONDS: Final = 0.5  # idle workers that died together with it are noticed meanwhile, and not tried
 _PAUSE_SECONDS: Final = 2.0  # while the disk is full
 _log = logging.getLogger(__name__)
-
-
-def transcriber(engine: str, workers: int | None, memory_bytes: int | None = None) -> Transcriber:
-    """Transcribes in up to ``workers`` processes (None: one a core), each with its own engine, kept warm, and with so
-    much memory (None: its share of the machine's)."""
-    slots = workers or os.cpu_count() or 1
-    limiter, memory = anyio.CapacityLimiter(slots), memory_bytes or limits.memory(slots)
-
-    async def transcribe(path: Path, request: Request) -> Transcript:
-        return await anyio.to_process.run_sync(
-            _transcribe, engine, memory, path, request, cancellable=True, limiter=limiter
-        )
-
-    return transcribe
-
-
-async def check(engine: str, memory_bytes: int) -> None:
-    """Load the engine in a worker process, which stays warm for the first job. Raises EngineMissing."""
-    try:
-        await anyio.to_process.run_sync(_check, engine, memory_bytes)
-    except (anyio.BrokenWorkerProcess, MemoryError) as error:
-        memory = f"{memory_bytes / 1e6:,.0f} MB, see --worker-memory"
-        raise EngineMissing(f"The engine {engine!r} died while it was loaded. It may use {memory}.") from error
-
-
-def _check(engine: str, memory_bytes: int) -> None:
-    _engine(engine, memory_bytes)
-
-
-def _transcribe(engine: str, memory_bytes: int, path: Path, request: Request) -> Transcript:
-    with limits.bounded(limits.seconds(path.stat().st_size)):
-        return _engine(engine, memory_bytes).transcribe(path, request)
-
-
-@cache
-def _engine(name: str, memory_bytes: int) -> Engine:
-    """The worker's engine. A Ctrl-C in the terminal is for the service, which ends its workers itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    limits.confine(memory_bytes)
-    return load(name)
 
 
 class Queue:
@@ -135,18 +85,10 @@ class Queue:
     async def _transcript(self, request: dict[str, object]) -> Transcript:
         path = await self._locate(str(request["audio_url"]))
         try:
-            return await self._tried(path, wire.engine_request(request))
+            return await twice(partial(self._transcribe, path, wire.engine_request(request)))
         finally:
             if path.suffix == FETCHED:
                 self._store.uploads.remove(path)
-
-    async def _tried(self, path: Path, asked: Request) -> Transcript:
-        for _ in range(_TRIES - 1):
-            try:
-                return await self._transcribe(path, asked)
-            except (anyio.BrokenWorkerProcess, ProcessLookupError):  # the latter if it died while it started
-                await asyncio.sleep(_REAPING_SECONDS)
-        return await self._transcribe(path, asked)
 
 
 async def _insist(record: Callable[[], Awaitable[None]]) -> None:

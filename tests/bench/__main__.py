@@ -19,6 +19,7 @@ QUOTED = (
     ("searching",),
     ("reporting",),
     ("accuracy",),
+    ("engine_speed",),
 )
 
 

@@ -161,3 +161,14 @@ def test_what_follows_a_hole_keeps_its_time(record) -> None:
     loud = np.flatnonzero(np.abs(heard[14 * RATE :]) < 3)
     assert len(heard) == len(sound)
     assert 14 * RATE + loud[len(loud) // 2] == pytest.approx(15.5 * RATE, abs=0.3 * RATE)
+
+
+@pytest.mark.parametrize("multichannel", [True, False])
+def test_sound_in_files_is_the_sound_in_memory(record, tmp_path, multichannel: bool) -> None:
+    path = record("call.wav", np.stack([tone(2), 0.5 * tone(2)]))
+    folder = tmp_path / "sound"
+    folder.mkdir()
+    mapped = decode(path, multichannel=multichannel, folder=folder).channels
+    held = decode(path, multichannel=multichannel).channels
+    assert len(mapped) == len(held) == len(list(folder.iterdir())) == 1 + multichannel
+    assert all(np.array_equal(one, other) for one, other in zip(mapped, held, strict=True))

@@ -30,11 +30,13 @@ class Voices:
     def of(self, audio, pieces):
         middles = [(piece.start + piece.end) / 2 / RATE for piece in pieces]
         people = [next(person for end, person in self._script if middle < end) for middle in middles]
-        return np.eye(256, dtype=np.float32)[people]
+        return np.eye(256, dtype=np.float32)[np.array(people, int)]
 
 
 def turns(voices: Voices, *stretches: Stretch, bounds: Bounds = ANYBODY) -> list[tuple[float, float, int]]:
-    found = Diarization(voices).turns(np.zeros(0, np.int16), stretches, bounds)
+    audio, diarization = np.zeros(0, np.int16), Diarization(voices)
+    vectors = diarization.vectors(audio, diarization.pieces(stretches))
+    found = diarization.turns(audio, stretches, vectors, bounds)
     return [(turn.span.start / RATE, turn.span.end / RATE, turn.speaker) for turn in found]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from batch.model import Transcript
 from batch.service.engine import BadAudio, EngineMissing, Request, load, weights
-from batch.service.engine.moonshine import bounds, styled
+from batch.service.engine.composition import bounds, styled
 
 RATE = 16_000
 RNG = np.random.default_rng(1)

@@ -77,6 +77,15 @@ def test_hundreds_of_channels_are_mixed_as_they_come_and_are_too_many_to_keep_ap
         decode.decode(path, multichannel=True)
 
 
+def test_hours_of_many_channels_do_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "many.wav"
+    path.write_bytes(wave(8, 16_000, declared=8 * 2 * 16_000, sound=bytes(8 * 2 * 16_000)))
+    monkeypatch.setattr(decode, "MOST_SOUND", 100_000)
+    assert len(decode.decode(path).channels) == 1
+    with pytest.raises(BadAudio, match="too long for so many channels"):
+        decode.decode(path, multichannel=True, folder=tmp_path)
+
+
 def test_a_file_that_takes_for_ever_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "long.flac"
     path.write_bytes(silence(5))

@@ -18,9 +18,11 @@ import anyio
 import pytest
 
 from batch.model import Transcript
-from batch.service import limits, workers
-from batch.service.engine import BadAudio, EngineMissing, Request
+from batch.service import limits
+from batch.service.engine import BadAudio, Choice, EngineMissing, Request
 from batch.service.launch import local_service
+from batch.service.pool import Pool
+from batch.service.workers import Transcriber
 from tests.service.test_processes import outcome
 
 MEGABYTE = 1 << 20
@@ -84,14 +86,14 @@ class Heavy(Greedy):
 GREEDY = f"{__name__}:Greedy"
 
 
-async def said(transcribe: workers.Transcriber, folder: Path, what: str) -> str:
+async def said(transcribe: Transcriber, folder: Path, what: str) -> str:
     path = folder / what.replace(" ", "-")
     path.write_text(what)
     return (await transcribe(path, Request())).text
 
 
 async def test_a_job_that_needs_more_memory_than_it_may_have_ends_as_an_error_of_its_own(tmp_path: Path) -> None:
-    transcribe = workers.transcriber(GREEDY, 1, 500 * MEGABYTE)
+    transcribe = Pool(Choice(GREEDY), 1, memory_bytes=500 * MEGABYTE).transcribe
     before = await said(transcribe, tmp_path, "pid")
     assert await said(transcribe, tmp_path, "memory 200") == str(200 * MEGABYTE)
     for what in ("memory 600", "memory 600000", "refused"):
@@ -101,7 +103,7 @@ async def test_a_job_that_needs_more_memory_than_it_may_have_ends_as_an_error_of
 
 
 async def test_a_worker_that_hangs_where_python_does_not_run_is_killed_in_time(tmp_path: Path) -> None:
-    transcribe = workers.transcriber(GREEDY, 1)
+    transcribe = Pool(Choice(GREEDY), 1).transcribe
     began = time.monotonic()
     with pytest.raises(anyio.BrokenWorkerProcess):
         await said(transcribe, tmp_path, "hang 0.5")
@@ -130,18 +132,18 @@ async def test_a_job_whose_worker_dies_every_time_is_a_server_error_and_the_next
 @pytest.mark.parametrize("what", ["raise", "exit"])
 async def test_whatever_an_engine_raises_reaches_the_service_as_text(tmp_path: Path, what: str) -> None:
     with pytest.raises(limits.EngineFailed, match="Unpicklable|SystemExit: 7"):
-        await said(workers.transcriber(GREEDY, 1), tmp_path, what)
+        await said(Pool(Choice(GREEDY), 1).transcribe, tmp_path, what)
 
 
 async def test_a_worker_leaves_no_core_file_and_is_the_first_to_go(tmp_path: Path) -> None:
-    core, score = (await said(workers.transcriber(GREEDY, 1), tmp_path, "limits")).split("), ")
+    core, score = (await said(Pool(Choice(GREEDY), 1).transcribe, tmp_path, "limits")).split("), ")
     assert core == "((0, 0"
     assert "500" in score
 
 
 async def test_an_engine_that_does_not_fit_is_told_before_any_job() -> None:
     with pytest.raises(EngineMissing, match="died while it was loaded. It may use 105 MB, see --worker-memory"):
-        await workers.check(f"{__name__}:Heavy", 100 * MEGABYTE)
+        await Pool(Choice(f"{__name__}:Heavy"), 1, memory_bytes=100 * MEGABYTE).check()
 
 
 async def test_1500_callers_who_send_nothing_keep_nobody_else_out(tmp_path: Path) -> None:
@@ -163,11 +165,12 @@ async def test_1500_callers_who_send_nothing_keep_nobody_else_out(tmp_path: Path
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from batch.service import workers
-from batch.service.engine import Request
+from batch.service.pool import Pool
+from batch.service.workers import Transcriber
+from batch.service.engine import Choice, Request
 
 async def main():
-    transcribe = workers.transcriber(sys.argv[1], 1)
+    transcribe = Pool(Choice(sys.argv[1]), 1).transcribe
     print((await transcribe(Path(sys.argv[2]), Request())).text, flush=True)
     await transcribe(Path(sys.argv[3]), Request())
 

@@ -17,9 +17,9 @@ import pytest
 
 from batch import errors
 from batch.model import Transcript
-from batch.service.engine import BadAudio, Request
+from batch.service.engine import BadAudio, Choice, Request
 from batch.service.launch import local_service
-from batch.service.workers import transcriber
+from batch.service.pool import Pool
 
 
 class Plugin:
@@ -75,7 +75,7 @@ async def test_a_job_that_kills_every_worker_ends_as_a_server_error(tmp_path: Pa
 
 async def test_workers_run_beside_each_other(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a")
-    transcribe = transcriber(PLUGIN, 2)
+    transcribe = Pool(Choice(PLUGIN), 2).transcribe
     said = await asyncio.gather(*(transcribe(tmp_path / "a", Request()) for _ in range(4)))
     assert [each.text for each in said] == ["a"] * 4
     (tmp_path / "dead").write_text("always die")

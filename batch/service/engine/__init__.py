@@ -8,19 +8,23 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import os
+import re
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Final, Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 import msgspec
 
 from batch.model import Transcript
 
+ENGLISH: Final = frozenset({"en"})
+Device = Literal["auto", "cpu", "cuda"]
 
-def install_command() -> str:
-    """The one command that installs what the built-in engine needs, wherever diarist itself came from."""
-    needed = importlib.metadata.requires("diarist") or []
-    packages = [name for name, _, when in (line.partition(";") for line in needed) if "local" in when]
-    return "pip install " + " ".join(f"'{name.strip()}'" for name in packages)
+
+def install_command(*extras: str) -> str:
+    """The one command that installs what these extras name, wherever diarist itself came from."""
+    wanted = re.compile("|".join(rf"extra == .{re.escape(extra)}\W" for extra in ("local", *extras)))
+    needed = (line.partition(";") for line in importlib.metadata.requires("diarist") or [])
+    return "pip install " + " ".join(f"'{name.strip()}'" for name, _, when in needed if wanted.search(when))
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -36,15 +40,50 @@ class Request(msgspec.Struct, frozen=True):
     punctuate: bool = True
     format_text: bool = True
     disfluencies: bool = False
+    language_code: str = "en"
+
+    @property
+    def language(self) -> str:
+        """The code without its region: ``de`` for ``de_ch``."""
+        return language(self.language_code)
+
+
+def language(code: str) -> str:
+    return code.lower().partition("_")[0]
 
 
 class Engine(Protocol):
-    """A speech engine. One lives in each worker process and transcribes one recording at a time."""
+    """A speech engine. One lives in each worker process and transcribes one recording at a time.
+
+    One that speaks other languages than English has ``languages``, a set of codes without regions, or None for any.
+    """
 
     name: str
 
     def transcribe(self, path: Path, request: Request) -> Transcript:
         """What was said in the audio or video file at ``path``. Raises BadAudio if that cannot be told."""
+        ...
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """An engine that can share a long recording out among its like in other processes, which meet in a folder."""
+
+    def transcribe(self, path: Path, request: Request) -> Transcript: ...
+
+    def prepare(self, path: Path, request: Request, folder: Path) -> Transcript | int:
+        """The number of parts there are to be heard, all else in ``folder``; a short recording's transcript at once.
+
+        Raises BadAudio.
+        """
+        ...
+
+    def hear_part(self, folder: Path, number: int) -> None:
+        """Hear one part, by its number from 0, and leave it in ``folder``. Done again, it does no harm."""
+        ...
+
+    def join(self, folder: Path) -> Transcript:
+        """The transcript, once all parts are heard."""
         ...
 
 
@@ -56,31 +95,89 @@ class EngineMissing(Exception):
     """The engine, or a file it needs, is not on this machine. The message says what to do."""
 
 
-def load(name: str) -> Engine:
-    """The engine called ``name``: ``moonshine`` is built in, ``some.module:factory`` calls a plug-in's factory.
+class Choice(msgspec.Struct, frozen=True):
+    """Which engine. ``engine`` and ``speakers`` are NAME or NAME:MODEL, as settings and flags have them."""
+
+    engine: str = "moonshine"
+    speakers: str = "community-1"
+    device: Device = "auto"
+
+    @property
+    def is_plugin(self) -> bool:
+        return self.engine.partition(":")[0] not in ENGINES
+
+    @property
+    def label(self) -> str:
+        """What is told to whoever reads its words: no more of a directory than its name."""
+        name, colon, model = self.engine.partition(":")
+        return self.engine if self.is_plugin else f"{name}{colon}{Path(model).name}"
+
+
+class Origin(NamedTuple):
+    """Where a part of an engine comes from: a module here, its factory, and an extra beside ``local``."""
+
+    module: str
+    factory: str
+    extra: str = ""
+
+
+ENGINES: Final = {
+    "moonshine": Origin("english", "English"),
+    "faster-whisper": Origin("whisper", "Whisper", "faster-whisper"),
+    "sherpa-onnx": Origin("sherpa", "Sherpa", "sherpa-onnx"),
+}
+SPEAKERS: Final = {
+    "community-1": Origin("diarization", "community"),
+    "pyannote": Origin("pyannote_voices", "Pyannote", "pyannote"),
+    "sherpa-onnx": Origin("sherpa_voices", "SherpaVoices", "sherpa-onnx"),
+}
+
+
+def load(engine: str = "moonshine", speakers: str = "community-1", device: Device = "auto") -> Engine:
+    """The engine of a ``Choice``; ``some.module:factory`` calls a plug-in's factory.
 
     Takes a second or two and some 300 MB for the built-in one. Raises EngineMissing.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime >= 1.29 sends telemetry unless told not to before import
-    module, colon, factory = name.partition(":")
-    if name == "moonshine":
-        module, factory = "batch.service.engine.moonshine", "Moonshine"
-    elif not (module and colon and factory):
-        raise EngineMissing(f"There is no engine called {name!r}: use moonshine, or some.module:factory.")
-    return cast(Engine, _imported(name, module, factory)())
+    name, _, model = engine.partition(":")
+    if name not in ENGINES:
+        return _plugin(engine, speakers)
+    os.environ["HF_HUB_OFFLINE"] = "1"  # models are here or they are missing: nothing is fetched behind one's back
+    os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
+    voice, _, voices_model = speakers.partition(":")
+    if voice not in SPEAKERS:
+        raise EngineMissing(f"Nobody called {voice!r} tells speakers apart: there are {', '.join(SPEAKERS)}.")
+    words = _made(name, ENGINES[name], model, device)
+    voices = _made(voice, SPEAKERS[voice], voices_model, device)
+    return cast(Engine, _imported(name, "dividing", "Dividing", "")(name, words, voices))
 
 
-def _imported(name: str, module: str, factory: str) -> Any:
+def _made(name: str, origin: Origin, model: str, device: Device) -> Any:
+    return _imported(name, origin.module, origin.factory, origin.extra)(model, device)
+
+
+def _imported(name: str, module: str, factory: str, extra: str) -> Any:
     try:
-        return getattr(importlib.import_module(module), factory)
+        return getattr(importlib.import_module(f"batch.service.engine.{module}"), factory)
     except ImportError as error:
-        if name == "moonshine" and (error.name or "").startswith("batch"):
+        if (error.name or "").startswith("batch"):
             raise  # a mistake of ours, not a missing package
-        cure = (
-            f"install it with: {install_command()}"
-            if name == "moonshine"
-            else "install the plug-in, or correct its name."
+        cure = install_command(*([extra] if extra else []))
+        raise EngineMissing(f"{name!r} cannot be loaded ({error}): install it with: {cure}") from error
+
+
+def _plugin(engine: str, speakers: str) -> Engine:
+    module, colon, factory = engine.partition(":")
+    if not (module and colon and factory):
+        raise EngineMissing(
+            f"There is no engine called {engine!r}: use {', '.join(ENGINES)}, or some.module:factory."
         )
-        raise EngineMissing(f"The engine {name!r} cannot be loaded ({error}): {cure}") from error
+    if speakers != "community-1":
+        raise EngineMissing(f"The plug-in {engine!r} tells speakers apart itself: leave `speakers` as it is.")
+    try:
+        return cast(Engine, getattr(importlib.import_module(module), factory)())
+    except ImportError as error:
+        cure = "install the plug-in, or correct its name."
+        raise EngineMissing(f"The engine {engine!r} cannot be loaded ({error}): {cure}") from error
     except AttributeError as error:
-        raise EngineMissing(f"The module {module!r} of engine {name!r} has no {factory!r}.") from error
+        raise EngineMissing(f"The module {module!r} of engine {engine!r} has no {factory!r}.") from error

@@ -1,15 +1,19 @@
 """Any audio or video file to 16 kHz, 16-bit sound, by FFmpeg's libraries (PyAV).
 
 It goes packet by packet: what is damaged is left out, counted and told, and what can be heard is kept. Only the
-sound itself is held in memory: 115 MB for an hour of one channel. A file that is made to take for ever is given up.
+sound itself is held in memory, 115 MB for an hour of one channel, or not even that where it may lie in files. A file
+that is made to take for ever is given up.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import av
 import av.error
@@ -29,6 +33,7 @@ LONGEST = seconds(10 * 3600)
 WIDTH = 2  # bytes of a sample
 GAP = seconds(0.1)  # timestamps that jump further than this over missing sound are believed
 MOST_CHANNELS = 32
+MOST_SOUND = 4 * LONGEST  # samples of all channels together: 4.6 GB
 PATIENCE = 120.0  # seconds for decoding; real recordings take a few, the longest of them a minute
 PATIENCE_FOR_BYTE = 1e-6
 SHORT_OF = 0.98  # less than this share of the length that the file declares is worth a warning
@@ -41,6 +46,14 @@ FORMATS = (
 OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 
 
+class Facts(NamedTuple):
+    """What a recording is besides its sound."""
+
+    channels: int
+    seconds: float
+    warnings: tuple[str, ...]
+
+
 class Recording(NamedTuple):
     """The sound of a file: one array for each channel asked for, all of one length, and what was wrong with it."""
 
@@ -51,20 +64,28 @@ class Recording(NamedTuple):
     def seconds(self) -> float:
         return len(self.channels[0]) / RATE
 
+    @property
+    def facts(self) -> Facts:
+        return Facts(len(self.channels), self.seconds, self.warnings)
 
-def decode(path: Path, *, multichannel: bool = False) -> Recording:
+
+def decode(path: Path, *, multichannel: bool = False, folder: Path | None = None) -> Recording:
     """The file's first audio stream that has a decoder, its channels mixed into one unless ``multichannel``.
 
-    Raises BadAudio.
+    With a ``folder`` the channels are files in it, ``0.pcm`` and so on, and mapped. Raises BadAudio.
     """
     patience = PATIENCE + PATIENCE_FOR_BYTE * path.stat().st_size
     deadline = time.monotonic() + patience
     try:
-        with av.open(f"file:{path}", options=OPTIONS, metadata_errors="ignore", timeout=patience) as container:
+        with (
+            contextlib.ExitStack() as files,
+            av.open(f"file:{path}", options=OPTIONS, metadata_errors="ignore", timeout=patience) as container,
+        ):
             stream = next((each for each in container.streams.audio if each.codec_context), None)  # None: no decoder
             if stream is None:
                 raise BadAudio(not_audio(path))
-            return _Decoding(container, stream, multichannel, deadline).recording()
+            sink = partial(_sink, folder, files)
+            return _Decoding(container, stream, sink, multichannel=multichannel, deadline=deadline).recording()
     except av.error.FFmpegError as error:
         raise BadAudio(not_audio(path)) from error
 
@@ -83,14 +104,36 @@ def _declared(container: InputContainer, stream: AudioStream) -> float:
     return (container.duration or 0) / av.time_base
 
 
+def _sink(folder: Path | None, files: contextlib.ExitStack, number: int) -> BinaryIO:
+    """Where a channel's sound goes; a file is closed with ``files``."""
+    return files.enter_context((folder / f"{number}.pcm").open("w+b")) if folder else io.BytesIO()
+
+
+def _ended(sound: BinaryIO) -> Audio:
+    """The samples that were written. They outlive the closing of their file."""
+    if isinstance(sound, io.BytesIO):
+        return np.frombuffer(sound.getbuffer(), np.int16)
+    sound.flush()
+    return np.memmap(sound, np.int16, "r")
+
+
 class _Decoding:
     """One pass over one file."""
 
-    def __init__(self, container: InputContainer, stream: AudioStream, multichannel: bool, deadline: float) -> None:
-        self._container, self._stream, self._deadline = container, stream, deadline
+    def __init__(
+        self,
+        container: InputContainer,
+        stream: AudioStream,
+        sink: Callable[[int], BinaryIO],
+        *,
+        multichannel: bool,
+        deadline: float,
+    ) -> None:
+        self._container, self._stream, self._sink, self._deadline = container, stream, sink, deadline
         self._stream.codec_context.thread_count = 1
         self._multichannel = multichannel
-        self._sound: list[bytearray] = []
+        self._sound: list[BinaryIO] = []
+        self._heard = 0  # samples so far
         self._resampler: AudioResampler | None = None
         self._shape: tuple[str, str, int] | None = None
         self._layout = ""
@@ -104,7 +147,7 @@ class _Decoding:
         self._flush()
         if self._heard < SHORTEST:
             raise BadAudio("Audio duration is too short.")
-        channels = [np.frombuffer(sound, np.int16) for sound in self._sound]
+        channels = [_ended(sound) for sound in self._sound]
         return Recording(channels, tuple(self._warnings()))
 
     def _frames(self) -> Iterator[AudioFrame]:
@@ -146,12 +189,8 @@ class _Decoding:
         missing = place - self._heard
         if missing > GAP and place <= min(self._declared, LONGEST):
             for sound in self._sound:
-                sound += bytes(missing * WIDTH)
-
-    @property
-    def _heard(self) -> int:
-        """Samples so far."""
-        return len(self._sound[0]) // WIDTH if self._sound else 0
+                sound.write(bytes(missing * WIDTH))
+            self._heard += missing
 
     def _flush(self) -> None:
         if self._resampler is not None:
@@ -161,12 +200,14 @@ class _Decoding:
         assert self._resampler is not None
         for resampled in self._resampler.resample(frame):
             interleaved = resampled.to_ndarray().reshape(-1, resampled.layout.nb_channels)
-            if interleaved.shape[1] > 1 and not self._multichannel:
-                # at once: hundreds of channels would be held otherwise
+            if not self._multichannel:  # FFmpeg has not mixed those whose places it does not know
                 interleaved = interleaved.mean(axis=1, dtype=np.float32, keepdims=True).astype(np.int16)
-            self._sound = self._sound or [bytearray() for _ in range(interleaved.shape[1])]
+            self._sound = self._sound or [self._sink(number) for number in range(interleaved.shape[1])]
             for number, sound in enumerate(self._sound):
-                sound += interleaved[:, number].tobytes()
+                sound.write(interleaved[:, number].tobytes())
+            self._heard += len(interleaved)
+        if self._heard * len(self._sound) > MOST_SOUND:
+            raise BadAudio("Audio duration is too long for so many channels.")
 
     def _warnings(self) -> Iterator[str]:
         if self._damaged:

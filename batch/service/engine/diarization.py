@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from batch.service.engine import clustering
+from batch.service.engine import EngineMissing, clustering
 from batch.service.engine.clustering import Bounds
 from batch.service.engine.embedding import Embedding
 from batch.service.engine.segmentation import VOICES, Stretch
-from batch.service.engine.spans import RATE, Audio, Span, Turn, seconds
+from batch.service.engine.spans import RATE, Audio, Floats, Span, Turn, seconds
 
 LONGEST_PIECE = seconds(2.0)
 SHORTEST_PIECE = seconds(0.5)  # less sound does not tell a voice
@@ -27,25 +27,44 @@ class Piece(NamedTuple):
     track: tuple[int, int]
 
 
+def community(model: str, device: str) -> Diarization:
+    """What the package of the built-in engine carries: on the CPU, whatever the ``device``. Raises EngineMissing."""
+    if model:
+        raise EngineMissing(
+            f"community-1 brings its own models and does not read {model!r}: write `community-1` alone"
+        )
+    return Diarization(Embedding())
+
+
 class Diarization:
-    """The way from sound to turns, with a model of what voices sound like."""
+    """The way from sound to turns, with a model of what voices sound like. See ``composition.Voices``."""
+
+    on_gpu = False
 
     def __init__(self, embedding: Embedding) -> None:
         self._embedding = embedding
 
-    def turns(self, audio: Audio, stretches: Sequence[Stretch], bounds: Bounds) -> list[Turn]:
-        """Turns in order of time, the speakers numbered from 0."""
-        pieces = [piece for stretch in stretches if stretch.alone for piece in cut(stretch)]
+    def pieces(self, stretches: Sequence[Stretch]) -> list[Span]:
+        return [piece.span for piece in _pieces(stretches) if piece.span.length >= SHORTEST_PIECE]
+
+    def vectors(self, audio: Audio, pieces: Sequence[Span]) -> Floats:
+        return self._embedding.of(audio, pieces)
+
+    def turns(self, audio: Audio, stretches: Sequence[Stretch], vectors: Floats, bounds: Bounds) -> list[Turn]:
+        pieces = _pieces(stretches)
         voiced = [piece for piece in pieces if piece.span.length >= SHORTEST_PIECE]
         if not voiced or bounds.most == 1:
             return joined([Turn(stretch.span, 0) for stretch in stretches])
-        vectors = self._embedding.of(audio, [piece.span for piece in voiced])
         lengths = np.array([piece.span.length / RATE for piece in voiced], np.float32)
         labels = clustering.speakers(vectors, lengths, [piece.track for piece in voiced], bounds)
         known = [Turn(piece.span, int(label)) for piece, label in zip(voiced, labels, strict=True)]
         guess = _Guess(known, [piece.track for piece in voiced])
         rest = [Turn(span, guess.speaker(span, track)) for span, track in _unlabelled(stretches, pieces)]
         return joined([*known, *rest])
+
+
+def _pieces(stretches: Sequence[Stretch]) -> list[Piece]:
+    return [piece for stretch in stretches if stretch.alone for piece in cut(stretch)]
 
 
 def cut(stretch: Stretch) -> Iterator[Piece]:
