@@ -29,6 +29,17 @@ class Step(NamedTuple):
 
 STEPS = [
     Step("beam search", {"beam.WIDTH": 1}),
+    Step("people who say little", {"clustering.FAINT_SECONDS": 2.0}),
+    Step("short tracks", {"clustering.SHORT_TRACK": 1.0}),
+    Step("voices of one window apart", {"clustering.SAME_WINDOW": 0.3}),
+    Step(
+        "all three of these",
+        {
+            "clustering.FAINT_SECONDS": 2.0,
+            "clustering.SHORT_TRACK": 1.0,
+            "clustering.SAME_WINDOW": 0.3,
+        },
+    ),
 ]
 
 
