@@ -23,7 +23,7 @@ from batch.service.notices import HEADER_NAME, HEADER_VALUE
 
 CLOUD_ONLY: Final = frozenset(
     """auto_chapters auto_highlights content_safety domain dual_channel entity_detection filter_profanity
-    iab_categories keyterms_prompt keyterms_prompt_options language_codes language_confidence_threshold
+    iab_categories keyterms_prompt_options language_codes language_confidence_threshold
     language_detection language_detection_options prompt redact_pii redact_pii_audio redact_pii_return_unredacted
     redact_static_entities sentiment_analysis speech_threshold speech_understanding summarization
     word_boost""".split()
@@ -125,6 +125,7 @@ def engine_request(request: Mapping[str, Any]) -> Request:
         punctuate=request.get("punctuate", True),
         format_text=request.get("format_text", True),
         disfluencies=request.get("disfluencies", False),
+        keyterms=tuple(request.get("keyterms_prompt", ())),
     )
 
 

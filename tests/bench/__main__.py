@@ -19,6 +19,8 @@ QUOTED = (
     ("steps",),
     ("confidence",),
     ("nobody",),
+    ("keyterms",),
+    ("long",),
 )
 
 

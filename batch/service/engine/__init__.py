@@ -36,6 +36,7 @@ class Request(msgspec.Struct, frozen=True):
     punctuate: bool = True
     format_text: bool = True
     disfluencies: bool = False
+    keyterms: tuple[str, ...] = ()
 
 
 class Engine(Protocol):

@@ -60,7 +60,7 @@ class Moonshine(Engine):
     def _channel(self, audio: Audio, number: str, request: Request) -> list[Word]:
         """The words of one channel, with speakers as asked for, timed from the start of ``audio``."""
         stretches = self._segmentation.stretches(audio)
-        words = list(self._words(audio, union(stretch.span for stretch in stretches)))
+        words = list(self._words(audio, union(stretch.span for stretch in stretches), request))
         if request.speaker_labels:
             words = self._labelled(words, audio, stretches, number, request)
         words = words if request.disfluencies else fluent(words)
@@ -75,11 +75,12 @@ class Moonshine(Engine):
         turns = self._diarization.turns(audio, stretches, bounds(request, len(audio) / RATE))
         return named(words, turns, (number if request.multichannel else "").__add__)
 
-    def _words(self, audio: Audio, speech: Sequence[Span]) -> Iterator[Word]:
+    def _words(self, audio: Audio, speech: Sequence[Span], request: Request) -> Iterator[Word]:
+        keyterms = self._recognition.keyterms(request.keyterms)
         for chunk in chunks(audio, speech):
             sound = audio[chunk.span.start : chunk.span.end]
             talk = sum(span.length for span in chunk.speech) / RATE
-            heard = believable(self._recognition.words(sound), talk)
+            heard = believable(self._recognition.words(sound, keyterms), talk)
             yield from self._timed(sound, chunk, heard)
 
     def _timed(self, sound: Audio, chunk: Chunk, heard: Sequence[Heard]) -> Iterator[Word]:

@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 
 from batch.service.engine import beam, nets, weights
+from batch.service.engine.keyterms import Keyterms
 from batch.service.engine.spans import RATE, Audio, Floats, seconds
 
 LAYERS = 6
@@ -47,18 +48,24 @@ class Recognition:
         self._decoder = nets.session("decoder_model_merged.ort")
         self._pieces = vocabulary(weights.read("tokenizer.bin"))
 
-    def words(self, audio: Audio) -> list[Heard]:
-        """The words in one chunk of speech, at most half a minute of sound."""
+    def keyterms(self, terms: Sequence[str]) -> Keyterms | None:
+        """The terms as ``words`` wants them; None if there are none."""
+        return Keyterms(terms, self._pieces) if terms else None
+
+    def words(self, audio: Audio, keyterms: Keyterms | None = None) -> list[Heard]:
+        """The words in one chunk of speech, at most half a minute of sound, keyterms favoured."""
         waveform = loudness_set(audio)
         mask = np.ones(waveform.shape, np.int64)
         (states,) = self._encoder.run(None, {"input_values": waveform, "attention_mask": mask})
-        return words(self._decode(states, mask))
+        return words(self._decode(states, mask, keyterms))
 
-    def _decode(self, states: Floats, mask: Any) -> list[Token]:
+    def _decode(self, states: Floats, mask: Any, keyterms: Keyterms | None) -> list[Token]:
         """The likeliest tokens until the model ends, goes round in circles or says more than can be said."""
         limit = math.ceil(mask.shape[1] / RATE * TOKENS_PER_SECOND)
-        text = beam.search(_Steps(self._decoder, states, mask), BEGIN, END, limit)
-        return [Token(self._pieces[token], log_prob) for token, log_prob in zip(*text, strict=True)]
+        text = beam.search(_Steps(self._decoder, states, mask), BEGIN, END, limit, keyterms)
+        return [
+            Token(self._pieces[token], log_prob) for token, log_prob in zip(text.tokens, text.log_probs, strict=True)
+        ]
 
 
 class _Steps:
