@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import wave
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +21,10 @@ from numpy.typing import NDArray
 
 from batch.service.engine import Engine, Request, load
 from batch.service.engine.decode import decode
-from batch.service.engine.spans import RATE, Audio
+from batch.service.engine.spans import Audio
 from tests.bench.accuracy import SETS, normalise, recordings
 from tests.bench.show import show
+from tests.bench.sound import write
 
 BINS = 10
 Numbers = NDArray[np.float64]
@@ -64,10 +64,7 @@ CONDITIONS = {"as it is": as_it_is, "telephone": telephone, "noise 15 dB": noise
 
 
 def heard(engine: Engine, recording: Path, change: Callable[[Audio], Audio], folder: Path) -> Sample:
-    path = folder / "a.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, RATE, 0, "NONE", ""))
-        file.writeframes(change(decode(recording).channels[0]).tobytes())
+    path = write(folder / "a.wav", change(decode(recording).channels[0]))
     words = engine.transcribe(path, Request(disfluencies=True)).words
     parts = [(part, word.confidence) for word in words for part in normalise(word.text).split()]
     reference = normalise(recording.with_suffix(".txt").read_text("utf-8"))

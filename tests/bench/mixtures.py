@@ -11,7 +11,6 @@ unequal voices. ``python -m tests.bench.steps FOLDER/unseen`` measures them. The
 from __future__ import annotations
 
 import argparse
-import wave
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from pyannote.database.util import load_rttm
 
 from batch.service.engine.decode import decode
 from batch.service.engine.spans import RATE, Floats
+from tests.bench import sound
 from tests.bench.accuracy import recordings
 
 TALKS = [(people, seconds) for people in (2, 3, 4) for seconds in (30, 30, 30, 30, 30, 30, 90, 90)]
@@ -41,9 +41,9 @@ def voices(folder: Path) -> Voices:
     """The turns of each person."""
     turns: Voices = defaultdict(list)
     for path in recordings(folder):
-        sound = decode(path).channels[0].astype(np.float32)
+        whole = decode(path).channels[0].astype(np.float32)
         for turn, _, who in next(iter(load_rttm(path.with_suffix(".rttm")).values())).itertracks(yield_label=True):
-            turns[who].append(sound[int(turn.start * RATE) : int(turn.end * RATE)])
+            turns[who].append(whole[int(turn.start * RATE) : int(turn.end * RATE)])
     return turns
 
 
@@ -85,8 +85,8 @@ class Talk:
 
     def says(self, who: str, seconds: float) -> Floats:
         own = self.turns[who]
-        sound = part(self.rng, own[self.rng.integers(len(own))], seconds) * self.gain[who]
-        return np.asarray(np.convolve(sound, self.room[who])[: len(sound)] if self.far else sound, np.float32)
+        said = part(self.rng, own[self.rng.integers(len(own))], seconds) * self.gain[who]
+        return np.asarray(np.convolve(said, self.room[who])[: len(said)] if self.far else said, np.float32)
 
     def script(self, seconds: float) -> list[Said]:
         said: list[Said] = []
@@ -123,9 +123,7 @@ class Talk:
 
 def write(path: Path, talk: Talk, seconds: float) -> None:
     script = talk.script(seconds)
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, RATE, 0, "NONE", ""))
-        file.writeframes(talk.sound(script).tobytes())
+    sound.write(path, talk.sound(script))
     lines = [
         f"SPEAKER {path.stem} 1 {one.start / RATE:.3f} {len(one.sound) / RATE:.3f} <NA> <NA> {one.who} <NA> <NA>\n"
         for one in script

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import wave
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from batch.service.engine.decode import decode
 from batch.service.engine.spans import RATE
 from batch.service.engine.weights import package_folder
 from tests.bench.show import show
+from tests.bench.sound import write
 
 Sound = NDArray[np.float64]
 
@@ -99,10 +99,7 @@ SOUNDS: dict[str, Callable[[int], Sound]] = {
 
 
 def words(engine: Engine, sound: Sound, folder: Path) -> tuple[Word, ...]:
-    path = folder / "a.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, RATE, 0, "NONE", ""))
-        file.writeframes((np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
+    path = write(folder / "a.wav", sound.astype(np.float32))
     return engine.transcribe(path, Request(disfluencies=True)).words
 
 
