@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from batch.service.engine.spans import Floats
 
-BONUS: Final = (
-    0.5  # log-probability for each letter: 0.3 to 0.6 do about the same, with 1 terms drive out other words
-)
+BONUS: Final = 0.5  # log-probability a letter: 0.3 to 0.6 do about the same, with 1 terms drive out other words
+MOST_KNOWN: Final = 64  # places whose worth is kept: a quarter of a megabyte each
 ROOT: Final = 0
 BLANK: Final = "▁"  # how the vocabulary writes the space before a word
 
@@ -42,6 +41,7 @@ class Keyterms:
         for term in filter(str.strip, terms):
             for spelling in {term, term[:1].upper() + term[1:]}:
                 self._add(BLANK + BLANK.join(spelling.split()))
+        self._starts = list(self._onwards(ROOT, b""))
 
     def _add(self, term: str) -> None:
         place = ROOT
@@ -56,6 +56,8 @@ class Keyterms:
     def favour(self, place: int) -> Favour:
         """What the next token is worth to a text that is at ``place``."""
         if place not in self._known:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
             self._known[place] = self._favour(place)
         return self._known[place]
 
@@ -64,11 +66,11 @@ class Keyterms:
         lost = self._inside if place in self._ends else np.ones(len(self._inside), bool)
         worth = np.where(lost, -held, 0).astype(np.float32)
         places: dict[int, int] = {}
-        for start in {ROOT, place}:
-            for token, there in self._onwards(start, b""):
-                gain = self._held[there] - held if start == place else self._held[there] + float(worth[token])
-                if token not in places or gain > worth[token]:
-                    worth[token], places[token] = gain, there
+        for token, there in self._starts:
+            places[token], worth[token] = there, self._held[there] + float(worth[token])
+        for token, there in self._onwards(place, b"") if place != ROOT else ():
+            if token not in places or self._held[there] - held > worth[token]:
+                places[token], worth[token] = there, self._held[there] - held
         return Favour(worth, places)
 
     def _onwards(self, place: int, spelt: bytes) -> Iterator[tuple[int, int]]:
