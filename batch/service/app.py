@@ -24,7 +24,7 @@ from batch import protocol
 from batch.protocol import UPLOAD_LIMIT_BYTES
 from batch.service import derived, query, wire
 from batch.service.answers import BadRequest, refuse, reply
-from batch.service.engine import ENGLISH
+from batch.service.engine import BUILT_IN, Abilities
 from batch.service.fetch import is_loopback
 from batch.service.keeping import Keep
 from batch.service.store import Line, Store
@@ -47,7 +47,7 @@ QUEUE: Final = web.AppKey("queue", Queue)
 KEY: Final = web.AppKey("key", str)
 KEEP: Final = web.AppKey("keep", Keep)
 LIMIT_BYTES: Final = web.AppKey("limit_bytes", int)
-LANGUAGES: Final = web.AppKey[frozenset[str] | None]("languages")
+ABLE: Final = web.AppKey("able", Abilities)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -58,13 +58,13 @@ def make_app(
     key: str | None = None,
     upload_limit_bytes: int = UPLOAD_LIMIT_BYTES,
     keep: Keep | None = None,
-    languages: frozenset[str] | None = ENGLISH,
+    able: Abilities = BUILT_IN,
     middlewares: Iterable[Any] = (),
 ) -> web.Application:
     """The application, whose jobs run while it does. Without a ``key`` any key, or none, is accepted, but only from
-    programs of this machine. ``languages`` are those that the engine knows (None: it does not say)."""
+    programs of this machine. ``able``: what the engine can."""
     app = web.Application(middlewares=[*middlewares, _authorised, _in_words], client_max_size=_SUBMISSION_BYTES)
-    app[STORE], app[QUEUE], app[KEEP], app[LANGUAGES] = store, queue, keep or Keep(), languages
+    app[STORE], app[QUEUE], app[KEEP], app[ABLE] = store, queue, keep or Keep(), able
     app[LIMIT_BYTES] = min(upload_limit_bytes, store.uploads.largest)
     if key:
         app[KEY] = key
@@ -192,7 +192,7 @@ async def submit(request: web.Request) -> web.Response:
     try:
         async with asyncio.timeout(_STALL_SECONDS):
             body = await request.read()
-        asked = wire.read_request(msgspec.json.decode(body), request.app[LANGUAGES])
+        asked = wire.read_request(msgspec.json.decode(body), request.app[ABLE])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequest("The request body is not valid JSON") from None
     transcript_id = str(uuid.uuid4())

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar, TypeVarTuple
+from typing import Final, TypeVar, TypeVarTuple
 
 import anyio
 import anyio.to_process
@@ -25,19 +25,12 @@ import msgspec
 
 from batch.model import Transcript
 from batch.service import limits
-from batch.service.engine import ENGLISH, Choice, Divisible, Engine, EngineMissing, Request, load
+from batch.service.engine import Abilities, Choice, Divisible, Engine, EngineMissing, Request, load
 
 Given = TypeVarTuple("Given")
 Made = TypeVar("Made")
 _TRIES: Final = 2
 _REAPING_SECONDS: Final = 0.5  # idle processes that died together with it are noticed meanwhile, and not tried
-
-
-class Abilities(NamedTuple):
-    """What an engine, loaded, says that it can: ``languages`` without regions, None for any."""
-
-    languages: frozenset[str] | None
-    on_gpu: bool
 
 
 class Pool:
@@ -172,7 +165,8 @@ def _engine(choice: Choice, memory_bytes: int) -> Engine:
 
 
 def _abilities(engine: Engine) -> Abilities:
-    return Abilities(getattr(engine, "languages", ENGLISH), getattr(engine, "on_gpu", False))
+    able: Abilities = getattr(engine, "abilities", Abilities())
+    return able
 
 
 def _begin(engine: Engine, path: Path, request: Request, folder: Path) -> Transcript | int:

@@ -90,7 +90,7 @@ async def _serve(asked: Serving, key: str | None) -> None:
         notify = notices.Notices(await stack.enter_async_context(aiohttp.ClientSession())).send
         queue = workers.Queue(store, pool.transcribe, locate, notify, slots=pool.size, engine=choice.label)
         befall = [faults.middleware] if faults else []
-        made = app.make_app(store, queue, key=key, keep=keep, languages=able.languages, middlewares=befall)
+        made = app.make_app(store, queue, key=key, keep=keep, able=able, middlewares=befall)
         base_url = await stack.enter_async_context(app.listening(made, asked.host, asked.port))
         _announce(base_url, asked.until_stdin_closes)
         warming = asyncio.create_task(pool.warm())

@@ -18,12 +18,12 @@ from batch.model import Transcript
 from batch.protocol import BAD_AUDIO_URL_TEXT, DELETED_TEXT, DELETED_URL, Status
 from batch.service import respelling
 from batch.service.answers import BadRequest
-from batch.service.engine import ENGLISH, Request, language
+from batch.service.engine import BUILT_IN, ENGLISH, Abilities, Request, language
 from batch.service.notices import HEADER_NAME, HEADER_VALUE
 
 CLOUD_ONLY: Final = frozenset(
     """auto_chapters auto_highlights content_safety domain dual_channel entity_detection filter_profanity
-    iab_categories keyterms_prompt keyterms_prompt_options language_codes language_confidence_threshold
+    iab_categories keyterms_prompt_options language_codes language_confidence_threshold
     language_detection language_detection_options prompt redact_pii redact_pii_audio redact_pii_return_unredacted
     redact_static_entities sentiment_analysis speech_threshold speech_understanding summarization
     word_boost""".split()
@@ -66,7 +66,7 @@ _WEBHOOK: Final[Mapping[str, re.Pattern[str]]] = {
 }
 
 
-def read_request(body: Any, languages: frozenset[str] | None = ENGLISH) -> dict[str, Any]:
+def read_request(body: Any, able: Abilities = BUILT_IN) -> dict[str, Any]:
     """The parameters of a submission that this service knows, checked. Raises BadRequest.
 
     Unknown keys are ignored: the vendor's SDKs send several that the specification does not have.
@@ -76,11 +76,12 @@ def read_request(body: Any, languages: frozenset[str] | None = ENGLISH) -> dict[
     url = body.get("audio_url")
     if not isinstance(url, str) or not url.startswith("http"):
         raise BadRequest(BAD_AUDIO_URL_TEXT)
-    refused = sorted(name for name in CLOUD_ONLY if body.get(name))
+    cannot = CLOUD_ONLY if able.keyterms else CLOUD_ONLY | {"keyterms_prompt"}
+    refused = sorted(name for name in cannot if body.get(name))
     if refused:
         raise BadRequest(f"Not available on the local service: {', '.join(refused)}")
     given = {name: value for name, value in body.items() if name in options.OPTION_NAMES and value is not None}
-    return {"audio_url": url, **_checked(given, languages), **_webhook(body)}
+    return {"audio_url": url, **_checked(given, able.languages), **_webhook(body)}
 
 
 def _webhook(body: Mapping[str, Any]) -> dict[str, str]:
@@ -129,6 +130,7 @@ def engine_request(request: Mapping[str, Any]) -> Request:
         format_text=request.get("format_text", True),
         disfluencies=request.get("disfluencies", False),
         language_code=request.get("language_code", "en"),
+        keyterms=tuple(request.get("keyterms_prompt", ())),
     )
 
 

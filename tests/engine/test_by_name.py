@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 from batch.service.answers import BadRequest
-from batch.service.engine import Choice, EngineMissing, Request, load, weights
+from batch.service.engine import Abilities, Choice, EngineMissing, Request, load, weights
 from batch.service.engine.clustering import Bounds
 from batch.service.launch import local_service
-from batch.service.wire import read_request
+from batch.service.wire import engine_request, read_request
 from tests.engine.models import pipeline, speaker_nets
 from tests.engine.test_moonshine import RATE, TRIED, assert_well_formed, wrong_words
 from tests.service.test_processes import outcome
@@ -91,13 +91,20 @@ def test_a_result_names_the_engine_without_where_it_lies(engine: str, label: str
 
 def test_other_languages_are_accepted_as_far_as_the_engine_knows_them() -> None:
     url = {"audio_url": "http://host/audio"}
-    known = frozenset({"en", "de", "pt"})
+    known = Abilities(frozenset({"en", "de", "pt"}))
     for code in ("en_us", "de", "de_ch", "pt", "DE"):
         assert read_request(url | {"language_code": code}, known)["language_code"] == code
-        read_request(url | {"language_code": code}, None)
+        read_request(url | {"language_code": code}, Abilities(None))
     with pytest.raises(BadRequest, match=r"language_code fr \(only de, en, pt\)"):
         read_request(url | {"language_code": "fr"}, known)
     assert Request(language_code="de_ch").language == "de"
+
+
+def test_keyterms_are_refused_by_name_where_the_engine_cannot_favour_them() -> None:
+    asked = {"audio_url": "http://host/audio", "keyterms_prompt": ["Ada Lovelace"]}
+    assert engine_request(read_request(asked)).keyterms == ("Ada Lovelace",)
+    with pytest.raises(BadRequest, match="Not available on the local service: keyterms_prompt"):
+        read_request(asked, Abilities())
 
 
 # faster-whisper
@@ -120,7 +127,7 @@ def test_whisper_hears_words_with_times_and_confidences(whisper, record, speech)
     assert wrong_words(TRIED, transcript.text) <= 0.25
     assert transcript.confidence > 0.6
     assert transcript.warnings == ()
-    assert whisper.languages == {"en"}
+    assert whisper.abilities.languages == {"en"}
     assert_well_formed(transcript)
 
 
@@ -129,6 +136,13 @@ def test_whispers_words_get_our_speakers(whisper) -> None:
     assert [said.speaker for said in transcript.utterances] == list("ABCABCABC")
     assert transcript.utterances[0].text.startswith("Let us begin")
     assert_well_formed(transcript)
+
+
+def test_whisper_favours_keyterms(whisper) -> None:
+    demo = ROOT / "configs" / "demo" / "support-call.ogg"
+    plain, favoured = (whisper.transcribe(demo, Request(keyterms=terms)).text for terms in ((), ("rooter",)))
+    assert "rooter" not in plain.lower()
+    assert favoured != plain
 
 
 async def test_the_service_speaks_the_languages_of_its_engine(tmp_path, whisper_model) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from batch.service.engine.clustering import Bounds, average_linkage, cut, speakers
 from batch.service.engine.embedding import unit
@@ -53,6 +55,27 @@ def test_bounds_are_hard_and_do_nothing_where_they_hold() -> None:
     assert len(set(label(vectors, Bounds(most=2)))) == 2
     assert len(set(label(vectors, Bounds(fewest=4)))) == 4
     assert same_partition(label(vectors, Bounds(2, 5)), owners)
+
+
+def test_who_says_little_is_found_rather_than_a_talker_cut_in_two() -> None:
+    vectors, owners = voices([30, 12, 1])
+    lengths = np.where(owners == 2, 0.8, 2.0).astype(np.float32)
+    found = speakers(vectors, lengths, [(i, 0) for i in range(len(vectors))], Bounds(3, 3))
+    assert same_partition(found, owners)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    counts=st.lists(st.integers(3, 14), min_size=1, max_size=7),
+    fewest=st.integers(1, 9),
+    more=st.integers(0, 4),
+    seed=st.integers(0, 99),
+)
+def test_bounds_are_kept_where_there_is_speech_enough(counts, fewest: int, more: int, seed: int) -> None:
+    vectors, _ = voices(counts, spread=0.7, seed=seed)
+    found = len(set(label(vectors, Bounds(fewest, fewest + more))))
+    assert min(fewest, len(vectors)) <= found <= fewest + more
+    assert len(set(label(vectors, Bounds(fewest, fewest)))) == min(fewest, len(vectors))
 
 
 def test_more_speakers_than_pieces_cannot_be_had() -> None:

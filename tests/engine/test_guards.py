@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from batch.service.engine.guards import believable
-from batch.service.engine.recognition import Heard, Token, looped, words
+from batch.service.engine.recognition import Heard, Token, words
 
 
 def heard(text: str, *confidences: float) -> list[Heard]:
@@ -35,22 +35,6 @@ def heard(text: str, *confidences: float) -> list[Heard]:
 )
 def test_noise_leaves_no_words(chunk: list[Heard], seconds: float, left: str) -> None:
     assert " ".join(word.text for word in believable(chunk, seconds)) == left
-
-
-@pytest.mark.parametrize(
-    ("tokens", "excess"),
-    [
-        ([], 0),
-        ([1, 2, 3, 4], 0),
-        ([5] * 15, 0),
-        ([9] + [5] * 16, 15),
-        ([7, 8] * 4, 0),
-        ([7, 8] * 8, 14),
-        ([1, 2, 3, 4, 5] * 4, 15),
-    ],
-)
-def test_a_decoder_that_goes_round_in_circles_is_noticed(tokens: list[int], excess: int) -> None:
-    assert looped(tokens) == excess
 
 
 def test_pieces_are_joined_to_words_with_the_mean_of_their_confidence() -> None:

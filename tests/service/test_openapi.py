@@ -26,7 +26,7 @@ OPTIONS: dict[str, Any] = {
     "audio_start_from": 0,
     "audio_end_at": 5000,
     "custom_spelling": [{"from": ["one"], "to": "1"}],
-    "keyterms_prompt": [],
+    "keyterms_prompt": ["one"],
     "disfluencies": True,
     "temperature": 0.5,
     "remove_audio_tags": "all",

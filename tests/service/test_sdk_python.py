@@ -260,7 +260,6 @@ def test_options_do_what_they_say(aai: Any, calls: Calls) -> None:
         {"redact_pii": True, "redact_pii_policies": ["person_name"]},
         {"language_detection": True},
         {"language_code": "de"},
-        {"keyterms_prompt": ["library"]},
         {"dual_channel": True},
         {"word_boost": ["library"]},
         {"filter_profanity": True},

@@ -17,6 +17,18 @@ import msgspec
 from batch.model import Transcript
 
 ENGLISH: Final = frozenset({"en"})
+
+
+class Abilities(NamedTuple):
+    """What an engine can: ``languages`` without regions (None: whatever its model was made for), ``keyterms`` whether
+    it honours those, ``on_gpu`` where it runs."""
+
+    languages: frozenset[str] | None = ENGLISH
+    keyterms: bool = False
+    on_gpu: bool = False
+
+
+BUILT_IN: Final = Abilities(keyterms=True)
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -40,6 +52,7 @@ class Request(msgspec.Struct, frozen=True):
     punctuate: bool = True
     format_text: bool = True
     disfluencies: bool = False
+    keyterms: tuple[str, ...] = ()
     language_code: str = "en"
 
     @property
@@ -55,7 +68,7 @@ def language(code: str) -> str:
 class Engine(Protocol):
     """A speech engine. One lives in each worker process and transcribes one recording at a time.
 
-    One that speaks other languages than English has ``languages``, a set of codes without regions, or None for any.
+    One that can more than tell English words has ``abilities``.
     """
 
     name: str

@@ -19,13 +19,14 @@ from batch.service.engine.spans import Floats
 Labels = NDArray[np.int64]
 
 CUT = 0.6  # cosine distance beyond which voices are different people; flat between 0.60 and 0.70
-SAME_WINDOW = 0.3  # added between two voices of one window, which the segmentation has told apart
-SHORT_TRACK = 1.0  # seconds: shorter tracks have unreliable vectors and do not shape clusters
+SAME_WINDOW = 0.6  # added between two voices of one window, which the segmentation has told apart
+SHORT_TRACK = 0.6  # seconds: shorter tracks have unreliable vectors and do not shape clusters
 MOST_TRACKS = 4000  # the longest so many shape the clusters of a very long recording: 64 MB of distances
-FAINT_SECONDS, FAINT_SHARE = 2.0, 0.015  # a cluster with less speech is noise, not a person
+FAINT_SECONDS, FAINT_SHARE = 1.0, 0.015  # a cluster with less speech is noise, not a person
 WEAK_SECONDS, WEAK_SHARE, WEAK_SIMILARITY = 4.0, 0.03, 0.3  # a small cluster like a bigger one is part of it
 REAL_SHARE = 0.02  # of all speech: what counts as a person when their number is given, but at least
 REAL_SECONDS, REAL_SHORT_SHARE = 2.0, 0.035  # two seconds, or this share in a short recording
+LITTLE = (1.0, 0.5)  # seconds that must do for a person where more would mean to cut one voice in two
 ROUNDS = 2
 
 
@@ -192,10 +193,16 @@ def _within(bounds: Bounds, tree: Sequence[Merge], weights: Floats, labels: Labe
 
 
 def _exactly(count: int, tree: Sequence[Merge], weights: Floats) -> Labels:
-    """The ``count`` heaviest clusters of the first cut from the top of the tree where so many have real weight."""
+    """The ``count`` heaviest clusters of the first cut from the top of the tree where so many have real weight.
+
+    If that cuts what is one voice by its distance, people who say less are looked for first.
+    """
     total = float(weights.sum())
     least = max(REAL_SHARE * total, min(REAL_SECONDS, REAL_SHORT_SHARE * total))
-    merges = _merges_leaving(count, tree, weights, least)
+    for weight in (least, *(little for little in LITTLE if little < least)):
+        merges = _merges_leaving(count, tree, weights, weight)
+        if merges == len(tree) or tree[merges].distance >= CUT:
+            break
     labels = cut(tree[:merges], len(weights))
     totals = np.bincount(labels, weights)
     heaviest = np.argsort(-totals, kind="stable")[:count]

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from batch.model import Transcript, Word
-from batch.service.engine import BadAudio, Engine, Request, decode
+from batch.service.engine import Abilities, BadAudio, Engine, Request, decode
 from batch.service.engine.chunking import Chunk, chunks
 from batch.service.engine.clustering import Bounds
 from batch.service.engine.fluency import fluent
@@ -26,9 +26,7 @@ from batch.service.engine.written import mean_confidence
 class Recogniser(Protocol):
     """Sound to words."""
 
-    languages: frozenset[str] | None
-    """Codes without a region; None: whatever the model was made for."""
-    on_gpu: bool
+    abilities: Abilities
 
     def words(self, sound: Audio, speech: Sequence[Span], request: Request) -> list[Word]:
         """The words of one chunk, at most half a minute, timed from its start. ``speech`` is where somebody talks."""
@@ -77,8 +75,8 @@ class Composition(Engine):
 
     def __init__(self, name: str, recogniser: Recogniser, voices: Voices) -> None:
         """Loads the segmentation. Raises EngineMissing."""
-        self.name, self.languages = name, recogniser.languages
-        self.on_gpu = recogniser.on_gpu or voices.on_gpu
+        self.name = name
+        self.abilities = recogniser.abilities._replace(on_gpu=recogniser.abilities.on_gpu or voices.on_gpu)
         self._recogniser, self._voices = recogniser, voices
         self._segmentation = Segmentation()
 

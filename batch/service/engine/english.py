@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from batch.model import Word
-from batch.service.engine import EngineMissing, Request
+from batch.service.engine import BUILT_IN, EngineMissing, Request
 from batch.service.engine.alignment import Alignment
 from batch.service.engine.guards import believable
 from batch.service.engine.recognition import Recognition
@@ -19,8 +20,7 @@ UNSURE_WARNING = "The recording may not be English or too noisy: the words are m
 class English:
     """Moonshine tiny for words, pocketsphinx for their times."""
 
-    languages = frozenset({"en"})
-    on_gpu = False
+    abilities = BUILT_IN
 
     def __init__(self, model: str = "", device: str = "auto") -> None:
         """Loads the models: a second or two. There is one ``model`` only. Raises EngineMissing."""
@@ -32,9 +32,11 @@ class English:
             raise EngineMissing("moonshine runs on the CPU only: leave `device` out, or use faster-whisper")
         self._recognition = Recognition()
         self._alignment = Alignment()
+        self._keyterms = lru_cache(maxsize=1)(self._recognition.keyterms)  # they are a whole recording's
 
     def words(self, sound: Audio, speech: Sequence[Span], request: Request) -> list[Word]:
-        heard = believable(self._recognition.words(sound), sum(span.length for span in speech) / RATE)
+        written = self._recognition.words(sound, self._keyterms(request.keyterms))
+        heard = believable(written, sum(span.length for span in speech) / RATE)
         spans = self._alignment.spans(sound, [word.text for word in heard], speech) if heard else []
         return [
             Word(word.text, span.start // PER_MS, span.end // PER_MS, round(min(1.0, max(0.0, word.confidence)), 5))

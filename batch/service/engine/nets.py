@@ -20,5 +20,6 @@ def session(name: str) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False  # it would keep the memory of the longest chunk for ever, and is no faster
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(weights.read(name), options, providers=["CPUExecutionProvider"])

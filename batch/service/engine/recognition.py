@@ -1,4 +1,4 @@
-"""Sound to words with their confidences: greedy decoding of the Moonshine recogniser.
+"""Sound to words with their confidences: the Moonshine recogniser, decoded by beam search.
 
 Moonshine (N. Jeffries et al., "Moonshine: Speech Recognition for Live Transcription and Voice Commands", 2024) is an
 encoder-decoder over raw sound; its text has case and punctuation. It is English only.
@@ -7,13 +7,14 @@ encoder-decoder over raw sound; its text has case and punctuation. It is English
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnxruntime
 
-from batch.service.engine import nets, weights
+from batch.service.engine import beam, nets, weights
+from batch.service.engine.keyterms import Keyterms
 from batch.service.engine.spans import RATE, Audio, Floats, seconds
 
 LAYERS = 6
@@ -22,7 +23,6 @@ HEAD_WIDTH = 36
 BEGIN, END = 1, 2
 TOKENS_PER_SECOND = 6.5  # the model's authors cap decoding here: more is a loop, not speech
 LOUDNESS = 0.06  # RMS every chunk is brought to: the model was trained on speech near this level
-LONGEST_PATTERN, FEWEST_REPEATS, SHORTEST_LOOP = 8, 4, 16  # tokens, times, tokens: what counts as a loop
 SHORTEST = seconds(1)  # the model is unsure of less: such chunks are padded with silence
 
 
@@ -47,42 +47,56 @@ class Recognition:
         self._encoder = nets.session("encoder_model.ort")
         self._decoder = nets.session("decoder_model_merged.ort")
         self._pieces = vocabulary(weights.read("tokenizer.bin"))
-        self._outputs = [output.name for output in self._decoder.get_outputs()]
 
-    def words(self, audio: Audio) -> list[Heard]:
-        """The words in one chunk of speech, at most half a minute of sound."""
+    def keyterms(self, terms: Sequence[str]) -> Keyterms | None:
+        """The terms as ``words`` wants them; None if there are none."""
+        return Keyterms(terms, self._pieces) if terms else None
+
+    def words(self, audio: Audio, keyterms: Keyterms | None = None) -> list[Heard]:
+        """The words in one chunk of speech, at most half a minute of sound, keyterms favoured."""
         waveform = loudness_set(audio)
         mask = np.ones(waveform.shape, np.int64)
         (states,) = self._encoder.run(None, {"input_values": waveform, "attention_mask": mask})
-        return words(self._decode(states, mask))
+        return words(self._decode(states, mask, keyterms))
 
-    def _decode(self, states: Floats, mask: Any) -> list[Token]:
+    def _decode(self, states: Floats, mask: Any, keyterms: Keyterms | None) -> list[Token]:
         """The likeliest tokens until the model ends, goes round in circles or says more than can be said."""
         limit = math.ceil(mask.shape[1] / RATE * TOKENS_PER_SECOND)
-        tokens: list[int] = []
-        log_probs: list[float] = []
-        for token, log_prob in islice(self._steps(states, mask), limit):
-            if token == END:
-                break
-            tokens.append(token)
-            log_probs.append(log_prob)
-            if excess := looped(tokens):
-                del tokens[-excess:]
-                break
-        return [Token(self._pieces[token], log_prob) for token, log_prob in zip(tokens, log_probs, strict=False)]
+        text = beam.search(_Steps(self._decoder, states, mask), BEGIN, END, limit, keyterms)
+        return [
+            Token(self._pieces[token], log_prob) for token, log_prob in zip(text.tokens, text.log_probs, strict=True)
+        ]
 
-    def _steps(self, states: Floats, mask: Any) -> Iterator[tuple[int, float]]:
-        """One token and its log-probability after the other, each fed back to the decoder."""
-        feeds = {"encoder_attention_mask": mask, "encoder_hidden_states": states, **_empty_cache()}
-        token = BEGIN
-        while True:
-            first = token == BEGIN
-            feeds["input_ids"] = np.array([[token]], np.int64)
-            feeds["use_cache_branch"] = np.array([not first])
-            outputs = dict(zip(self._outputs, self._decoder.run(None, feeds), strict=True))
-            feeds |= _cache(outputs, first=first)
-            token, log_prob = _likeliest(outputs["logits"][0, -1])
-            yield token, log_prob
+
+class _Steps:
+    """The decoder over one chunk of sound. Each call is a step; what it remembers of a text moves with the text."""
+
+    def __init__(self, decoder: onnxruntime.InferenceSession, states: Floats, mask: Any) -> None:
+        self._decoder = decoder
+        self._outputs = [output.name for output in decoder.get_outputs()]
+        self._feeds: dict[str, Any] = {
+            "encoder_attention_mask": mask,
+            "encoder_hidden_states": states,
+            **_empty_cache(),
+        }
+        self._first = True
+
+    def __call__(self, tokens: Sequence[int], parents: Sequence[int]) -> Floats:
+        """Log-probabilities, shape (texts, vocabulary): see beam.Step."""
+        self._carry_over(parents)
+        self._feeds["input_ids"] = np.array(tokens, np.int64)[:, None]
+        self._feeds["use_cache_branch"] = np.array([not self._first])
+        outputs = dict(zip(self._outputs, self._decoder.run(None, self._feeds), strict=True))
+        self._feeds |= _cache(outputs, first=self._first)
+        self._first = False
+        return _log_softmax(outputs["logits"][:, -1])
+
+    def _carry_over(self, parents: Sequence[int]) -> None:
+        """What is of the sound is the same for all texts: it is only copied when their number changes."""
+        grown = len(parents) != len(self._feeds["encoder_hidden_states"])
+        for name, array in self._feeds.items():
+            if ".decoder." in name or (grown and "encoder" in name):
+                self._feeds[name] = array[list(parents)]
 
 
 def vocabulary(tokenizer: bytes) -> list[bytes]:
@@ -110,19 +124,6 @@ def loudness_set(audio: Audio) -> Floats:
     return np.pad(waveform, (0, padding))[None].astype(np.float32)
 
 
-def looped(tokens: list[int]) -> int:
-    """How many of the last tokens only repeat the pattern before them; 0 while nothing is repeated too often.
-
-    People do say "no, no, no, no": a pattern of one to eight tokens must come back four times and fill sixteen.
-    """
-    for length in range(1, LONGEST_PATTERN + 1):
-        times = max(FEWEST_REPEATS, -(-SHORTEST_LOOP // length))
-        tail = tokens[-times * length :]
-        if len(tail) == times * length and tail == tail[:length] * times:
-            return (times - 1) * length
-    return 0
-
-
 def words(tokens: list[Token]) -> list[Heard]:
     """Tokens joined to words: a piece that starts with the vocabulary's blank begins one."""
     groups: list[list[Token]] = []
@@ -143,9 +144,9 @@ def _word(tokens: list[Token]) -> Heard:
 _BLANK = "▁".encode()
 
 
-def _likeliest(logits: Floats) -> tuple[int, float]:
-    token = int(logits.argmax())
-    return token, -math.log(float(np.exp(logits - logits[token]).sum()))
+def _log_softmax(logits: Floats) -> Floats:
+    shifted: Floats = logits - logits.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)), np.float32)
 
 
 def _empty_cache() -> dict[str, Floats]:

@@ -17,7 +17,7 @@ import numpy as np
 import sherpa_onnx
 
 from batch.model import Word
-from batch.service.engine import EngineMissing, Request
+from batch.service.engine import Abilities, EngineMissing, Request
 from batch.service.engine.alignment import Alignment, shared
 from batch.service.engine.spans import PER_MS, RATE, Audio, Span, seconds
 
@@ -65,13 +65,12 @@ class Token(NamedTuple):
 class Sherpa:
     """A recogniser, loaded from a directory. It speaks what its model was made for."""
 
-    languages = None
-
     def __init__(self, model: str = "", device: str = "auto") -> None:
         """Loads the model. Raises EngineMissing."""
-        self.on_gpu = on_gpu(device)
+        runs_on_gpu = on_gpu(device)
+        self.abilities = Abilities(None, on_gpu=runs_on_gpu)
         self._found = found(Path(model).expanduser() if model else None)
-        self._recognizer = cache(lambda language: _loaded(self._found, language, "cuda" if self.on_gpu else "cpu"))
+        self._recognizer = cache(lambda language: _loaded(self._found, language, "cuda" if runs_on_gpu else "cpu"))
         self._recognizer("en")
         self._alignment = Alignment()
 

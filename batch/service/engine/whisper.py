@@ -15,7 +15,7 @@ import faster_whisper
 import numpy as np
 
 from batch.model import Word
-from batch.service.engine import EngineMissing, Request
+from batch.service.engine import Abilities, EngineMissing, Request
 from batch.service.engine.spans import Audio, Span
 
 DEFAULT: Final = "turbo"
@@ -38,15 +38,15 @@ class Whisper:
 
     def __init__(self, model: str = "", device: str = "auto") -> None:
         """Loads the model. Raises EngineMissing."""
-        self.on_gpu = on_gpu(device)
-        self._model = _loaded(checked(model or DEFAULT), "cuda" if self.on_gpu else "cpu")
-        self.languages = frozenset(self._model.supported_languages)
+        runs_on_gpu = on_gpu(device)
+        self._model = _loaded(checked(model or DEFAULT), "cuda" if runs_on_gpu else "cpu")
+        self.abilities = Abilities(frozenset(self._model.supported_languages), keyterms=True, on_gpu=runs_on_gpu)
 
     def words(self, sound: Audio, speech: Sequence[Span], request: Request) -> list[Word]:
         """Without sampling (temperature 0), so that a chunk's words never depend on what came before it."""
         segments, _ = self._model.transcribe(
             sound.astype(np.float32) / 32768, language=request.language, word_timestamps=True, vad_filter=False,
-            temperature=0.0, condition_on_previous_text=False,
+            temperature=0.0, condition_on_previous_text=False, hotwords=", ".join(request.keyterms) or None,
         )  # fmt: skip
         pieces = (Piece(*piece[:4]) for segment in segments for piece in map(_facts, segment.words or ()))
         return [
