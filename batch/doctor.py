@@ -21,6 +21,7 @@ import msgspec
 
 from batch import client, errors
 from batch.endpoint import HOSTS, Endpoint, resolve
+from batch.results import INNER
 from batch.service.launch import local_service
 from batch.settings import Local, Settings
 
@@ -118,7 +119,7 @@ def _disk(out: Path) -> Finding:
 
 
 def _journal(out: Path) -> Finding:
-    path = out / ".diarist" / "journal.db"
+    path = out / INNER / "journal.db"
     if not path.exists():
         return _ok("journal", f"none in {out} yet")
     try:

@@ -13,7 +13,7 @@ from batch.client import Client
 from batch.journal import Journal, salvage
 from batch.model import ENDED, Job, Recording, State
 from batch.protocol import Item, Status
-from batch.results import result_files
+from batch.results import INNER, result_files
 
 
 class Recovered(msgspec.Struct):
@@ -42,7 +42,7 @@ async def recover(directory: Path, now: datetime) -> tuple[Journal, Recovered]:
     A result is proof that its recording was collected. Jobs that the old journal still tells and that have no result
     come back as they were, so that what the service has of them is collected or looked up, and not paid again.
     """
-    path = directory / ".diarist" / "journal.db"
+    path = directory / INNER / "journal.db"
     done = Recovered()
     salvaged = {job.key: job for job in salvage(path)} if path.exists() else {}
     done.aside = _put_aside(path, now)

@@ -58,7 +58,7 @@ class Results:
             return
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            probe = directory / ".diarist" / "writable"
+            probe = directory / INNER / "writable"
             probe.parent.mkdir(exist_ok=True)
             probe.touch()
             probe.unlink()

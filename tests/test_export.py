@@ -15,18 +15,13 @@ from batch import errors
 from batch.export import Exported, Wanted, export, read_formats, read_speakers, read_turns
 from batch.formats import FORMATS, TABLES
 from batch.results import Results, result_files
-from tests.formats.conftest import ARCHIVE, KEYS
+from tests.formats.conftest import ARCHIVE, KEYS, copied
 from tests.test_cli import diarist
 
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """Real results, those of calls in a folder of their own."""
-    directory = tmp_path / "results"
-    (directory / "calls").mkdir(parents=True)
-    for key in KEYS:
-        shutil.copy(ARCHIVE / f"{key}.json", directory / ("calls" if "call" in key else "."))
-    return directory
+    return copied(tmp_path / "results")
 
 
 def exported(directory: Path, formats: str, out: Path | None = None, **given: object) -> tuple[Exported, list[str]]:

@@ -29,7 +29,7 @@ from batch.model import Event
 from batch.search import index, shown, upkeep
 from batch.search.arrivals import Arrivals
 from batch.search.query import Answer, Hit, Question, read_labels, search
-from tests.formats.conftest import ARCHIVE, KEYS, utterance, words
+from tests.formats.conftest import ARCHIVE, KEYS, copied, utterance, words
 from tests.service.double import start_service
 from tests.test_cli import diarist
 from tests.test_killed import finish, start
@@ -39,12 +39,7 @@ from tests.test_run import settings, sha256
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """Real results, those of calls in a folder of their own."""
-    directory = tmp_path / "results"
-    (directory / "calls").mkdir(parents=True)
-    for key in KEYS:
-        shutil.copy(ARCHIVE / f"{key}.json", directory / ("calls" if "call" in key else "."))
-    return directory
+    return copied(tmp_path / "results")
 
 
 def asked(directory: Path, phrase: str, **given: Any) -> list[Hit]:

@@ -18,6 +18,7 @@ import batch
 from batch import errors
 from batch.progress import Progress
 from batch.status import look
+from tests.running import start
 from tests.service.double import start_service
 from tests.test_cli import diarist
 from tests.test_run import archive, settings
@@ -55,10 +56,7 @@ async def test_a_run_is_followed_while_it_works_and_told_apart_when_it_was_kille
     out = tmp_path / "out"
     async with start_service(tmp_path / "service", seconds=60) as service:
         manifest = archive(tmp_path / "audio", 8)
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "batch", "run", str(manifest), "--out", str(out), "--service", service.base_url,
-            "--progress", "off", stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
+        child = await start("run", manifest, "--out", out, "--service", service.base_url, "--progress", "off")
         await until(lambda: len(service.submissions) == 8)
         await asyncio.sleep(2.5)  # the next look at itself
         status = await look(out)
@@ -80,10 +78,7 @@ async def test_watching_redraws_until_the_run_has_ended(tmp_path: Path) -> None:
     out = tmp_path / "out"
     async with start_service(tmp_path / "service", seconds=3) as service:
         manifest = archive(tmp_path / "audio", 4)
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "batch", "run", str(manifest), "--out", str(out), "--service", service.base_url,
-            "--progress", "off", stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
+        child = await start("run", manifest, "--out", out, "--service", service.base_url, "--progress", "off")
         await until(lambda: len(service.submissions) == 4)
         ours, theirs = pty.openpty()
         environ = os.environ | {"COLUMNS": "80", "LINES": "24", "TERM": "xterm-256color"}

@@ -17,6 +17,7 @@ from batch.admission import Wish
 from batch.model import Recording, Reject
 from batch.service.faults import Fault, Faults, What
 from batch.stores import Access
+from batch.summary import Summary
 from batch.window import Window
 from tests.service.double import start_service
 from tests.service.s3 import BUCKET, S3, named, running
@@ -113,7 +114,7 @@ def test_one_object_is_told_apart_from_credentials_that_nobody_accepts(
     assert caught.value.kind == kind
 
 
-async def ran(base_url: str, out: Path | str, *named: str, **given: Any) -> batch.wiring.Summary:  # type: ignore[name-defined]
+async def ran(base_url: str, out: Path | str, *named: str, **given: Any) -> Summary:
     return await batch.run([*named], out, settings=settings(base_url, **given))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,14 @@ def said(request: pytest.FixtureRequest) -> spoken.Spoken:
 
 def of(key: str) -> spoken.Spoken:
     return spoken.read(key, (ARCHIVE / f"{key}.json").read_bytes())
+
+
+def copied(directory: Path) -> Path:
+    """The results in a directory of their own, those of calls in a folder."""
+    (directory / "calls").mkdir(parents=True)
+    for key in KEYS:
+        shutil.copy(ARCHIVE / f"{key}.json", directory / ("calls" if "call" in key else "."))
+    return directory
 
 
 def stored(key: str = "calls/1", **transcript: Any) -> spoken.Spoken:

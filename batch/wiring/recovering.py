@@ -1,0 +1,48 @@
+"""``diarist recover``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from batch import client, errors, lock
+from batch import recover as recovering
+from batch.endpoint import resolve
+from batch.journal import Journal
+from batch.model import Recording
+from batch.recover import Recovered
+from batch.results import INNER
+from batch.settings import Settings
+from batch.sources import is_url
+from batch.wiring.rows import rows_of
+
+
+async def recover(
+    directory: Path, manifests: Sequence[str], *, settings: Settings, environ: Mapping[str, str], adopt: bool
+) -> Recovered:
+    """Make the journal of ``directory`` anew (see ``batch.recover``).
+
+    With ``adopt`` also from the list of the service that the settings name, for public URLs in ``manifests``.
+    """
+    if not await asyncio.to_thread(directory.is_dir):
+        raise errors.Usage(f"{directory} is not a directory of results")
+    with lock.held(directory / INNER / "lock", datetime.now()):
+        journal, done = await recovering.recover(directory, datetime.now())
+        with contextlib.closing(journal):
+            if adopt:
+                done.service = await _adopt(journal, manifests, settings, environ)
+    return done
+
+
+async def _adopt(journal: Journal, manifests: Sequence[str], settings: Settings, environ: Mapping[str, str]) -> int:
+    service = resolve(settings.service, environ)
+    if service.base_url is None:
+        raise errors.Usage("the local service fetches again for free: name the service whose list is to be read")
+    rows = rows_of(manifests, settings, None, lambda event: None)
+    urls = [row for row in rows if isinstance(row, Recording) and is_url(row.source)]
+    async with client.connect(service.base_url, service.key, connections=4, deadlines=settings.deadlines) as api:
+        return await recovering.adopt(journal, api, urls, service.name, time.time())

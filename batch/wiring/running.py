@@ -1,0 +1,196 @@
+"""``diarist run``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from batch import errors, lock, outside
+from batch.admission import Admission, Wish
+from batch.budget import Purse
+from batch.duplicates import Duplicates
+from batch.endpoint import resolve
+from batch.journal import Journal
+from batch.model import WITH_SERVICE, Event, Job
+from batch.pipeline import Pipeline, with_service
+from batch.results import INNER, Results
+from batch.search.arrivals import Arrivals
+from batch.settings import Settings
+from batch.slots import Slots
+from batch.stores import is_stored, local_directory
+from batch.summary import Stage, Summary
+from batch.window import Window
+from batch.wiring.connecting import connected, links, pipeline_of, watching
+from batch.wiring.plans import confirmed, may_cost_more, prices_of
+from batch.wiring.reporting import list_failed, report_no_beginning, reported, stage_of
+from batch.wiring.rows import count_rows, peeked, rows_of
+
+
+async def run(
+    manifests: Sequence[str] | str,
+    out: Path | str,
+    *,
+    settings: Settings | None = None,
+    wish: Wish | None = None,
+    window: Window | None = None,
+    environ: Mapping[str, str] | None = None,
+    stdin: IO[bytes] | None = None,
+    summary: Summary | None = None,
+    notify: Callable[[Event], None] = lambda event: None,
+    stop: asyncio.Event | None = None,
+    confirm: Callable[[str], bool] = lambda question: False,
+    rng: random.Random | None = None,
+) -> Summary:
+    """Transcribe what ``manifests`` list into ``out``; return what happened.
+
+    Running it again with the same arguments does what is left. A recording that cannot be done is in the summary and
+    the journal, and the others go on; what ends the run early is in ``summary.stopped_by``. Setting ``stop`` ends it
+    cleanly. ``environ`` None: the process's own. ``confirm`` is asked whether a run may begin that would cost more
+    than ``settings.budget.confirm_above``. Raises ``Usage``, ``Unavailable`` or ``OverBudget`` if it cannot begin:
+    then nothing was done.
+    """
+    settings, summary = settings or Settings(), summary or Summary()
+    environ = os.environ if environ is None else environ
+    manifests = [manifests] if isinstance(manifests, str) else manifests
+    summary.stage = Stage(tuple(manifests), str(out))
+    secrets = tuple(filter(None, map(environ.get, ("ASSEMBLYAI_API_KEY", "DIARIST_SERVICE_KEY"))))
+    try:
+        async with outside.watched(settings, summary, secrets, notify) as told:
+            return await _run(
+                manifests, out, settings=settings, wish=wish, window=window, environ=environ, stdin=stdin,
+                summary=summary, notify=told, stop=stop, confirm=confirm, rng=rng,
+            )  # fmt: skip
+    except errors.Fatal:
+        await report_no_beginning(local_directory(str(out)), summary)
+        raise
+
+
+async def _run(
+    manifests: Sequence[str],
+    out: Path | str,
+    *,
+    settings: Settings,
+    wish: Wish | None,
+    window: Window | None,
+    environ: Mapping[str, str],
+    stdin: IO[bytes] | None,
+    summary: Summary,
+    notify: Callable[[Event], None],
+    stop: asyncio.Event | None,
+    confirm: Callable[[str], bool],
+    rng: random.Random | None,
+) -> Summary:
+    """``run``, with everything given and everybody watching."""
+    service = resolve(settings.service, environ)
+    wish, window = wish or Wish(), window or Window()
+    purse = Purse(settings.budget, prices_of(service, settings))
+
+    summary.stage = stage_of(manifests, out, service, settings)
+
+    def tell(event: Event) -> None:
+        purse.take(event)
+        summary.usd = purse.spent
+        summary.take(event)
+        notify(event)
+
+    if "-" not in manifests and may_cost_more(service, settings):
+        given = {"settings": settings, "wish": wish, "window": window, "environ": environ}
+        await confirmed(manifests, local_directory(str(out)), confirm, **given)
+    rows = peeked(rows_of(manifests, settings, stdin, tell))
+    copies = str(out) if is_stored(str(out)) else ""
+
+    def notice(message: str) -> None:
+        tell(Event("notice", message=message))
+
+    arrivals = Arrivals(local_directory(str(out)), notice) if settings.search else None
+    results = await asyncio.to_thread(lambda: Results(
+            local_directory(str(out)), copies=copies, formats=settings.formats, notify=notice,
+            arrived=arrivals.take if arrivals else lambda key: None,
+        )
+    )  # fmt: skip
+    inner = results.directory / INNER
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(lock.held(inner / "lock", datetime.now()))
+        stack.enter_context(arrivals or contextlib.nullcontext())
+        await stack.enter_async_context(reported(results, summary))
+        journal = stack.enter_context(contextlib.closing(Journal(inner / "journal.db")))
+        before = with_service(await journal.in_states(WITH_SERVICE), service.name)
+        admission = Admission(
+            rows, journal, results, service.name,
+            wish=wish, window=window, notify=tell, purse=purse,
+        )  # fmt: skip
+        admit = admission.jobs
+        if not before:
+            jobs = admission.jobs()
+            if (first := await _first(jobs, stop)) is None:
+                return summary
+            admit = partial(_with_first, first, jobs)
+        counting = asyncio.create_task(count_rows(manifests, settings, window, tell))
+        try:
+            chance = rng or random.Random()
+            slots = Slots(settings.concurrency)
+            async with (
+                connected(service, settings, inner, tell, chance, slots) as (api, gate),
+                watching(api, gate, settings, inner, chance, slots) as watcher,
+            ):
+                twins = Duplicates(journal, began=time.time(), anew=wish.force)
+                carrying = pipeline_of(
+                    api, gate, watcher, twins, journal, results, settings, tell, slots, links(service, settings)
+                )
+                await _until_stopped(carrying, carrying.run(before, admit), settings, stop)
+        except* errors.Fatal as group:
+            summary.stopped_by = _first_fatal(group)
+        finally:
+            counting.cancel()
+            await list_failed(journal, results, summary)
+    return summary
+
+
+async def _first(jobs: AsyncIterator[Job], stop: asyncio.Event | None) -> Job | None:
+    """The first job; None if there is none, or if the run was stopped while it was looked for."""
+    looking = asyncio.ensure_future(anext(jobs, None))
+    stopped = asyncio.create_task((stop or asyncio.Event()).wait())
+    try:
+        await asyncio.wait([looking, stopped], return_when=asyncio.FIRST_COMPLETED)
+        return await looking if looking.done() else None
+    finally:
+        stopped.cancel()
+        looking.cancel()
+
+
+async def _with_first(first: Job, rest: AsyncIterator[Job], under_way: frozenset[str]) -> AsyncIterator[Job]:
+    """``first`` was drawn to see whether there is anything to do; nothing was under way then."""
+    yield first
+    async for job in rest:
+        yield job
+
+
+async def _until_stopped(pipeline: Pipeline, carrying: Any, settings: Settings, stop: asyncio.Event | None) -> None:
+    """Carry to the end; once ``stop`` is set, let requests under way be recorded for ``drain_seconds``, then cut."""
+    work = asyncio.create_task(carrying)
+    stopped = asyncio.create_task((stop or asyncio.Event()).wait())
+    try:
+        await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            work.cancel()
+            await asyncio.wait([work], timeout=settings.drain_seconds)
+            pipeline.cut()
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+    finally:
+        stopped.cancel()
+        work.cancel()
+
+
+def _first_fatal(group: BaseExceptionGroup[errors.Fatal]) -> errors.Fatal:
+    for error in group.exceptions:
+        return _first_fatal(error) if isinstance(error, BaseExceptionGroup) else error
+    raise AssertionError("an exception group is never empty")
