@@ -170,7 +170,7 @@ class Planner:
             ratio = statistics.median(took / audio for took, audio in past)
             return Expectation(0.0, ratio, f"as the last {len(past)} took")
         if workers:
-            return Expectation(0.5, 0.1, "as the local engine takes")
+            return Expectation(0.5, 0.13, "as the local engine takes")
         return Expectation(20.0, 0.011, "as the vendor says its service takes")
 
 
