@@ -94,6 +94,13 @@ def test_a_file_that_takes_for_ever_is_given_up(tmp_path: Path, monkeypatch: pyt
         decode.decode(path)
 
 
+def test_sound_that_begins_with_nothing_is_too_short_whatever_its_times_say(tmp_path: Path) -> None:
+    path = tmp_path / "odd.wav"
+    path.write_bytes(hostile(7595)[1])  # a frame too short to be resampled, then one that is said to be much later
+    with pytest.raises(BadAudio, match="too short"):
+        decode.decode(path)
+
+
 def test_a_file_whose_first_sound_has_no_decoder_is_no_audio_to_us(tmp_path: Path) -> None:
     path = tmp_path / "unknown.wav"
     known = wave(1, 16_000, declared=4000)

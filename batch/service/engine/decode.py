@@ -187,7 +187,7 @@ class _Decoding:
         self._zero = frame.time if self._zero is None else self._zero
         place = seconds(frame.time - self._zero)
         missing = place - self._heard
-        if missing > GAP and place <= min(self._declared, LONGEST):
+        if self._sound and missing > GAP and place <= min(self._declared, LONGEST):
             for sound in self._sound:
                 sound.write(bytes(missing * WIDTH))
             self._heard += missing
