@@ -133,7 +133,6 @@ class _Decoding:
         self._stream.codec_context.thread_count = 1
         self._multichannel = multichannel
         self._sound: list[BinaryIO] = []
-        self._heard = 0  # samples so far
         self._resampler: AudioResampler | None = None
         self._shape: tuple[str, str, int] | None = None
         self._layout = ""
@@ -187,10 +186,14 @@ class _Decoding:
         self._zero = frame.time if self._zero is None else self._zero
         place = seconds(frame.time - self._zero)
         missing = place - self._heard
-        if self._sound and missing > GAP and place <= min(self._declared, LONGEST):
+        if missing > GAP and place <= min(self._declared, LONGEST):
             for sound in self._sound:
                 sound.write(bytes(missing * WIDTH))
-            self._heard += missing
+
+    @property
+    def _heard(self) -> int:
+        """Samples so far."""
+        return self._sound[0].tell() // WIDTH if self._sound else 0
 
     def _flush(self) -> None:
         if self._resampler is not None:
@@ -205,7 +208,6 @@ class _Decoding:
             self._sound = self._sound or [self._sink(number) for number in range(interleaved.shape[1])]
             for number, sound in enumerate(self._sound):
                 sound.write(interleaved[:, number].tobytes())
-            self._heard += len(interleaved)
         if self._heard * len(self._sound) > MOST_SOUND:
             raise BadAudio("Audio duration is too long for so many channels.")
 
