@@ -25,12 +25,13 @@ _PREFIX_CHARACTERS: Final = 24
 
 
 class Cue(msgspec.Struct):
-    """One caption: ``start`` and ``end`` in milliseconds, one or two ``lines`` made of ``words``."""
+    """One caption: ``start`` and ``end`` in milliseconds, one or two ``lines`` made of ``prefix`` and ``words``."""
 
     speaker: str
     start: int
     end: int
     words: Words
+    prefix: str = ""
     lines: list[str] = []
 
 
@@ -76,7 +77,9 @@ def _set_lines(made: list[Cue], prefix: Callable[[str], str]) -> None:
     before = None
     for cue in made:
         named = prefix(cue.speaker) if cue.speaker != before else ""
-        cue.lines = _lines(cue.words, named) or [text for text in (named, cue.words[0].text) if text]
+        if not cue.lines or cue.prefix != named:  # most cues stay in their order
+            cue.prefix = named
+            cue.lines = _lines(cue.words, named) or [text for text in (named, cue.words[0].text) if text]
         before = cue.speaker
 
 
