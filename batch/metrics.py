@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from batch import __version__
 from batch.errors import Usage
+from batch.listening import listening
 from batch.model import Call, Event, Job, State
 from batch.progress import Progress, progress
 from batch.summary import Summary
@@ -50,21 +51,9 @@ async def serving(metrics: Metrics, summary: Summary) -> AsyncIterator[Callable[
     registry.register(_Run(summary))
     app = web.Application()
     app.router.add_get("/metrics", _exposing(registry))
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        await _listen(runner, metrics)
+    told = {"what": "serve metrics", "cure": "Choose another --metrics-port"}
+    async with listening(app, metrics.host, metrics.port, **told):
         yield _times(registry)
-    finally:
-        await runner.cleanup()
-
-
-async def _listen(runner: web.AppRunner, metrics: Metrics) -> None:
-    try:
-        await web.TCPSite(runner, metrics.host, metrics.port).start()
-    except OSError as error:
-        place = f"{metrics.host}:{metrics.port}"
-        raise Usage(f"cannot serve metrics on {place}: {error.strerror}. Choose another --metrics-port") from error
 
 
 def _exposing(registry: CollectorRegistry) -> Callable[[web.Request], Awaitable[web.Response]]:

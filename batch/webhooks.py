@@ -20,6 +20,7 @@ from msgspec import Meta
 from yarl import URL
 
 from batch.errors import Usage
+from batch.listening import listening
 from batch.protocol import DONE, Status
 
 _HEADER: Final = "X-Diarist-Secret"
@@ -72,13 +73,9 @@ async def receiving(webhook: Webhook, secret: str, ring: Ring) -> AsyncIterator[
     """
     app = web.Application(client_max_size=_BODY_LIMIT_BYTES)
     app.router.add_post(_path(webhook.url), _receiver(secret, ring))
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        await _listen(runner, webhook)
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
+    told = {"what": "listen for webhooks", "cure": "Set webhook.port"}
+    async with listening(app, webhook.host, webhook.port, **told) as port:
+        yield port
 
 
 def _path(url: str) -> str:
@@ -103,11 +100,3 @@ def _receiver(secret: str, ring: Ring) -> Callable[[web.Request], Awaitable[web.
         return web.Response(status=204)
 
     return receive
-
-
-async def _listen(runner: web.AppRunner, webhook: Webhook) -> None:
-    try:
-        await web.TCPSite(runner, webhook.host, webhook.port).start()
-    except OSError as error:
-        place = f"{webhook.host}:{webhook.port}"
-        raise Usage(f"cannot listen for webhooks on {place}: {error.strerror}. Set webhook.port") from error
