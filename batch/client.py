@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import itertools
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -73,6 +74,7 @@ class Client:
     ) -> None:
         self._session, self._fresh, self._base, self._turn = session, fresh, URL(base_url), turn
         self._webhook, self._notify = webhook or {}, notify
+        self._name, self._numbers = uuid.uuid4().hex[:16], itertools.count(1)
         self.date: str | None = None
         self._headers = {"Authorization": key} if key else {}
         self._deadlines = deadlines or Deadlines()
@@ -166,7 +168,7 @@ class Client:
         finally:
             self._notify(
                 Call(
-                    request_id=uuid.uuid4().hex, route=route, method=method, path=f"/{path}",
+                    request_id=f"{self._name}-{next(self._numbers)}", route=route, method=method, path=f"/{path}",
                     attempt=behalf.ATTEMPT.get(), seconds=round(loop.time() - began, 4),
                     sent_bytes=note.sent_bytes, received_bytes=note.received_bytes, status=note.status, kind=kind,
                     key=behalf.KEY.get(), transcript_id=transcript_id,
