@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import resource
 import signal
@@ -69,14 +70,16 @@ def bounded(allowed_seconds: float) -> Iterator[None]:
     except (BadAudio, EngineMissing):
         raise
     except BaseException as error:
-        if _is_for_memory(error):
+        if is_for_memory(error):
             raise BadAudio(_TOO_MUCH_MEMORY) from None
         raise EngineFailed(traceback.format_exc()) from None
 
 
-def _is_for_memory(error: BaseException) -> bool:
-    """Whether memory was refused, in Python's words or in those of onnxruntime and C++."""
-    return isinstance(error, MemoryError) or any(sign in str(error) for sign in ("allocate memory", "bad_alloc"))
+def is_for_memory(error: BaseException) -> bool:
+    """Whether memory was refused: in Python's words, in the system's, or in those of onnxruntime and C++."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return any(sign in str(error) for sign in ("allocate memory", "bad_alloc"))
 
 
 @contextlib.contextmanager

@@ -66,7 +66,9 @@ class Pool:
         """Load the engine in a first process, which stays warm. Raises EngineMissing."""
         try:
             able = await self._run(None, _abilities)
-        except (anyio.BrokenWorkerProcess, MemoryError) as error:
+        except (anyio.BrokenWorkerProcess, MemoryError, OSError) as error:
+            if isinstance(error, OSError) and not limits.is_for_memory(error):
+                raise
             memory = f"{self._memory_bytes / 1e6:,.0f} MB, see --worker-memory"
             lost = f"The engine {self.choice.engine!r} died while it was loaded. It may use {memory}."
             raise EngineMissing(lost) from error
