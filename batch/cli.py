@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from batch.window import Window
 
 _SETTINGS = [
+    click.option("--prefix", metavar="TEXT", help='Stands before each key; "{name}": what MANIFEST is called.'),
     click.option("--dialect", metavar="NAME", help="How manifests are written, e.g. nemo.  [default: recognised]"),
     click.option("--config", type=click.Path(dir_okay=False), help="A TOML file of settings (see configs/)."),
     click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. uploads=4."),
@@ -98,12 +99,11 @@ def plan(manifests: tuple[str, ...], **given: Any) -> None:
     import asyncio
 
     from batch.explain import Explaining
-    from batch.stores import local_directory
 
     settings = _settings(given, "service", "concurrency")
     explaining = Explaining(sys.stdout, sys.stderr, rows=given["explain"], as_json=given["as_json"])
-    wish, out = _wish(given["force"], given["retry"]), local_directory(given["out"])
-    sys.exit(asyncio.run(_plan(manifests, out, settings, wish, _window(given), explaining)))
+    wish = _wish(given["force"], given["retry"])
+    sys.exit(asyncio.run(_plan(manifests, given["out"], settings, wish, _window(given), explaining)))
 
 
 @cli.command()
@@ -409,7 +409,7 @@ async def _plan(
     ) as planner:  # fmt: skip
         async for row in planner.rows():
             explaining.row(row)
-        workers = wiring.local_workers(settings, os.environ)
+        workers = wiring.local_workers(out, settings, os.environ)
         expectation = await planner.expectation(workers)
         explaining.close(planner.plan, planner.prices, expectation, workers or settings.concurrency)
     return 3 if explaining.rejected else 0

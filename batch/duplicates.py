@@ -1,7 +1,7 @@
 """Identical audio with identical options is paid for once: who is paying for it, and who was.
 
-Identical means: the same SHA-256, canonical options and service; for a URL or a stored object that the service
-fetches itself, the same one within one run, because what is behind it may change.
+Identical means: the same SHA-256, canonical options and service; for a stored object the same size and tag of its
+content; for a URL that the service fetches itself, the same one within one run, because what is behind it may change.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import asyncio
 import msgspec
 
 from batch.journal import Journal
+from batch.locations import identity
 from batch.model import Job
+from batch.options import canonical
 
 
 class Duplicates:
@@ -36,7 +38,7 @@ class Duplicates:
         self._paying[identity] = asyncio.get_running_loop().create_future()
         self._payers[job.key] = identity
         try:
-            since = self._began if self._anew or job.sha256 is None else 0.0
+            since = self._began if self._anew or not (job.sha256 or job.etag) else 0.0
             found = await self._journal.twin(job, since)
         except BaseException:
             self.gives_up(job.key)
@@ -59,6 +61,5 @@ class Duplicates:
 
 
 def _identity(job: Job) -> bytes:
-    return msgspec.json.encode(
-        [job.service, job.sha256 or job.recording.source, job.recording.options], order="sorted"
-    )
+    audio = job.sha256 or (job.etag and [job.etag, job.size_bytes]) or identity(job.recording.source)
+    return msgspec.json.encode([job.service, audio, canonical(job.recording.options)], order="sorted")

@@ -48,3 +48,7 @@ def resolve(name: str, environ: Mapping[str, str]) -> Endpoint:
     if not key:
         raise errors.KeyRefused("ASSEMBLYAI_API_KEY is not set: set it, or use --service local")
     return Endpoint(name, base_url or HOSTS[name], key)
+
+
+def canonical(name: str) -> str:
+    return name

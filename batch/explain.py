@@ -71,6 +71,12 @@ def _as_dict(plan: Plan, prices: Prices | None, rejected: int) -> dict[str, Any]
         "usd": None if plan.usd is None else round(plan.usd, 4),
         "prices_as_of": prices and prices.as_of,
         "unpriced": sorted(plan.unpriced),
+        "again": {
+            "recordings": plan.again.total(),
+            "why": dict(plan.again),
+            "hours": round(plan.again_seconds / 3600, 4),
+            "usd": None if plan.usd is None else round(plan.again_usd, 4),
+        },
     }
 
 
@@ -85,6 +91,11 @@ def _lines(plan: Plan, prices: Prices | None, rejected: int, seconds: float, bas
         yield f"note: no price is known for {', '.join(sorted(plan.unpriced))}: it is not counted"
     if plan.unknown_length:
         yield f"note: hours and price leave out {plan.unknown_length:,} recordings of unknown length, such as URLs"
+    if plan.again:
+        usd = "" if plan.usd is None else f", about ${plan.again_usd:,.2f}"
+        hours = f"{plan.again_seconds / 3600:,.2f} hours{usd}"
+        count = plan.again.total()
+        yield f"of these done already, and paid for again: {count:,} recordings, {hours} (asks, or needs --yes)"
     if not plan.recordings:
         yield "nothing to pay for"
         return

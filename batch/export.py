@@ -18,8 +18,10 @@ from batch.cores import on_all_cores
 from batch.errors import Postponed, Usage
 from batch.formats import FORMATS, TABLES, corpora, names, spoken, tables
 from batch.results import Results, result_files
+from batch.written import Note
 
 _GROUP_ROWS: Final = 50_000
+_NOTES: Final = 1000
 Rows = dict[str, list[Any]]
 
 
@@ -46,6 +48,7 @@ class _Done(msgspec.Struct):
     unchanged: int = 0
     problems: list[str] = []
     rows: Rows = {}
+    notes: list[Note] = []
 
 
 def read_formats(text: str) -> tuple[str, ...]:
@@ -93,9 +96,8 @@ def export(directory: Path, wanted: Wanted, notify: Callable[[str], None]) -> Ex
     """
     if not directory.is_dir():
         raise Usage(f"{directory} is not a directory of results")
-    exported = Exported()
+    exported, results = Exported(), Results(wanted.out, make=False)
     with contextlib.ExitStack() as stack:
-        results = Results(wanted.out, make=False)
         sinks = [stack.enter_context(_SINKS[name](results)) for name in wanted.formats if name in TABLES]
         work = on_all_cores(partial(_one, directory, wanted), result_files(directory))
         for done in stack.enter_context(contextlib.closing(work)):
@@ -107,6 +109,10 @@ def export(directory: Path, wanted: Wanted, notify: Callable[[str], None]) -> Ex
                 notify(problem)
             for sink in sinks:
                 sink.take(done.rows)
+            results.written.pending += done.notes
+            if len(results.written.pending) >= _NOTES:
+                results.written.keep()
+    results.written.keep()
     exported.written += sum(len(TABLES[name]) for name in wanted.formats if name in TABLES)
     return exported
 
@@ -129,6 +135,7 @@ def _one(directory: Path, wanted: Wanted, path: Path) -> _Done:
             done.written, done.unchanged = done.written + written, done.unchanged + (not written)
         else:
             done.rows[name] = _ROWS[name](said)
+    done.notes = results.written.pending
     return done
 
 

@@ -11,47 +11,81 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import queue
 import sqlite3
 import threading
 import urllib.parse
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from batch import errors
+from batch import endpoint, errors
+from batch.locations import identity
 from batch.model import Job, Recording, State
+from batch.options import canonical
 
 T = TypeVar("T")
-_SCHEMA_VERSION: Final = 2
+_SCHEMA_VERSION: Final = 3
 _OF_RECORDING: Final = ("key", "source", "manifest", "line", "options", "labels")
 _OF_JOB: Final = tuple(name for name in Job.__struct_fields__ if name != "recording")
 _COLUMNS: Final = (*_OF_RECORDING, *_OF_JOB)
+_DERIVED: Final = ("origin", "asked")
+"""What jobs are compared by: ``sources.identity`` of the source, ``options.canonical`` of the options."""
+_OPTIONS: Final = _OF_RECORDING.index("options")
 _STATE, _PAST_IDS = _OF_JOB.index("state"), _OF_JOB.index("past_ids")
-_SCHEMA: Final = f"""
-CREATE TABLE IF NOT EXISTS jobs (
-    key TEXT PRIMARY KEY, manifest TEXT, line INTEGER, source TEXT, options TEXT, labels TEXT,
-    service TEXT, state TEXT, audio_url TEXT, staged_at REAL, sha256 TEXT, size_bytes INTEGER, mtime_ns INTEGER,
-    intent_at REAL, transcript_id TEXT, submitted_at REAL, submissions INTEGER, failures INTEGER, past_ids TEXT,
-    ended_at REAL, audio_seconds REAL, speakers INTEGER, kind TEXT, reason TEXT,
-    shared_with TEXT
-);
-CREATE INDEX IF NOT EXISTS jobs_open ON jobs (state) WHERE state NOT IN ('collected', 'failed');
-CREATE INDEX IF NOT EXISTS jobs_by_transcript ON jobs (transcript_id) WHERE transcript_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS jobs_by_audio ON jobs (size_bytes, sha256) WHERE sha256 IS NOT NULL;
-CREATE INDEX IF NOT EXISTS jobs_by_source ON jobs (source) WHERE sha256 IS NULL;
-PRAGMA user_version = {_SCHEMA_VERSION};
-"""
-_MIGRATIONS: Final = {1: "ALTER TABLE jobs ADD COLUMN shared_with TEXT"}
-"""By the version of the journal that is found: what makes the next version of it."""
-_CLAIMED: Final = "CREATE TEMP TABLE claimed (key TEXT PRIMARY KEY, row TEXT) WITHOUT ROWID"
-_UPSERT: Final = (
-    f"INSERT INTO jobs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "
-    f"ON CONFLICT (key) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS[1:])}"
+_TYPES: Final[Mapping[str, str]] = {
+    **dict.fromkeys((*_COLUMNS, *_DERIVED), "TEXT"),
+    **dict.fromkeys(("staged_at", "intent_at", "submitted_at", "ended_at", "audio_seconds"), "REAL"),
+    **dict.fromkeys(("line", "size_bytes", "mtime_ns", "submissions", "failures", "speakers"), "INTEGER"),
+    **dict.fromkeys(("result_bytes", "result_mtime_ns"), "INTEGER"),
+}
+_ALL: Final = ", ".join(_TYPES)
+_TYPED: Final = ", ".join(f"{name} {kind}" for name, kind in _TYPES.items())
+_TABLES: Final = (
+    f"CREATE TABLE IF NOT EXISTS jobs ({_TYPED}, PRIMARY KEY (key))",
+    f"CREATE TABLE IF NOT EXISTS replaced ({_TYPED}, PRIMARY KEY (key, transcript_id))",
+    "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT)",
 )
+"""``replaced`` remembers each collected job whose place a new one has taken: its transcript is paid, and serves again
+whoever asks for the same. ``notes`` are what the directory remembers of its runs."""
+_DERIVE: Final = (
+    "UPDATE jobs SET origin = identity(source), asked = canonical(options), service = canonical_service(service) "
+    "WHERE origin IS NULL"
+)
+_REST: Final = (
+    "CREATE INDEX IF NOT EXISTS jobs_open ON jobs (state) WHERE state NOT IN ('collected', 'failed')",
+    "CREATE INDEX IF NOT EXISTS jobs_by_transcript ON jobs (transcript_id) WHERE transcript_id IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS jobs_by_audio ON jobs (size_bytes, sha256) WHERE sha256 IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS jobs_by_etag ON jobs (etag) WHERE etag IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS jobs_by_origin ON jobs (origin) WHERE sha256 IS NULL",
+    "CREATE INDEX IF NOT EXISTS replaced_by_audio ON replaced (size_bytes, sha256) WHERE sha256 IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS replaced_by_etag ON replaced (etag) WHERE etag IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS replaced_by_transcript ON replaced (transcript_id)",
+    "DROP INDEX IF EXISTS jobs_by_source",
+    "DROP TRIGGER IF EXISTS keep_what_was_paid",
+    f"""
+    CREATE TRIGGER keep_what_was_paid BEFORE UPDATE ON jobs
+    WHEN OLD.state = 'collected' AND OLD.transcript_id IS NOT NULL AND OLD.transcript_id IS NOT NEW.transcript_id
+    BEGIN
+        INSERT OR REPLACE INTO replaced ({_ALL}) VALUES ({", ".join(f"OLD.{name}" for name in _TYPES)});
+    END
+    """,
+    f"PRAGMA user_version = {_SCHEMA_VERSION}",
+)
+_TEMPORARY: Final = """
+CREATE TEMP TABLE claimed (place TEXT PRIMARY KEY, row TEXT, is_carried INTEGER) WITHOUT ROWID;
+CREATE TEMP TABLE copies (name TEXT PRIMARY KEY, size_bytes INTEGER) WITHOUT ROWID;
+"""
+_UPSERT: Final = (
+    f"INSERT INTO jobs ({_ALL}) VALUES ({', '.join('?' * len(_TYPES))}) "
+    f"ON CONFLICT (key) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _TYPES if name != 'key')}"
+)
+_KEEP: Final = f"INSERT OR IGNORE INTO replaced ({_ALL}) VALUES ({', '.join('?' * len(_TYPES))})"
 _SELECT: Final = f"SELECT {', '.join(_COLUMNS)} FROM jobs"
+_SELECT_REPLACED: Final = f"SELECT {', '.join(_COLUMNS)} FROM replaced"
 _GROUP_LIMIT: Final = 2000
 
 
@@ -92,12 +126,55 @@ class Journal:
         """Of ``transcript_ids``, those that belong to a job, with the time of their submission."""
         return await self._ask(lambda db: _known_ids(db, transcript_ids))
 
-    async def claim(self, recordings: Sequence[Recording]) -> list[Recording | None]:
-        """For each recording, the row of this run that took its key first, or None if it is itself the first.
+    async def replaced(self, keys: Sequence[str]) -> dict[str, list[Job]]:
+        """The collected jobs whose places under ``keys`` new ones have taken, newest first, by key."""
+        marks = ", ".join("?" * len(keys))
+        query = f"{_SELECT_REPLACED} WHERE key IN ({marks}) ORDER BY submitted_at DESC"
+        found: dict[str, list[Job]] = {}
+        for job in await self._ask(lambda db: [_job(row) for row in db.execute(query, tuple(keys))]):
+            found.setdefault(job.key, []).append(job)
+        return found
 
-        Lives in a temporary table for this run only, so a manifest of millions costs no memory.
+    async def keep(self, job: Job) -> None:
+        """Remember a collected job whose place another has."""
+        row = _row(job)
+        await self._ask(lambda db: db.execute(_KEEP, row))
+
+    async def claim(
+        self, recordings: Sequence[Recording], places: Sequence[str], *, is_carried: bool = False
+    ) -> list[Recording | None]:
+        """For each recording, the row of this run that stands in the way of its result, or None if it may have it.
+
+        ``places`` are the keys as the disk compares them: the row that claimed the same one first is in the way, and
+        one whose result would have to be a directory of this one's, or the other way round. ``is_carried``: the
+        recordings are carried anyway, and their own rows may still claim their places. Lives in a temporary table for
+        this run only, so a manifest of millions costs no memory.
         """
-        return await self._ask(lambda db: [_claim(db, recording) for recording in recordings])
+        claims = list(zip(recordings, places, strict=True))
+        return await self._ask(lambda db: [_claim(db, row, place, is_carried) for row, place in claims])
+
+    async def add_copies(self, names: Sequence[tuple[str, int]]) -> None:
+        """Note objects that lie in the bucket of the results, with their sizes in bytes, for this run only."""
+        await self._ask(lambda db: db.executemany("INSERT OR REPLACE INTO copies VALUES (?, ?)", names))
+
+    async def copies(self, names: Sequence[str]) -> dict[str, int]:
+        """Of ``names``, those that were noted, with their sizes in bytes."""
+        marks = ", ".join("?" * len(names))
+        query = f"SELECT name, size_bytes FROM copies WHERE name IN ({marks})"
+        return await self._ask(lambda db: dict(db.execute(query, tuple(names)).fetchall()))
+
+    async def note(self, name: str) -> str | None:
+        """What the directory remembers under ``name``."""
+        return await self._ask(lambda db: _notes(db).get(name))
+
+    async def set_note(self, name: str, value: str | None) -> None:
+        """Remember ``value`` under ``name``, for this and later runs; None: forget it."""
+        await self._ask(lambda db: db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value)))
+
+    async def has_results(self) -> bool:
+        """Whether any recording was ever collected."""
+        query = "SELECT 1 FROM jobs WHERE state = 'collected' UNION ALL SELECT 1 FROM replaced LIMIT 1"
+        return await self._ask(lambda db: db.execute(query).fetchone() is not None)
 
     async def known_sizes(self, sizes: Collection[int]) -> set[int]:
         """Of ``sizes`` in bytes, those that some job's audio has: only such audio can be identical."""
@@ -115,16 +192,16 @@ class Journal:
         return await self._ask(lambda db: db.execute(query, (service,)).fetchall())
 
     async def twin(self, job: Job, since: float) -> Job | None:
-        """The newest job with the same audio (or source, if its bytes are not known) and options whose transcript,
-        submitted ``since`` then, is good or may become so."""
+        """The newest job of another key with the same audio (or source, if its content is not known) and options,
+        whose transcript, submitted ``since`` then, is good or may become so."""
         audio, values = _same_audio(job)
         where = (
-            f"{audio} AND key != ? AND service = ? AND options = ? AND submitted_at >= ? "
+            f"WHERE {audio} AND key != ? AND service = ? AND asked = ? AND submitted_at >= ? "
             "AND kind IS NULL AND state IN ('submitted', 'collected')"
         )
-        values += (job.key, job.service, _text(job.recording.options), since)
-        query = f"{_SELECT} WHERE {where} ORDER BY submitted_at DESC"
-        found = await self._ask(lambda db: [_job(row) for row in db.execute(query, values)])
+        values += (job.key, job.service, _asked(_text(job.recording.options)), since)
+        query = f"{_SELECT} {where} UNION ALL {_SELECT_REPLACED} {where} ORDER BY submitted_at DESC"
+        found = await self._ask(lambda db: [_job(row) for row in db.execute(query, values * 2)])
         return next((twin for twin in found if twin.transcript_id not in job.past_ids), None)
 
     async def counts(self) -> dict[State, int]:
@@ -156,7 +233,7 @@ class Journal:
             return
         opened.put(None)
         while asks := self._group():
-            _settle(asks, *_commit(db, asks, self.path))
+            _settle(asks, _commit(db, asks, self.path))
         db.close()
 
     def _group(self) -> list[_Ask[Any]]:
@@ -191,57 +268,99 @@ def _open(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA temp_store = FILE")
-    for older in range(version or _SCHEMA_VERSION, _SCHEMA_VERSION):
-        db.execute(_MIGRATIONS[older])
-    db.executescript(_SCHEMA)
-    db.execute(_CLAIMED)
+    if version < _SCHEMA_VERSION:
+        _migrate(db)
+    db.executescript(_TEMPORARY)
     return db
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    """Make the schema what it should be, whatever was there: in one transaction with its version, so that a journal
+    is never between two versions. One that an older diarist left there is completed."""
+    functions: dict[str, Callable[[str], str]] = {
+        "identity": identity, "canonical": _asked, "canonical_service": endpoint.canonical,
+    }  # fmt: skip
+    for name, function in functions.items():
+        db.create_function(name, 1, function, deterministic=True)
+    db.execute("BEGIN IMMEDIATE")
+    for statement in _TABLES:
+        db.execute(statement)
+    for statement in (*_missing_columns(db), _DERIVE, *_REST):
+        db.execute(statement)
+    db.execute("COMMIT")
+
+
+def _missing_columns(db: sqlite3.Connection) -> list[str]:
+    return [
+        f"ALTER TABLE {table} ADD COLUMN {name} {_TYPES[name]}"
+        for table in ("jobs", "replaced")
+        for name in _TYPES.keys() - _columns(db, table)
+    ]
+
+
+def _columns(db: sqlite3.Connection, table: str) -> set[str]:
+    return {name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")}
+
+
+def _read_only(path: Path) -> str:
+    return f"file:{urllib.parse.quote(str(path))}?mode=ro"
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
-    place = f"file:{urllib.parse.quote(str(path))}?mode=ro" if path.exists() else ":memory:"
+    place = _read_only(path) if path.exists() else ":memory:"
     db = sqlite3.connect(place, uri=True, isolation_level=None)
     if place == ":memory:":
-        db.executescript(_SCHEMA)
+        _migrate(db)
     elif db.execute("PRAGMA user_version").fetchone()[0] < _SCHEMA_VERSION:
         raise errors.Usage(f"{path} was written by an older diarist: `diarist run` brings it up to date")
-    db.execute(_CLAIMED)
+    db.executescript(_TEMPORARY)
     return db
 
 
-def _commit(
-    db: sqlite3.Connection, asks: Sequence[_Ask[Any]], path: Path
-) -> tuple[Sequence[Any], BaseException | None]:
-    """All of ``asks`` in one transaction: their answers, or the error that undid them together."""
+def _commit(db: sqlite3.Connection, asks: Sequence[_Ask[Any]], path: Path) -> Sequence[Any]:
+    """All of ``asks`` in one transaction: for each its answer, or the exception that it has met.
+
+    If one cannot be done, all are done again, each in a transaction of its own: nobody suffers for another.
+    """
+    try:
+        return _in_one_transaction(db, asks)
+    except BaseException as error:
+        explained = _explained(error, path)
+    if len(asks) == 1 or isinstance(explained, errors.DiaristError):
+        return [explained] * len(asks)
+    return [answer for ask in asks for answer in _commit(db, [ask], path)]
+
+
+def _in_one_transaction(db: sqlite3.Connection, asks: Sequence[_Ask[Any]]) -> Sequence[Any]:
     try:
         db.execute("BEGIN")
         answers = [ask.work(db) for ask in asks]
         db.execute("COMMIT")
-    except BaseException as error:
+    except BaseException:
         if db.in_transaction:
             db.execute("ROLLBACK")
-        return (), _explained(error, path)
-    return answers, None
+        raise
+    return answers
 
 
-def _settle(asks: Sequence[_Ask[Any]], answers: Sequence[Any], error: BaseException | None) -> None:
+def _settle(asks: Sequence[_Ask[Any]], answers: Sequence[Any]) -> None:
     """Wake each loop's waiters, in one call a loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
-    for index, ask in enumerate(asks):
-        by_loop.setdefault(ask.loop, []).append((ask.answer, None if error else answers[index]))
+    for ask, answer in zip(asks, answers, strict=True):
+        by_loop.setdefault(ask.loop, []).append((ask.answer, answer))
     for loop, waiters in by_loop.items():
         if not loop.is_closed():
-            loop.call_soon_threadsafe(_wake, waiters, error)
+            loop.call_soon_threadsafe(_wake, waiters)
 
 
-def _wake(waiters: Iterable[tuple[asyncio.Future[Any], Any]], error: BaseException | None) -> None:
+def _wake(waiters: Iterable[tuple[asyncio.Future[Any], Any]]) -> None:
     for future, answer in waiters:
         if future.cancelled():
             continue
-        if error is None:
-            future.set_result(answer)
+        if isinstance(answer, BaseException):
+            future.set_exception(answer)
         else:
-            future.set_exception(error)
+            future.set_result(answer)
 
 
 def _explained(error: BaseException, path: Path) -> BaseException:
@@ -252,7 +371,7 @@ def _explained(error: BaseException, path: Path) -> BaseException:
             "command again: what was recorded so far is safe",
             kind="journal_unwritable",
         )
-    if isinstance(error, sqlite3.DatabaseError):
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _OF_ONE_ROW):
         return errors.Usage(
             f"the journal {path} is damaged: {error}. `diarist recover DIR` makes it anew from "
             "the results and from what can still be read of it",
@@ -261,15 +380,45 @@ def _explained(error: BaseException, path: Path) -> BaseException:
     return error
 
 
-def salvage(path: Path) -> list[Job]:
-    """The jobs that can still be read from a damaged journal, from either end up to where it breaks. Blocks."""
-    found: dict[str, Job] = {}
+_OF_ONE_ROW: Final = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+
+
+def remembered(path: Path) -> dict[str, str]:
+    """What the journal at ``path`` remembers of its runs, by name; nothing if there is none that can be read. Of a
+    journal of an older diarist: the service of its newest job. Blocks."""
+    if not path.exists():
+        return {}
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(_read_only(path), uri=True)) as db:
+        if "value" in _columns(db, "notes"):
+            return _notes(db)
+        newest = db.execute("SELECT service FROM jobs ORDER BY rowid DESC LIMIT 1").fetchone()
+        return {"service": endpoint.canonical(newest[0])} if newest else {}
+    return {}
+
+
+def _notes(db: sqlite3.Connection) -> dict[str, str]:
+    return dict(db.execute("SELECT name, value FROM notes WHERE value IS NOT NULL").fetchall())
+
+
+def salvage(path: Path) -> tuple[list[Job], list[Job]]:
+    """The jobs that can still be read from a damaged journal of any version, from either end up to where it breaks,
+    and those of which it remembers that others have taken their place. Blocks."""
+    return _salvaged(path, "jobs"), _salvaged(path, "replaced")
+
+
+def _salvaged(path: Path, table: str) -> list[Job]:
+    found: dict[tuple[str, str | None], Job] = {}
     for order in ("ASC", "DESC"):
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(_open_to_read(path)) as db:
-            for row in db.execute(f"{_SELECT} ORDER BY rowid {order}"):
+        with (
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(sqlite3.connect(_read_only(path), uri=True)) as db,
+        ):
+            there = _columns(db, table)
+            given = ", ".join(name if name in there else "NULL" for name in _COLUMNS)
+            for row in db.execute(f"SELECT {given} FROM {table} ORDER BY rowid {order}"):
                 with contextlib.suppress(msgspec.DecodeError, ValueError, TypeError):
                     job = _job(row)
-                    found.setdefault(job.key, job)
+                    found.setdefault((job.key, job.transcript_id if table == "replaced" else None), job)
     return list(found.values())
 
 
@@ -281,27 +430,45 @@ def _select(db: sqlite3.Connection, column: str, values: Sequence[str]) -> list[
 
 def _known_ids(db: sqlite3.Connection, ids: Sequence[str]) -> dict[str, float]:
     marks = ", ".join("?" * len(ids))
-    query = f"SELECT transcript_id, submitted_at FROM jobs WHERE transcript_id IN ({marks})"
-    return {transcript_id: at or 0.0 for transcript_id, at in db.execute(query, ids)}
+    query = f"SELECT transcript_id, submitted_at FROM {{}} WHERE transcript_id IN ({marks})"
+    tables = " UNION ALL ".join(map(query.format, ("replaced", "jobs")))
+    return {transcript_id: at or 0.0 for transcript_id, at in db.execute(tables, (*ids, *ids))}
 
 
 def _same_audio(job: Job) -> tuple[str, tuple[Any, ...]]:
+    if job.sha256 is None and job.etag:
+        return "etag = ? AND size_bytes = ?", (job.etag, job.size_bytes)
     if job.sha256 is None:
-        return "source = ? AND sha256 IS NULL", (job.recording.source,)
+        return "origin = ? AND sha256 IS NULL", (identity(job.recording.source),)
     return "size_bytes = ? AND sha256 = ?", (job.size_bytes, job.sha256)
 
 
-def _claim(db: sqlite3.Connection, recording: Recording) -> Recording | None:
-    row = msgspec.json.encode(msgspec.structs.replace(recording, labels={})).decode()
-    if db.execute("INSERT OR IGNORE INTO claimed VALUES (?, ?)", (recording.key, row)).rowcount:
-        return None
-    first = db.execute("SELECT row FROM claimed WHERE key = ?", (recording.key,)).fetchone()[0]
-    return msgspec.json.decode(first, type=Recording)
+def _claim(db: sqlite3.Connection, recording: Recording, place: str, is_carried: bool) -> Recording | None:
+    """The row in the way of a recording, if there is one; else the place is its own from now on."""
+    inside = f"{place}.json/"
+    ancestors = [place[:at] for at in range(len(place)) if place.startswith(".json/", at)]
+    query = f"SELECT row FROM claimed WHERE place >= ? AND place < ? OR place IN ({', '.join('?' * len(ancestors))})"
+    if other := db.execute(query, (inside, inside[:-1] + "0", *ancestors)).fetchone():
+        return msgspec.json.decode(other[0], type=Recording)
+    first = db.execute("SELECT row, is_carried FROM claimed WHERE place = ?", (place,)).fetchone()
+    owner = msgspec.json.decode(first[0], type=Recording) if first else None
+    if owner and not (first[1] and owner.key == recording.key):
+        return owner
+    row = msgspec.json.encode(recording).decode()
+    db.execute("INSERT OR REPLACE INTO claimed VALUES (?, ?, ?)", (place, row, is_carried))
+    return None
 
 
 def _row(job: Job) -> tuple[Any, ...]:
     row = [getattr(job.recording, name) for name in _OF_RECORDING] + [getattr(job, name) for name in _OF_JOB]
-    return tuple(map(_text, row))
+    texts = tuple(map(_text, row))
+    return (*texts, identity(job.recording.source), _asked(texts[_OPTIONS]))
+
+
+@functools.lru_cache(4096)
+def _asked(options: str) -> str:
+    """The canonical form of options in JSON."""
+    return msgspec.json.encode(canonical(msgspec.json.decode(options))).decode()
 
 
 def _text(value: Any) -> Any:

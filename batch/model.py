@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
+
+
+class Stamp(NamedTuple):
+    """What tells cheaply whether audio was changed: its size in bytes, its time of modification in ns, and for an
+    object in a store the tag of its content."""
+
+    size_bytes: int
+    mtime_ns: int
+    etag: str | None = None
 
 
 class Recording(msgspec.Struct, frozen=True):
     """One row of a manifest: a recording, what to ask of the service for it, and what to carry along.
 
     ``source`` is an absolute path or a URL; ``manifest`` and ``line`` (from 1) say where the row stands;
-    ``options`` are canonical v2 parameters (see ``batch.options``); ``labels`` go to the result untouched; ``stamp``
-    is the size in bytes and the time of modification in ns, where a listing has told them.
+    ``options`` are v2 parameters (see ``batch.options``); ``labels`` go to the result untouched; ``stamp`` is the
+    audio's, where a listing has told it.
     """
 
     key: str
@@ -23,7 +32,7 @@ class Recording(msgspec.Struct, frozen=True):
     line: int
     options: dict[str, Any] = {}
     labels: dict[str, Any] = {}
-    stamp: tuple[int, int] | None = None
+    stamp: Stamp | None = None
 
     @property
     def where(self) -> str:
@@ -75,9 +84,10 @@ class Job(msgspec.Struct, frozen=True):
 
     ``audio_url`` is what the service reads, valid from ``staged_at``; ``transcript_id`` names the submission that
     counts, ``past_ids`` earlier ones of the same recording; ``submissions`` are the intents that may have been taken,
-    ``failures`` how often the service failed the job or could not read its link; ``sha256``, ``size_bytes`` and
-    ``mtime_ns`` describe the audio that was staged (None for a URL that the service fetches itself). ``shared_with``
-    is the key of the identical recording that was paid for, if this one was not.
+    ``failures`` how often the service failed the job or could not read its link; ``sha256``, ``size_bytes``,
+    ``mtime_ns`` and ``etag`` describe the audio that was staged (None for a URL that the service fetches itself).
+    ``shared_with`` is the key of the identical recording that was paid for, if this one was not; ``result_bytes`` and
+    ``result_mtime_ns`` are the stamp of the result as it was last seen whole.
     """
 
     recording: Recording
@@ -100,6 +110,9 @@ class Job(msgspec.Struct, frozen=True):
     kind: str | None = None
     reason: str | None = None
     shared_with: str | None = None
+    etag: str | None = None
+    result_bytes: int | None = None
+    result_mtime_ns: int | None = None
 
     @property
     def key(self) -> str:

@@ -135,6 +135,67 @@ def read_options(cells: Mapping[str, Any], defaults: Mapping[str, Any] | None = 
     return dict(sorted(merged.items()))
 
 
+_OPEN: Final = frozenset({"language_detection"})
+"""Switches for which the specification states no default."""
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    **{
+        name: False
+        for name, kind in Options.__annotations__.items()
+        if kind == "bool | UnsetType" and name not in _OPEN
+    },
+    "punctuate": True,
+    "format_text": True,
+    "content_safety_confidence": 50,
+    "language_confidence_threshold": 0,
+    "speech_threshold": 0,
+    "temperature": 0,
+    "redact_pii_sub": "hash",
+    "redact_pii_audio_quality": "mp3",
+    "remove_audio_tags": "all",
+    "summary_model": "informative",
+    "summary_type": "bullets",
+}
+"""What the specification says of options that are not sent. The models are not among them: which ones the vendor uses
+where none is named may change."""
+_NOTHING: Final[tuple[Any, ...]] = (None, "", [], {})
+_UNORDERED: Final = frozenset({"keyterms_prompt", "redact_pii_policies", "language_codes", "expected_languages"})
+_LANGUAGES: Final = frozenset({"language_code", "language_codes", "expected_languages", "fallback_language"})
+
+
+def canonical(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``options`` ask for, however they are written: two sets of options ask for the same transcript if and only
+    if their canonical forms are equal. The one notion of *asked with the same options*; pure.
+
+    Nothing is in it that comes to the same as being left out: nulls, empty lists and objects, documented defaults.
+    Language codes are lower case, a single model is a list, keyterms have neither order nor superfluous blanks.
+    """
+    given = dict(options)
+    if (model := given.pop("speech_model", None)) and not given.get("speech_models"):
+        given["speech_models"] = [model]
+    plain = {name: _plain(name, value) for name, value in given.items()}
+    kept = ((name, value) for name, value in plain.items() if value not in _NOTHING and value != _DEFAULTS.get(name))
+    return dict(sorted(kept))
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The names of the options in which two requests differ."""
+    mine, theirs = canonical(one), canonical(other)
+    return sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        inner = {part: _plain(part, each) for part, each in sorted(value.items())}
+        return {part: each for part, each in inner.items() if each not in _NOTHING}
+    if isinstance(value, list):
+        items = [_plain(name, each) for each in value]
+        return sorted({each for each in items if each}) if name in _UNORDERED else items
+    if isinstance(value, str):
+        text = " ".join(value.split()) if name in _UNORDERED else value.strip()
+        return text.lower().replace("-", "_") if name in _LANGUAGES else text
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _by_option(given: Mapping[str, Any]) -> dict[str, Any]:
     """The values by the name of the option; two columns that mean the same one must agree."""
     flat: dict[str, Any] = {}

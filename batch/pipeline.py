@@ -8,7 +8,9 @@ is being stopped (``_whole``), so an interrupted run knows what it did.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Executor
 from contextlib import closing
@@ -21,7 +23,7 @@ from batch import behalf, errors, policy
 from batch.client import Client
 from batch.duplicates import Duplicates
 from batch.journal import Journal
-from batch.model import WITH_SERVICE, Event, Job, State
+from batch.model import WITH_SERVICE, Event, Job, Stamp, State
 from batch.protocol import (
     DELETED_URL,
     DONE,
@@ -36,7 +38,7 @@ from batch.protocol import (
 from batch.reconcile import Reconciler
 from batch.results import Results
 from batch.slots import Ahead, Limits, Slots
-from batch.sources import AudioFile, Stamp, chunk_bytes, digest, is_url, stamp
+from batch.sources import AudioFile, chunk_bytes, digest, is_url, stamp
 from batch.stores import is_stored, link, look
 from batch.throttle import Throttle
 from batch.watch import Watcher
@@ -138,6 +140,10 @@ class Pipeline:
             await self._fail(job, error.kind, str(error))
         except errors.Postponed as error:
             self._notify(Event("postponed", job=job, message=str(error), kind=error.kind))
+        except errors.DiaristError:
+            raise
+        except Exception as error:
+            await self._met_a_bug(job, error)
         finally:
             self._slots.give_back(job.key)
             self._ahead.give_back(job.key)
@@ -168,14 +174,16 @@ class Pipeline:
         audio_url = await self._off_loop(link, source, seconds)
         if audio_url is None:
             return None
-        found = await self._off_loop(look, source)
-        facts = {"audio_url": audio_url, "size_bytes": found.size_bytes, "mtime_ns": found.mtime_ns, "sha256": None}
+        found = Stamp(*(await self._off_loop(look, source))[1:])
+        facts = {"audio_url": audio_url, "sha256": None, **found._asdict()}
         return await self._record(job.move(State.STAGED, staged_at=self._clock(), **facts))
 
     async def _shared_unsent(self, job: Job, known: Stamp) -> Job | None:
         """The job with the transcript of an identical recording, found before anything is uploaded: the file is read
-        only if another has its size."""
-        if is_stored(job.recording.source) or not await self._journal.known_sizes([known.size_bytes]):
+        only if another has its size; an object is known by the tag of its content."""
+        if is_stored(job.recording.source):
+            return await self._shared(msgspec.structs.replace(job, **known._asdict())) if known.etag else None
+        if not await self._journal.known_sizes([known.size_bytes]):
             return None
         try:
             sha256 = await self._off_loop(digest, job.recording.source)
@@ -288,14 +296,17 @@ class Pipeline:
         return await _whole(self._store(job, head, transcript))
 
     async def _fetch(self, job: Job) -> tuple[Head, bytes]:
+        """The transcript object; from what was kept of it, if its result was replaced before."""
+        if job.ended_at and (kept := await self._off_loop(self._results.kept, job.key, job.transcript_id or "")):
+            return msgspec.json.decode(kept, type=Head), kept
         fetch = partial(self._client.fetch, job.transcript_id or "")
         what = f"fetch of {job.key}"
         return await _paid(self._throttle.insist(fetch, route=Route.FETCH, what=what, at_last=errors.Postponed))
 
     async def _store(self, job: Job, head: Head, transcript: bytes, **facts: Any) -> Job:
         """Result first, fact second: a job that is recorded as collected has its result on disk."""
-        speakers = await self._off_loop(self._results.write, job, transcript)
-        facts |= {"speakers": speakers, "audio_seconds": head.audio_duration, "ended_at": self._clock()}
+        job = await self._off_loop(self._results.write, job, transcript)
+        facts |= {"audio_seconds": head.audio_duration, "ended_at": self._clock()}
         return await self._record(job.move(State.COLLECTED, **facts))
 
     async def _ended_in_error(self, job: Job, item: Item) -> Job:
@@ -319,6 +330,17 @@ class Pipeline:
             raise errors.Permanent(reason, kind=kind)
         self._notify(Event("retrying", message=f"staging of {job.key}: {reason}", kind=kind))
         return await self._record(job.move(State.LISTED, **_without_transcript(job)))
+
+    async def _met_a_bug(self, job: Job, error: Exception) -> None:
+        """What nobody expected is told of the recording that met it, and the others go on. What the service has of it
+        is left for the next run."""
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"an unexpected internal error, please report it: {error!r} at {place.name}:{place.lineno}"
+        if job.state not in WITH_SERVICE:
+            with contextlib.suppress(Exception):
+                await self._fail(job, "internal_error", reason)
+                return
+        self._notify(Event("postponed", job=job, message=reason, kind="internal_error"))
 
     async def _fail(self, job: Job, kind: str, reason: str) -> None:
         if job.audio_url:

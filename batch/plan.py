@@ -41,6 +41,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     size_bytes: int | None = None
     usd: float | None = None
     note: str = ""
+    pays_again: bool = False
 
 
 class Expectation(msgspec.Struct, frozen=True):
@@ -59,7 +60,11 @@ class Expectation(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct):
-    """The sum of the rows. ``seconds`` and ``usd`` are of what would be paid for, where the length is known."""
+    """The sum of the rows. ``seconds`` and ``usd`` are of what would be paid for, where the length is known.
+
+    ``again`` counts, by why, those that are done and would be paid for again; ``again_seconds`` and ``again_usd`` are
+    theirs.
+    """
 
     rows: int = 0
     verdicts: Counter[str] = msgspec.field(default_factory=Counter)
@@ -69,6 +74,9 @@ class Plan(msgspec.Struct):
     size_bytes: int = 0
     unknown_length: int = 0
     usd: float | None = None
+    again: Counter[str] = msgspec.field(default_factory=Counter)
+    again_seconds: float = 0.0
+    again_usd: float = 0.0
     unpriced: set[str] = msgspec.field(default_factory=set)
 
     def add(self, row: Row, unpriced: Sequence[str] = ()) -> None:
@@ -88,8 +96,10 @@ class Plan(msgspec.Struct):
 
 
 class Planner:
-    """Judges, probes and prices every row, up to ``limit`` that would run; ``anew``: what was paid before does not
-    count; ``prices`` None: nothing is charged. Asks no service, writes nothing."""
+    """Judges, probes and prices every row, up to ``limit`` that would run. Asks no service, writes nothing.
+
+    What was paid before ``since`` does not count; ``probing``: headers are read; ``prices`` None: nothing is charged.
+    """
 
     def __init__(
         self,
@@ -99,10 +109,11 @@ class Planner:
         prices: Prices | None,
         *,
         limit: int | None = None,
-        anew: bool = False,
+        since: float = 0.0,
+        probing: bool = True,
     ) -> None:
         self._admission, self._journal, self._service = admission, journal, service
-        self._limit, self._anew = limit, anew
+        self._limit, self._since, self._probing = limit, since, probing
         self.prices = prices
         self.plan = Plan(usd=0.0 if prices else None)
 
@@ -111,7 +122,7 @@ class Planner:
         with ThreadPoolExecutor(_PROBING_THREADS, "probe") as pool, closing(_Seen()) as seen:
             admitted = 0
             async for batch in self._admission.judged():
-                run = [judged for judged in batch if judged.decision.verdict is Verdict.RUN]
+                run = [judged for judged in batch if self._probing and judged.decision.verdict is Verdict.RUN]
                 probes = await _probed(pool, [judged.recording for judged in run])
                 sound = [
                     judged.recording for judged in run
@@ -128,15 +139,24 @@ class Planner:
                     yield self._row(judged, probes.get(judged.recording.source), shared)
 
     def _row(self, judged: Judged, found: Probe | None, shared: Mapping[str, str]) -> Row:
-        recording, (verdict, why) = judged.recording, judged.decision
-        row = Row(recording.key, recording.manifest, recording.line, verdict, why)
+        recording, (verdict, why, pays_again) = judged.recording, judged.decision
+        row = Row(recording.key, recording.manifest, recording.line, verdict, why, pays_again=pays_again)
         unpriced: tuple[str, ...] = ()
         if recording.key in shared:
             row = msgspec.structs.replace(row, verdict=SHARED, why=shared[recording.key])
         elif verdict is Verdict.RUN:
             row, unpriced = self._priced(row, recording, found or Probe())
         self.plan.add(row, unpriced)
+        if row.pays_again and row.verdict == Verdict.RUN and judged.job:
+            self._add_again(row, judged.job.audio_seconds or row.seconds or 0.0, recording)
         return row
+
+    def _add_again(self, row: Row, seconds: float, recording: Recording) -> None:
+        self.plan.again[row.why] += 1
+        self.plan.again_seconds += seconds
+        if self.prices:
+            channels = billed_channels(recording.options, row.channels, self.prices)
+            self.plan.again_usd += price(recording.options, self.prices).usd(seconds, channels)
 
     def _priced(self, row: Row, recording: Recording, found: Probe) -> tuple[Row, tuple[str, ...]]:
         if found.problem:
@@ -153,12 +173,12 @@ class Planner:
     async def _transcribed(self, recordings: Sequence[Recording], sizes: Mapping[str, int]) -> dict[str, str]:
         """Those whose audio the journal knows as transcribed with the same options. Only files whose size it knows
         are read."""
-        known = set() if self._anew else await self._journal.known_sizes(set(sizes.values()))
+        known = await self._journal.known_sizes(set(sizes.values()))
         shared = {}
         for recording in recordings:
             if sizes[recording.key] in known and (sha256 := await asyncio.to_thread(_digest, recording.source)):
                 job = Job(recording, self._service, sha256=sha256, size_bytes=sizes[recording.key])
-                if await self._journal.twin(job, 0.0):
+                if await self._journal.twin(job, self._since):
                     shared[recording.key] = "audio transcribed before"
         return shared
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from batch.client import Client
 from batch.journal import Journal, salvage
 from batch.model import ENDED, Job, Recording, State
 from batch.protocol import Item, Status
-from batch.results import INNER, result_files
+from batch.results import JOURNAL, REPLACED, job_of, result_files
 
 
 class Recovered(msgspec.Struct):
@@ -27,24 +28,16 @@ class Recovered(msgspec.Struct):
     unreadable: tuple[Path, ...] = ()
 
 
-class _Result(msgspec.Struct):
-    """The part of a result file that the journal is made of."""
-
-    recording: dict[str, Any]
-    id: str | None = None
-    audio_duration: float | None = None
-    utterances: list[dict[str, Any]] | None = None
-
-
-async def recover(directory: Path, now: datetime) -> tuple[Journal, Recovered]:
+async def recover(directory: Path, inner: Path, now: datetime) -> tuple[Journal, Recovered]:
     """A new journal for ``directory``, opened. The old one is put aside, never deleted. Blocks while it reads.
 
     A result is proof that its recording was collected. Jobs that the old journal still tells and that have no result
     come back as they were, so that what the service has of them is collected or looked up, and not paid again.
     """
-    path = directory / INNER / "journal.db"
+    path = inner / JOURNAL
     done = Recovered()
-    salvaged = {job.key: job for job in salvage(path)} if path.exists() else {}
+    there, replaced = salvage(path) if path.exists() else ([], [])
+    salvaged = {job.key: job for job in there}
     done.aside = _put_aside(path, now)
     found, unreadable = _results(directory)
     done.unreadable, done.results = tuple(unreadable), len(found)
@@ -56,6 +49,8 @@ async def recover(directory: Path, now: datetime) -> tuple[Journal, Recovered]:
         if key not in found and (job.state is not State.COLLECTED or job.transcript_id):
             done.journal += 1
             await journal.record(job)
+    for job in (*replaced, *_kept(inner)):
+        await journal.keep(job)
     return journal, done
 
 
@@ -72,31 +67,19 @@ def _results(directory: Path) -> tuple[dict[str, Job], list[Path]]:
     jobs, unreadable = {}, []
     for path in result_files(directory):
         try:
-            job = _job(msgspec.json.decode(path.read_bytes(), type=_Result), path)
-        except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, OSError):
+            job = job_of(path.read_bytes(), path.stat().st_mtime)
+        except (ValueError, OSError):
             unreadable.append(path)
             continue
         jobs[job.key] = job
     return jobs, unreadable
 
 
-def _job(result: _Result, path: Path) -> Job:
-    about = result.recording
-    names = ("key", "source", "manifest", "line", "options", "labels")
-    speakers = {utterance.get("speaker") for utterance in result.utterances or ()} - {None}
-    return Job(
-        recording=Recording(**{name: about[name] for name in names}),
-        service=about["service"],
-        state=State.COLLECTED,
-        sha256=about.get("sha256"),
-        size_bytes=about.get("size_bytes"),
-        mtime_ns=about.get("mtime_ns"),
-        transcript_id=result.id,
-        submissions=1,
-        ended_at=path.stat().st_mtime,
-        audio_seconds=result.audio_duration,
-        speakers=len(speakers),
-    )
+def _kept(inner: Path) -> Iterator[Job]:
+    """The jobs of results that were replaced, and are kept."""
+    for path in (inner / REPLACED).rglob("*.json"):
+        with contextlib.suppress(ValueError, OSError):
+            yield job_of(path.read_bytes(), path.stat().st_mtime)
 
 
 async def adopt(journal: Journal, api: Client, recordings: Sequence[Recording], service: str, now: float) -> int:

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
+import shutil
+import stat
+import time
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 import msgspec
 
 from batch import stores
-from batch.errors import DiaristError, Postponed, Unavailable, Usage
+from batch.errors import DiaristError, Permanent, Postponed, Unavailable, Usage
 from batch.formats import FORMATS
 from batch.formats.names import Names, named
 from batch.formats.spoken import read
-from batch.model import Job
+from batch.model import Job, Recording, State
+from batch.sources import stamp_of
+from batch.written import Written
 
 FAILED: Final = "failed.jsonl"
 INNER: Final = ".diarist"
+REPLACED: Final = "replaced"
+JOURNAL: Final = "journal.db"
+_POINTER: Final = "elsewhere"
+_STAGED: Final = ("sha256", "size_bytes", "mtime_ns", "etag", "shared_with")
+_COPY_BYTES: Final = 1 << 20
 SUMMARY: Final = "summary.json"
 _HEAD: Final = b'{"recording":'
 _OWN: Final = tuple(f".{form.suffix}" for form in FORMATS.values() if form.suffix.endswith(".json"))
@@ -34,9 +46,33 @@ class _Said(msgspec.Struct):
     utterances: list[_Spoken] | None = None
 
 
+class _Result(msgspec.Struct):
+    """The part of a result file that a job is made of."""
+
+    recording: dict[str, Any]
+    id: str | None = None
+    audio_duration: float | None = None
+    utterances: list[_Spoken] | None = None
+
+
+class _Head(msgspec.Struct):
+    recording: msgspec.Raw
+
+
+class Placed(NamedTuple):
+    """What stands where a result belongs: a file of so many bytes, modified then; or, with ``in_the_way``, something
+    that is not a result of ours, or cannot be looked at, and that stays as it is."""
+
+    size_bytes: int = 0
+    mtime_ns: int = 0
+    in_the_way: str = ""
+
+
 class Results:
     """The result files under ``directory``, made at once unless it is only looked at, with ``copies`` under a prefix
     of an object store and, beside each, its other ``formats``. ``arrived`` is told each key whose result is in place.
+    ``inner`` is where the journal and all else lie that diarist keeps for itself: ``.diarist`` in the directory,
+    unless a setting says otherwise.
 
     Every method blocks: call it off the event loop. Raises ``Usage`` at the start if the directory cannot be written,
     ``Unavailable`` when the disk refuses later.
@@ -51,44 +87,171 @@ class Results:
         notify: Callable[[str], None] = lambda message: None,
         arrived: Callable[[str], None] = lambda key: None,
         make: bool = True,
+        inner: Path | None = None,
     ) -> None:
         self.directory, self._copies = directory, copies.rstrip("/")
+        self.inner = inner or inner_of(directory)
         self._formats, self._notify, self._arrived = formats, notify, arrived
-        if not make:
-            return
+        self.written = Written(self.directory, self.inner)
+        if make:
+            self._make()
+        self._folds = _folds_case(self.inner)
+
+    def _make(self) -> None:
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            probe = directory / INNER / "writable"
-            probe.parent.mkdir(exist_ok=True)
-            probe.touch()
-            probe.unlink()
+            for folder in (self.directory, self.inner):
+                folder.mkdir(parents=True, exist_ok=True)
+                probe = folder / ".writable"
+                probe.touch()
+                probe.unlink()
+            if self.inner != self.directory / INNER:
+                pointer = self.directory / INNER / _POINTER
+                pointer.parent.mkdir(exist_ok=True)
+                pointer.write_text(str(self.inner.absolute()), "utf-8")
         except OSError as error:
-            raise Usage(f"cannot write to {directory}: {error.strerror}. Choose another --out") from error
+            place = error.filename or self.directory
+            raise Usage(f"cannot write to {place}: {error.strerror}. Choose another --out") from error
+
+    @property
+    def copies(self) -> str:
+        """The prefix in an object store where each result is put, too; empty if there is none."""
+        return self._copies
 
     def path(self, key: str) -> Path:
         return self.directory / f"{key}.json"
 
-    def exists(self, key: str) -> bool:
-        return os.path.isfile(f"{self.directory}/{key}.json")  # noqa: PTH113 (a hot path)
+    def copy(self, name: str) -> str:
+        """The object beside the results in the store, by the name of the file."""
+        return f"{self._copies}/{name}"
 
-    def write(self, job: Job, transcript: bytes) -> int:
-        """Put the result in place: what we know of the recording, then the service's object, byte for byte.
+    def place(self, key: str) -> str:
+        """The key as this disk compares names: two keys with one place would share a result."""
+        return unicodedata.normalize("NFC", key).casefold() if self._folds else key
 
-        On return the file and its name are on disk. Returns the number of different speakers.
-        """
-        speakers = count_speakers(transcript)
-        head = msgspec.json.encode(_about(job))
-        body = transcript.strip()
-        whole = _HEAD + head + (b"," if body != b"{}" else b"") + body[1:] + b"\n"
+    def look(self, key: str) -> Placed | None:
+        """What stands at the place of a result, as far as one look at it tells; None: nothing does."""
         try:
-            _replace(self.path(job.key), whole)
+            facts = os.stat(f"{self.directory}/{key}.json")  # noqa: PTH116 (a hot path)
+        except FileNotFoundError:
+            return None
+        except NotADirectoryError:
+            return Placed(in_the_way=f"a part of {self.path(key)} is a file, not a directory")
         except OSError as error:
-            raise _unwritable(self.path(job.key), error) from error
+            return Placed(in_the_way=f"{self.path(key)}: {error.strerror}")
+        if not stat.S_ISREG(facts.st_mode):
+            return Placed(in_the_way=f"{self.path(key)} is not a file")
+        return Placed(facts.st_size, stamp_of(facts).mtime_ns)
+
+    def stored(self, key: str) -> Job | None:
+        """The job that a result on disk is the proof of; None if what stands there is not a whole result. Blocks
+        while the file is read."""
+        try:
+            return job_of(self.path(key).read_bytes(), self.path(key).stat().st_mtime)
+        except (OSError, ValueError):
+            return None
+
+    def stored_copy(self, key: str) -> Job | None:
+        """The same of the copy in the store, of which no more than the first part is read."""
+        with contextlib.suppress(Permanent, ValueError):
+            return job_of(stores.head(self.copy(f"{key}.json"), _COPY_BYTES), time.time())
+        return None
+
+    def names(self, key: str) -> list[str]:
+        """The files of a recording: its result, then each format that is asked for."""
+        return [f"{key}.{suffix}" for suffix in ("json", *(FORMATS[name].suffix for name in self._formats))]
+
+    def has(self, name: str) -> bool:
+        return os.path.lexists(f"{self.directory}/{name}")
+
+    def list_copies(self) -> Iterator[tuple[str, int]]:
+        """All objects beside the results in the store, with their sizes in bytes. Blocks while it is listed."""
+        for found in stores.listed_all(f"{self._copies}/"):
+            yield found.url.removeprefix(f"{self._copies}/"), found.size_bytes
+
+    def may_be_ours(self, key: str) -> bool:
+        """Whether what stands at the place of a result is one, or what is left of one: nothing, or its beginning."""
+        try:
+            with self.path(key).open("rb") as file:
+                return _HEAD.startswith(file.read(len(_HEAD)))
+        except OSError:
+            return False
+
+    def write(self, job: Job, transcript: bytes) -> Job:
+        """Put the result in place: what we know of the recording, then the service's object, byte for byte. A result
+        of another transcript that stood there is kept beside the journal.
+
+        On return the file and its name are on disk. Returns the job with the number of different speakers, and with
+        the stamp of the result.
+        """
+        path = self.path(job.key)
+        try:
+            kept = self._keep_aside(job, path)
+            whole = _whole_result(job, transcript)
+            _replace(path, whole)
+            if kept:
+                os.utime(kept)  # kept from now on
+            facts = path.stat()
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        self._publish(job.key, whole)
+        stamp = {"result_bytes": facts.st_size, "result_mtime_ns": stamp_of(facts).mtime_ns}
+        return msgspec.structs.replace(job, speakers=count_speakers(transcript), **stamp)
+
+    def rewrite(self, job: Job) -> Job:
+        """Write the result of a job that is done once more, with what its row says now and in all formats; as
+        ``write``. Raises ``ValueError`` if the result is not whole."""
+        path = self.path(job.key)
+        content = path.read_bytes() if path.exists() else stores.get(self.copy(f"{job.key}.json"))
+        return self.write(job, transcript_in(content))
+
+    def put_copies(self, key: str) -> None:
+        """Put what lies on disk of a recording into the store, too."""
+        for name in self.names(key):
+            with contextlib.suppress(FileNotFoundError):
+                stores.put(self.copy(name), (self.directory / name).read_bytes())
+
+    def kept(self, key: str, transcript_id: str) -> bytes | None:
+        """The service's object of a transcript whose result was replaced, if it is still kept."""
+        try:
+            return transcript_in(self._kept_path(key, transcript_id).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    def forget_kept(self, days: float, now: float) -> None:
+        """Remove the replaced results that were kept for longer."""
+        for path in (self.inner / REPLACED).rglob("*.json"):
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < now - days * 86_400:
+                    path.unlink()
+
+    def _kept_path(self, key: str, transcript_id: str) -> Path:
+        return self.inner / REPLACED / key / f"{transcript_id}.json"
+
+    def _keep_aside(self, job: Job, path: Path) -> Path | None:
+        """Keep the paid transcript that a new one is about to replace; return where. What is no result of ours is
+        not replaced at all."""
+        old = _known_result(path)
+        if old is None and self._copies and job.past_ids and (there := self.stored_copy(job.key)):
+            kept = self._kept_path(job.key, there.transcript_id or "unknown")
+            _replace(kept, stores.get(self.copy(f"{job.key}.json")))
+            return kept
+        if old is None or old.transcript_id == job.transcript_id:
+            return None
+        kept = self._kept_path(old.key, old.transcript_id or "unknown")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        if not kept.exists():
+            try:
+                kept.hardlink_to(path)
+            except OSError:  # another disk, or one without links
+                shutil.copyfile(path, kept)
+            _sync(kept.parent)
+        return kept
+
+    def _publish(self, key: str, whole: bytes) -> None:
         if self._copies:
-            stores.put(f"{self._copies}/{job.key}.json", whole)
-        self._write_formats(job.key, whole)
-        self._arrived(job.key)
-        return speakers
+            stores.put(self.copy(f"{key}.json"), whole)
+        self._write_formats(key, whole)
+        self._arrived(key)
 
     def _write_formats(self, key: str, result: bytes) -> None:
         """What cannot be written in another format is told, and stays collected: it can be exported at any time."""
@@ -98,23 +261,26 @@ class Results:
                 content = form.content(named(read(key, result), Names()))
                 self.write_beside(key, form.suffix, content)
                 if self._copies:
-                    stores.put(f"{self._copies}/{key}.{form.suffix}", content)
+                    stores.put(self.copy(f"{key}.{form.suffix}"), content)
             except (Postponed, ValueError) as error:
                 self._notify(f"{key}: no {name} was written: {error}")
+        if self.written.pending:
+            self.written.keep()
 
     def write_beside(self, key: str, suffix: str, content: bytes) -> bool:
-        """Put another format of a result beside it, never over a result: that of another recording, by its name.
-        Whether it was written: one that is as it should be is left alone.
+        """Put another format of a result beside it, never over what we did not write, nor over a result: that of
+        another recording, by its name. Whether it was written: one that is as it should be is left alone.
 
         Raises ``Postponed`` if this file cannot be written, ``Unavailable`` if the disk refuses everything.
         """
-        path = self.directory / f"{key}.{suffix}"
+        name = f"{key}.{suffix}"
+        path = self.directory / name
         try:
-            if is_result(path):
-                raise Postponed(f"{path} is a result, which nothing may replace: export to another --out")
             if _holds(path, content):
                 return False
+            self._check_ours(name)
             _replace(path, content, durable=False)
+            self.written.note(name)
         except OSError as error:
             raise _unwritable(path, error) from error
         return True
@@ -127,14 +293,23 @@ class Results:
         """
         path = self.directory / name
         try:
+            self._check_ours(name)
             with _whole(path, durable) as file:
                 yield file
+            self.written.note(name)
         except OSError as error:
             raise _unwritable(path, error) from error
 
+    def _check_ours(self, name: str) -> None:
+        path = self.directory / name
+        if is_result(path):
+            raise Postponed(f"{path} is a result, which nothing may replace: export to another --out")
+        if not self.written.is_ours(name):
+            raise Postponed(f"{path} is not diarist's, and stays as it is: move it away, or give another --out")
+
     def write_summary(self, content: bytes) -> None:
         """``.diarist/summary.json``. Raises as ``write_beside``."""
-        path = self.directory / INNER / SUMMARY
+        path = self.inner / SUMMARY
         try:
             _replace(path, content, durable=False)
         except OSError as error:
@@ -172,8 +347,101 @@ def _unwritable(path: Path, error: OSError) -> DiaristError:
 
 def count_speakers(transcript: bytes) -> int:
     """How many different speakers a transcript object names in its utterances."""
-    said = msgspec.json.decode(transcript, type=_Said)
-    return len({utterance.speaker for utterance in said.utterances or ()} - {None})
+    return _speakers(msgspec.json.decode(transcript, type=_Said).utterances)
+
+
+def _speakers(utterances: list[_Spoken] | None) -> int:
+    return len({utterance.speaker for utterance in utterances or ()} - {None})
+
+
+def inner_of(directory: Path, journal_dir: str = "") -> Path:
+    """Where the journal of a directory of results is, with all else that diarist keeps for itself: where the setting
+    says, else where the last run said, else in the directory."""
+    if journal_dir:
+        return Path(journal_dir)
+    with contextlib.suppress(OSError):
+        return Path((directory / INNER / _POINTER).read_text("utf-8").strip())
+    return directory / INNER
+
+
+def _folds_case(inner: Path) -> bool:
+    """Whether the disk finds a file by its name in another case, as exFAT, macOS and SMB do."""
+    try:
+        return inner.with_name(inner.name.swapcase()).samefile(inner)
+    except OSError:
+        return False
+
+
+def _whole_result(job: Job, transcript: bytes) -> bytes:
+    body = transcript.strip()
+    return _HEAD + msgspec.json.encode(_about(job)) + (b"," if body != b"{}" else b"") + body[1:] + b"\n"
+
+
+def transcript_in(result: bytes) -> bytes:
+    """The service's object in a result, byte for byte. Raises ``ValueError`` if it is not a whole result."""
+    if not result.startswith(_HEAD):
+        raise ValueError("not a result of diarist")
+    about = msgspec.json.decode(result, type=_Head).recording
+    rest = result[len(_HEAD) + len(bytes(about)) :].strip()
+    return b"{" + rest.removeprefix(b",")
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a whole result stands there. Blocks while it is read."""
+    try:
+        transcript_in(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def job_of(result: bytes, ended_at: float) -> Job:
+    """The job that a result is the proof of, from the whole file or from its first part. Raises ``ValueError`` if it
+    is not one of ours, or names no transcript."""
+    if not result.startswith(_HEAD):
+        raise ValueError("not a result of diarist")
+    try:
+        found = msgspec.json.decode(result, type=_Result)
+    except msgspec.DecodeError:
+        text = result.decode("utf-8", "ignore")
+        found = _Result(json.JSONDecoder().raw_decode(text, len(_HEAD))[0])
+    try:
+        return _proved(found, ended_at)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a result of diarist: {error!r}") from error
+
+
+def _proved(found: _Result, ended_at: float) -> Job:
+    about = found.recording
+    names = ("key", "source", "manifest", "line", "options", "labels")
+    if not (transcript_id := found.id or about.get("transcript_id")):
+        raise ValueError("names no transcript")
+    facts: dict[str, Any] = {name: about.get(name) for name in _STAGED}
+    return Job(
+        recording=Recording(**{name: about[name] for name in names}),
+        service=about["service"],
+        state=State.COLLECTED,
+        transcript_id=transcript_id,
+        submissions=1,
+        ended_at=ended_at,
+        audio_seconds=found.audio_duration,
+        speakers=_speakers(found.utterances),
+        **facts,
+    )
+
+
+def _known_result(path: Path) -> Job | None:
+    """What is known of the result at ``path``; None if nothing stands there. Raises ``Postponed`` for what is not
+    ours."""
+    try:
+        content = path.read_bytes()
+        return job_of(content, 0.0)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError:
+        if content.startswith(_HEAD) or _HEAD.startswith(content):
+            return None  # what is left of a result: nothing of it can be kept
+        raise Postponed(f"{path} is not diarist's, and stays as it is: give the recording another id") from None
 
 
 def _about(job: Job) -> dict[str, Any]:
@@ -189,6 +457,8 @@ def _about(job: Job) -> dict[str, Any]:
         "sha256": job.sha256,
         "size_bytes": job.size_bytes,
         "mtime_ns": job.mtime_ns,
+        "etag": job.etag,
+        "transcript_id": job.transcript_id,
         "shared_with": job.shared_with,
     }
 
@@ -209,14 +479,27 @@ def result_files(directory: Path) -> Iterator[Path]:
 
 
 def result_paths(directory: Path) -> Iterator[str]:
-    """The same as text, for whoever looks at all of a great many."""
-    for parent, folders, files in os.walk(directory):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    """The same as text, for whoever looks at all of a great many: every place at which a run may put a result, so
+    hidden names and links to directories too, each directory once."""
+    seen: set[tuple[int, int]] = set()
+    for parent, folders, files in os.walk(directory, followlinks=True):
+        folders[:] = sorted(name for name in folders if name != INNER and _is_new(f"{parent}/{name}", seen))
         for name in sorted(files):
-            if name.endswith(".json") and name[0] != ".":
+            if name.endswith(".json"):
                 path = f"{parent}/{name}"
                 if not name.endswith(_OWN) or is_result(Path(path)):
                     yield path
+
+
+def _is_new(folder: str, seen: set[tuple[int, int]]) -> bool:
+    """Whether a directory is met for the first time."""
+    try:
+        facts = os.stat(folder)  # noqa: PTH116 (a hot path)
+    except OSError:
+        return True  # whoever reads it tells
+    known, here = len(seen), (facts.st_dev, facts.st_ino)
+    seen.add(here)
+    return len(seen) > known
 
 
 def _holds(path: Path, content: bytes) -> bool:
@@ -250,9 +533,12 @@ def _whole(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    if not durable:
-        return
-    folder = os.open(path.parent, os.O_RDONLY)
+    if durable:
+        _sync(path.parent)
+
+
+def _sync(folder_path: Path) -> None:
+    folder = os.open(folder_path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

@@ -47,6 +47,9 @@ class Local(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     service: str = "auto"
     dialect: str = ""
+    prefix: str = ""
+    journal_dir: str = ""
+    replaced_days: Annotated[float, Meta(ge=0)] = 0.0
     concurrency: Count = 64
     uploads: Count = 8
     ahead_bytes: Count = 20_000_000_000

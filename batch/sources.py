@@ -10,21 +10,18 @@ import stat
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import IO, Final
 
-from batch import stores
+from batch import locations, stores
 from batch.errors import Permanent
+from batch.model import Stamp
 from batch.protocol import UPLOAD_LIMIT_BYTES
 
 _SMALLEST_CHUNK_BYTES, _LARGEST_CHUNK_BYTES = 1 << 18, 1 << 22
 _CHUNKS_BYTES: Final = 1 << 24
 
 
-class Stamp(NamedTuple):
-    """What tells cheaply whether a file was changed: its size in bytes and its time of modification in ns."""
-
-    size_bytes: int
-    mtime_ns: int
+_NEWEST_NS: Final = (1 << 63) - 1
 
 
 def chunk_bytes(uploads: int) -> int:
@@ -33,9 +30,7 @@ def chunk_bytes(uploads: int) -> int:
     return min(_LARGEST_CHUNK_BYTES, max(_SMALLEST_CHUNK_BYTES, _CHUNKS_BYTES // uploads))
 
 
-def is_url(source: str) -> bool:
-    """Whether the service reads this source itself."""
-    return source.startswith(("http://", "https://"))
+is_url: Final = locations.is_url
 
 
 def stamp(path: str) -> Stamp | None:
@@ -48,7 +43,13 @@ def stamp(path: str) -> Stamp | None:
         facts = os.stat(path)  # noqa: PTH116 (a hot path)
     except OSError:
         return None
-    return Stamp(facts.st_size, facts.st_mtime_ns)
+    return stamp_of(facts)
+
+
+def stamp_of(facts: os.stat_result) -> Stamp:
+    """The stamp in what the system says of a file. Times beyond what a 64-bit number of ns holds (1677 to 2262),
+    which broken clocks write, are the nearest that it does hold."""
+    return Stamp(facts.st_size, max(-_NEWEST_NS, min(facts.st_mtime_ns, _NEWEST_NS)))
 
 
 def digest(path: str) -> str:
@@ -126,11 +127,11 @@ def _opened(path: str) -> tuple[Stamp, IO[bytes]]:
     if stores.is_stored(path):
         found = stores.look(path)
         _check_size(path, found.size_bytes)
-        return Stamp(found.size_bytes, found.mtime_ns), stores.reader(path, found.size_bytes)
+        return Stamp(*found[1:]), stores.reader(path, found.size_bytes)
     try:
         facts = Path(path).stat()
         _check(path, facts)
-        return Stamp(facts.st_size, facts.st_mtime_ns), Path(path).open("rb", buffering=0)
+        return stamp_of(facts), Path(path).open("rb", buffering=0)
     except FileNotFoundError:
         raise Permanent(f"{path} is not there: correct the path or restore the file", kind="missing") from None
     except OSError as error:

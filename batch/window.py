@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from batch.errors import Usage
-from batch.model import Recording, Reject
+from batch.model import Recording, Reject, Stamp
 
 _AGO: Final = re.compile(r"(\d+)\s*([smhdw])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -40,7 +40,7 @@ class Window(msgspec.Struct, frozen=True):
         return self.shards == 1 or zlib.crc32(key.encode()) % self.shards == self.shard - 1
 
     def over(
-        self, rows: Iterable[Recording | Reject], stamp: Callable[[str], tuple[int, int] | None]
+        self, rows: Iterable[Recording | Reject], stamp: Callable[[str], Stamp | None]
     ) -> Iterator[Recording | Reject]:
         """The rows that are in it, in order. Bad rows are in every window but a sample. Blocks: looks at the sources
         that no listing has told about (``stamp``: size in bytes, time of modification in ns) if it is bounded in
@@ -51,7 +51,7 @@ class Window(msgspec.Struct, frozen=True):
         )  # fmt: skip
         return inside if self.sample is None else _sampled(inside, self.sample)
 
-    def _in_time(self, row: Recording, stamp: Callable[[str], tuple[int, int] | None]) -> bool:
+    def _in_time(self, row: Recording, stamp: Callable[[str], Stamp | None]) -> bool:
         """A URL has no time of modification, and is in; audio that is not there is, and is told as missing."""
         if self.since is None and self.until is None:
             return True

@@ -17,7 +17,7 @@ from batch.admission import Wish
 from batch.service.engine import BadAudio
 from batch.service.faults import Fault, Faults, What
 from tests.service.double import start_service
-from tests.test_run import settings, sha256
+from tests.test_run import agree, settings, sha256
 
 
 def laden(folder: Path, rows: int, distinct: int, extra: Callable[[int], str] = lambda n: "") -> Path:
@@ -73,7 +73,7 @@ async def test_what_an_earlier_run_has_paid_is_shared_without_an_upload_unless_i
         assert (len(service.submissions), service.requests.count(("POST", "/v2/upload"))) == (1, 1)
         recording = json.loads((tmp_path / "out" / "b.wav.json").read_bytes())["recording"]
         assert recording["shared_with"] == "a.wav"
-        await batch.run(str(tmp_path / "in"), tmp_path / "out", settings=asked, wish=Wish(force=True))
+        await batch.run(str(tmp_path / "in"), tmp_path / "out", settings=asked, wish=Wish(force=True), confirm=agree)
         assert len(service.submissions) == 2, "forced: paid once more, and shared"
 
 

@@ -76,7 +76,7 @@ class JournalMachine(RuleBasedStateMachine):
         for row in rows:
             expected.append(self.claimed.get(row.key))
             self.claimed.setdefault(row.key, row)
-        assert self.runner.run(self.journal.claim(rows)) == expected
+        assert self.runner.run(self.journal.claim(rows, [row.key for row in rows])) == expected
 
     @rule()
     def reopen(self) -> None:

@@ -19,7 +19,7 @@ from batch.plan import Expectation, Planner
 from batch.prices import Prices, billed_channels, price
 from batch.window import Window
 from tests.service.double import start_service
-from tests.test_run import settings, wav
+from tests.test_run import agree, settings, wav
 
 CHARGED = Prices(apply="always", models={"m": 0.2}, model="m", extras={"speaker_labels": 0.1})
 HOUR = 3600
@@ -82,18 +82,18 @@ async def test_advice_is_given_before_it_costs(tmp_path: Path) -> None:
 
 async def test_changing_one_option_runs_exactly_the_rows_that_it_touches(tmp_path: Path) -> None:
     manifest = archive(tmp_path / "in", [1.0] * 6)
-    text = manifest.read_text().replace("id,audio", "id,audio,punctuate").replace(".wav", ".wav,")
+    text = manifest.read_text().replace("id,audio", "id,audio,disfluencies").replace(".wav", ".wav,")
     manifest.write_text(text.replace("2.wav,", "2.wav,true").replace("4.wav,", "4.wav,true"))
     async with start_service(tmp_path / "service") as service:
         first = settings(service.base_url)
         await batch.run(str(manifest), tmp_path / "out", settings=first)
-        changed = settings(service.base_url, options={"speaker_labels": True, "punctuate": True})
+        changed = settings(service.base_url, options={"speaker_labels": True, "disfluencies": True})
         async with wiring.planning(
             [str(manifest)], tmp_path / "out", settings=changed, wish=Wish(), window=Window(), environ={}
         ) as planner:
             why = {row.key: (row.verdict, row.why) async for row in planner.rows()}
-        summary = await batch.run(str(manifest), tmp_path / "out", settings=changed)
-    touched = {key for key, said in why.items() if said == ("run", "option changed: punctuate")}
+        summary = await batch.run(str(manifest), tmp_path / "out", settings=changed, confirm=agree)
+    touched = {key for key, said in why.items() if said == ("run", "option changed: disfluencies")}
     assert touched == {"0", "1", "3", "5"}
     assert {why[key] for key in ("2", "4")} == {("done", "done before")}
     assert summary.collected == 4

@@ -26,7 +26,7 @@ def job(key: str = "calls/a.wav") -> Job:
 
 def test_a_result_holds_the_recording_and_the_services_object_byte_for_byte(tmp_path: Path) -> None:
     results = Results(tmp_path)
-    assert results.write(job(), TRANSCRIPT) == 2
+    stored = results.write(job(), TRANSCRIPT)
     written = (tmp_path / "calls" / "a.wav.json").read_bytes()
     assert TRANSCRIPT.strip()[1:] in written
     loaded = json.loads(written)
@@ -35,6 +35,7 @@ def test_a_result_holds_the_recording_and_the_services_object_byte_for_byte(tmp_
     assert loaded["recording"]["line"] == 7
     assert loaded["text"] == "hi"
     assert [*tmp_path.rglob("*.tmp")] == []
+    assert (stored.speakers, stored.result_bytes) == (2, len(written))
 
 
 def test_a_result_is_replaced_whole(tmp_path: Path) -> None:

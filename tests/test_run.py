@@ -40,6 +40,11 @@ def settings(base_url: str, **given: Any) -> Settings:
     return Settings(**facts | {"service": base_url} | given)
 
 
+def agree(question: str) -> bool:
+    """Whoever is asked whether to pay again for what is done."""
+    return True
+
+
 def archive(folder: Path, count: int) -> Path:
     """``count`` small recordings, each different, and a manifest with ids, an option and a label."""
     folder.mkdir(exist_ok=True)
@@ -122,7 +127,7 @@ async def test_what_changed_runs_again_and_only_that(tmp_path: Path) -> None:
         os.utime(folder / "2.wav")  # touched, but the same bytes
         manifest.write_text(manifest.read_text().replace("calls/3,3.wav,2", "calls/3,3.wav,3"))
         (out / "calls" / "4.json").unlink()
-        summary = await batch.run(str(manifest), out, settings=settings(service.base_url))
+        summary = await batch.run(str(manifest), out, settings=settings(service.base_url), confirm=agree)
     assert (summary.collected, summary.skipped["done"]) == (3, 2)
     assert len(service.submissions) == 7, "1 and 3 were paid again, the missing result of 4 was only fetched"
     check_results(folder, out, 5)
@@ -179,7 +184,7 @@ async def test_force_pays_again_and_nothing_else_does(tmp_path: Path) -> None:
     async with start_service(tmp_path / "service") as service:
         at = settings(service.base_url)
         await batch.run(str(manifest), out, settings=at)
-        summary = await batch.run(str(manifest), out, settings=at, wish=Wish(force=True))
+        summary = await batch.run(str(manifest), out, settings=at, wish=Wish(force=True), confirm=agree)
     assert summary.collected == 2
     assert len(service.submissions) == 4
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from batch import stores
 from batch.manifest.rows import Row
+from batch.model import Stamp
 
 EXTENSIONS: Final = frozenset(
     """3ga 8svx aac ac3 aif aiff alac amr ape au dss flac flv m4a m4b m4p m4r mp3 mpga ogg oga mogg opus qcp tta
@@ -57,7 +58,7 @@ def in_store(url: str) -> Iterator[Row]:
     recordings = (found for found in stores.listed(url) if is_recording(found.url))
     for line, found in enumerate(recordings, 1):
         cells = {"audio": found.url, "id": found.url.removeprefix(base)}
-        yield Row(line, cells, stamp=(found.size_bytes, found.mtime_ns))
+        yield Row(line, cells, stamp=Stamp(*found[1:]))
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:

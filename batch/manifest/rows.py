@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from batch.model import Stamp
+
 AUDIO_COLUMNS: Final = ("audio", "audio_filepath", "audio_url", "path", "file", "file_name", "url", "uri", "source")
 """The column of the audio: the first of these that a row has."""
 EMPTY: Final = (None, "")
@@ -17,7 +19,7 @@ class Row(NamedTuple):
     line: int
     cells: Mapping[str, Any]
     problem: str = ""
-    stamp: tuple[int, int] | None = None
+    stamp: Stamp | None = None
 
 
 def check_columns(names: list[str], said: str = "") -> None:

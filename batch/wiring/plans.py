@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,21 +12,22 @@ from typing import IO, Any
 
 from batch import errors
 from batch.admission import Admission, Wish
-from batch.endpoint import Endpoint, resolve
+from batch.endpoint import Endpoint
 from batch.journal import Journal
 from batch.model import Event
-from batch.plan import Planner
+from batch.plan import Plan, Planner
 from batch.prices import Prices
-from batch.results import INNER, Results
+from batch.results import JOURNAL, Results
 from batch.settings import Settings
 from batch.window import Window
+from batch.wiring.places import Place, placed
 from batch.wiring.rows import rows_of
 
 
 @contextlib.asynccontextmanager
 async def planning(
     manifests: Sequence[str],
-    out: Path,
+    out: Path | str,
     *,
     settings: Settings,
     wish: Wish,
@@ -33,22 +35,30 @@ async def planning(
     environ: Mapping[str, str],
     stdin: IO[bytes] | None = None,
     notify: Callable[[Event], None] = lambda event: None,
+    probing: bool = True,
 ) -> AsyncIterator[Planner]:
     """Who says what ``run`` with the same arguments would do. Writes nothing, asks no service.
 
     Raises ``Usage`` as ``run`` does. Rows that cannot run are told to ``notify``.
     """
     rows = rows_of(manifests, settings, stdin, notify)
-    with contextlib.closing(Journal(out / INNER / "journal.db", read_only=True)) as journal:
-        results, service = Results(out, make=False), resolve(settings.service, environ)
-        admission = Admission(rows, journal, results, service.name, wish=wish, window=window, notify=notify)
-        prices = prices_of(service, settings)
-        yield Planner(admission, journal, service.name, prices, limit=window.limit, anew=wish.force)
+    place = await asyncio.to_thread(placed, out, settings, environ)
+    wish = place.in_pass(wish, manifests)
+    with contextlib.closing(Journal(place.inner / JOURNAL, read_only=True)) as journal:
+        results = Results(
+            place.directory, copies=place.copies, formats=settings.formats, inner=place.inner, make=False
+        )
+        name, prices = place.service.name, prices_of(place.service, settings)
+        admission = Admission(rows, journal, results, name, wish=wish, window=window, notify=notify)
+        yield Planner(
+            admission, journal, name, prices, limit=window.limit, since=wish.forced_since if wish.force else 0.0,
+            probing=probing,
+        )  # fmt: skip
 
 
-def local_workers(settings: Settings, environ: Mapping[str, str]) -> int | None:
+def local_workers(out: Path | str, settings: Settings, environ: Mapping[str, str]) -> int | None:
     """How many recordings the local service that a run would start works at; None for any other service."""
-    if resolve(settings.service, environ).base_url:
+    if placed(out, settings, environ).service.base_url:
         return None
     return settings.local.workers or os.cpu_count() or 1
 
@@ -63,14 +73,45 @@ def may_cost_more(service: Endpoint, settings: Settings) -> bool:
     return bool(unasked and prices_of(service, settings) and not 0 < most <= unasked)
 
 
-async def confirmed(manifests: Sequence[str], out: Path, confirm: Callable[[str], bool], **given: Any) -> None:
-    async with planning(manifests, out, **given) as planner:
+async def agreed_to_pay_again(
+    manifests: Sequence[str], place: Place, confirm: Callable[[str], bool], **given: Any
+) -> bool:
+    """Ask before a run that would cost much, or would pay for what is done already; whether the latter was agreed to.
+
+    Raises ``OverBudget`` if nobody agrees. Rows that come by standard input cannot be read twice: then what is done
+    is left alone, unless it is agreed to beforehand.
+    """
+    costly, is_new = may_cost_more(place.service, given["settings"]), not await asyncio.to_thread(place.has_results)
+    if "-" in manifests:
+        doubt = "recordings that are done may be paid for again, if a row of standard input asks for something else"
+        return not is_new and await asyncio.to_thread(confirm, doubt)
+    if is_new and not costly:
+        return False
+    async with planning(manifests, place.out, probing=costly, **given) as planner:
         async for _ in planner.rows():
             pass
-    usd, unasked = planner.plan.usd or 0.0, given["settings"].budget.confirm_above
-    cost = f"this run would cost about ${usd:,.2f} for {planner.plan.seconds / 3600:,.1f} h of audio"
-    if usd > unasked and not await asyncio.to_thread(confirm, cost):
+    cost = _too_much(planner.plan, given["settings"].budget.confirm_above if costly else math.inf)
+    if cost and not await asyncio.to_thread(confirm, cost):
         raise errors.OverBudget(
-            f"{cost}, more than budget.confirm_above = {unasked:g}: look at it with `diarist plan`, then run it with "
-            "--yes, or a part of it with --max-cost"
+            f"{cost}: look at it with `diarist plan`, then run it with --yes, or a part of it with --max-cost"
         )
+    return bool(planner.plan.again)
+
+
+def _too_much(plan: Plan, unasked: float) -> str:
+    """What is to be agreed to, if anything is."""
+    parts = []
+    if plan.again:
+        why = ", ".join(f"{count:,} x {why}" for why, count in plan.again.most_common(3))
+        hours = f"{plan.again_seconds / 3600:,.1f} h of audio"
+        usd = "" if plan.usd is None else f", about ${plan.again_usd:,.2f}"
+        parts.append(
+            f"{plan.again.total():,} recordings that are done and have not changed would be paid for again ({why}): "
+            f"{hours}{usd}"
+        )
+    if (plan.usd or 0.0) > unasked:
+        parts.append(
+            f"this run would cost about ${plan.usd:,.2f} for {plan.seconds / 3600:,.1f} h of audio, more than "
+            f"budget.confirm_above = {unasked:g}"
+        )
+    return "; ".join(parts)

@@ -15,7 +15,7 @@ from batch.endpoint import resolve
 from batch.journal import Journal
 from batch.model import Recording
 from batch.recover import Recovered
-from batch.results import INNER
+from batch.results import inner_of
 from batch.settings import Settings
 from batch.sources import is_url
 from batch.wiring.rows import rows_of
@@ -30,8 +30,9 @@ async def recover(
     """
     if not await asyncio.to_thread(directory.is_dir):
         raise errors.Usage(f"{directory} is not a directory of results")
-    with lock.held(directory / INNER / "lock", datetime.now()):
-        journal, done = await recovering.recover(directory, datetime.now())
+    inner = inner_of(directory, settings.journal_dir)
+    with lock.held(inner / "lock", datetime.now()):
+        journal, done = await recovering.recover(directory, inner, datetime.now())
         with contextlib.closing(journal):
             if adopt:
                 done.service = await _adopt(journal, manifests, settings, environ)

@@ -17,7 +17,7 @@ from batch.journal import Journal
 from batch.meter import WINDOW_SECONDS
 from batch.model import State
 from batch.progress import progress
-from batch.results import INNER, Results
+from batch.results import Results
 from batch.settings import Settings
 from batch.summary import Stage, Summary
 from batch.wiring.plans import prices_of
@@ -60,17 +60,16 @@ async def reported(results: Results, summary: Summary) -> AsyncIterator[None]:
         await write(is_over=True)
 
 
-async def report_no_beginning(directory: Path, summary: Summary) -> None:
+async def report_no_beginning(directory: Path, inner: Path, summary: Summary) -> None:
     """``summary.json`` of a run that could not begin, where there is one of an earlier run, which it would belie.
 
     Nothing is made for it, and nothing of a run at work is touched.
     """
-    inner = directory / INNER
     if getattr(summary.stopped_by, "kind", "") == "locked" or not await asyncio.to_thread(inner.is_dir):
         return
     said = msgspec.json.encode(progress(summary, is_over=True))
     with contextlib.suppress(errors.DiaristError, OSError), lock.held(inner / "lock", datetime.now()):
-        await asyncio.to_thread(Results(directory, make=False).write_summary, said)
+        await asyncio.to_thread(Results(directory, inner=inner, make=False).write_summary, said)
 
 
 async def list_failed(journal: Journal, results: Results, summary: Summary) -> None:

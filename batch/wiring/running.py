@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import random
 import time
@@ -13,23 +14,25 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+import msgspec
+
 from batch import errors, lock, outside
 from batch.admission import Admission, Wish
 from batch.budget import Purse
 from batch.duplicates import Duplicates
-from batch.endpoint import resolve
 from batch.journal import Journal
 from batch.model import WITH_SERVICE, Event, Job
 from batch.pipeline import Pipeline, with_service
-from batch.results import INNER, Results
+from batch.results import JOURNAL, Results, inner_of
 from batch.search.arrivals import Arrivals
 from batch.settings import Settings
 from batch.slots import Slots
-from batch.stores import is_stored, local_directory
+from batch.stores import local_directory
 from batch.summary import Stage, Summary
 from batch.window import Window
 from batch.wiring.connecting import connected, links, pipeline_of, watching
-from batch.wiring.plans import confirmed, may_cost_more, prices_of
+from batch.wiring.places import Place, placed
+from batch.wiring.plans import agreed_to_pay_again, prices_of
 from batch.wiring.reporting import list_failed, report_no_beginning, reported, stage_of
 from batch.wiring.rows import count_rows, peeked, rows_of
 
@@ -69,7 +72,8 @@ async def run(
                 summary=summary, notify=told, stop=stop, confirm=confirm, rng=rng,
             )  # fmt: skip
     except errors.Fatal:
-        await report_no_beginning(local_directory(str(out)), summary)
+        directory = local_directory(str(out))
+        await report_no_beginning(directory, inner_of(directory, settings.journal_dir), summary)
         raise
 
 
@@ -89,8 +93,9 @@ async def _run(
     rng: random.Random | None,
 ) -> Summary:
     """``run``, with everything given and everybody watching."""
-    service = resolve(settings.service, environ)
-    wish, window = wish or Wish(), window or Window()
+    place = await asyncio.to_thread(placed, out, settings, environ)
+    service, window = place.service, window or Window()
+    wish = place.in_pass(wish or Wish(), manifests)
     purse = Purse(settings.budget, prices_of(service, settings))
 
     summary.stage = stage_of(manifests, out, service, settings)
@@ -101,36 +106,37 @@ async def _run(
         summary.take(event)
         notify(event)
 
-    if "-" not in manifests and may_cost_more(service, settings):
-        given = {"settings": settings, "wish": wish, "window": window, "environ": environ}
-        await confirmed(manifests, local_directory(str(out)), confirm, **given)
-    rows = peeked(rows_of(manifests, settings, stdin, tell))
-    copies = str(out) if is_stored(str(out)) else ""
-
     def notice(message: str) -> None:
         tell(Event("notice", message=message))
 
-    arrivals = Arrivals(local_directory(str(out)), notice) if settings.search else None
+    given = {"settings": settings, "wish": wish, "window": window, "environ": environ}
+    agreed = await agreed_to_pay_again(manifests, place, confirm, **given)
+    rows = peeked(rows_of(manifests, settings, stdin, tell))
+    arrivals = Arrivals(place.directory, notice) if settings.search else None
     results = await asyncio.to_thread(lambda: Results(
-            local_directory(str(out)), copies=copies, formats=settings.formats, notify=notice,
-            arrived=arrivals.take if arrivals else lambda key: None,
+            place.directory, copies=place.copies, formats=settings.formats, notify=notice,
+            arrived=arrivals.take if arrivals else lambda key: None, inner=place.inner,
         )
     )  # fmt: skip
-    inner = results.directory / INNER
+    inner = place.inner
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(lock.held(inner / "lock", datetime.now()))
         stack.enter_context(arrivals or contextlib.nullcontext())
         await stack.enter_async_context(reported(results, summary))
-        journal = stack.enter_context(contextlib.closing(Journal(inner / "journal.db")))
+        journal = stack.enter_context(contextlib.closing(Journal(inner / JOURNAL)))
+        wish = await _forced_pass(journal, place, manifests, wish, notice)
+        if settings.replaced_days:
+            await asyncio.to_thread(results.forget_kept, settings.replaced_days, time.time())
         before = with_service(await journal.in_states(WITH_SERVICE), service.name)
         admission = Admission(
             rows, journal, results, service.name,
-            wish=wish, window=window, notify=tell, purse=purse,
+            wish=wish, window=window, notify=tell, purse=purse, agreed=agreed,
         )  # fmt: skip
         admit = admission.jobs
         if not before:
             jobs = admission.jobs()
             if (first := await _first(jobs, stop)) is None:
+                await _end_pass(journal, place, manifests, wish, admission, summary)
                 return summary
             admit = partial(_with_first, first, jobs)
         counting = asyncio.create_task(count_rows(manifests, settings, window, tell))
@@ -141,7 +147,8 @@ async def _run(
                 connected(service, settings, inner, tell, chance, slots) as (api, gate),
                 watching(api, gate, settings, inner, chance, slots) as watcher,
             ):
-                twins = Duplicates(journal, began=time.time(), anew=wish.force)
+                await _remember(journal, place, notice)
+                twins = Duplicates(journal, began=wish.forced_since if wish.force else time.time(), anew=wish.force)
                 carrying = pipeline_of(
                     api, gate, watcher, twins, journal, results, settings, tell, slots, links(service, settings)
                 )
@@ -151,7 +158,42 @@ async def _run(
         finally:
             counting.cancel()
             await list_failed(journal, results, summary)
+        await _end_pass(journal, place, manifests, wish, admission, summary)
     return summary
+
+
+async def _remember(journal: Journal, place: Place, notice: Callable[[str], None]) -> None:
+    """The directory's service is the one that has answered, from now on; and where its results go."""
+    known = place.notes.get("service")
+    if known and known != place.service.name:
+        notice(f"the service of this directory is {place.service.name} from now on; it was {known}")
+    facts = {"service": place.service.name, "copies": place.copies or None, "paid": "yes"}
+    facts["out"] = place.copies or str(place.directory.absolute())
+    for name, value in facts.items():
+        if place.notes.get(name) != value:
+            await journal.set_note(name, value)
+
+
+async def _forced_pass(
+    journal: Journal, place: Place, manifests: Sequence[str], wish: Wish, notice: Callable[[str], None]
+) -> Wish:
+    """With ``--force`` everything is run again once: a pass is noted before anything is paid, and given again the
+    command goes on with it until it has come to its end."""
+    if not wish.force:
+        return wish
+    if math.isfinite(wish.forced_since):
+        notice(f"goes on with what --force began at {datetime.fromtimestamp(wish.forced_since):%Y-%m-%d %H:%M:%S}")
+        return wish
+    now = time.time()
+    await journal.set_note(place.pass_name(manifests), str(now))
+    return msgspec.structs.replace(wish, forced_since=now)
+
+
+async def _end_pass(
+    journal: Journal, place: Place, manifests: Sequence[str], wish: Wish, admission: Admission, summary: Summary
+) -> None:
+    if wish.force and admission.exhausted and summary.exit_code == 0:
+        await journal.set_note(place.pass_name(manifests), None)
 
 
 async def _first(jobs: AsyncIterator[Job], stop: asyncio.Event | None) -> Job | None:

@@ -1,0 +1,89 @@
+"""Where a run works: its directory, journal and service, as the directory remembers them and the settings say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from batch import errors
+from batch.admission import Wish
+from batch.endpoint import Endpoint, resolve
+from batch.journal import remembered
+from batch.results import JOURNAL, inner_of, job_of, result_files
+from batch.settings import Settings
+from batch.stores import is_stored, local_directory
+
+_PASS_SECONDS: Final = 24 * 3600.0
+"""A forced pass that did not come to its end is gone on with for so long; then it is begun anew."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """``out`` as it was given, ``directory`` of the results on disk, ``copies`` the prefix in a store where they go,
+    too; ``inner`` is where the journal lies, ``notes`` what it remembers (see ``Journal.note``)."""
+
+    out: str
+    directory: Path
+    copies: str
+    inner: Path
+    service: Endpoint
+    notes: dict[str, str]
+
+    def has_results(self) -> bool:
+        """Whether anything was ever transcribed into the directory. Blocks for a look."""
+        return "paid" in self.notes or next(result_files(self.directory), None) is not None
+
+    def pass_name(self, manifests: Sequence[str]) -> str:
+        """The note that says since when these manifests are being run again by force."""
+        return f"forced: {msgspec.json.encode([*manifests, self.service.name]).decode()}"
+
+    def in_pass(self, wish: Wish, manifests: Sequence[str]) -> Wish:
+        """The wish, as a part of the forced pass that has begun and did not come to its end, if there is one."""
+        began = float(self.notes.get(self.pass_name(manifests)) or 0.0)
+        is_open = wish.force and time.time() - began < _PASS_SECONDS
+        return msgspec.structs.replace(wish, forced_since=began) if is_open else wish
+
+
+def placed(out: Path | str, settings: Settings, environ: Mapping[str, str]) -> Place:
+    """Blocks while it looks at what the directory remembers.
+
+    Raises ``KeyRefused`` if the directory's service needs a key that is not there, ``Usage`` if the service is none,
+    or if the journal is that of another directory.
+    """
+    directory = local_directory(str(out))
+    inner = inner_of(directory, settings.journal_dir)
+    notes = remembered(inner / JOURNAL) or _told_by_results(directory)
+    copies = str(out) if is_stored(str(out)) else notes.get("copies", "")
+    whose = notes.get("out")
+    if settings.journal_dir and whose and whose != (copies or str(directory.absolute())):
+        raise errors.Usage(f"the journal in {inner} is that of {whose}: give each --out a journal_dir of its own")
+    return Place(str(out), directory, copies, inner, _service(settings.service, notes.get("service"), environ), notes)
+
+
+def _service(named: str, known: str | None, environ: Mapping[str, str]) -> Endpoint:
+    """``auto`` is the service of the directory; another one has to be named."""
+    if named != "auto" or not known:
+        return resolve(named, environ)
+    try:
+        service = resolve(known, environ)
+    except errors.KeyRefused as error:
+        raise errors.KeyRefused(f"the recordings of this directory are transcribed by {known}: {error}") from None
+    if service.name != known:
+        raise errors.Usage(
+            f"the recordings of this directory are transcribed by {known}, and ASSEMBLYAI_BASE_URL is "
+            f"{service.name}: unset it, or name the service with --service {service.name}"
+        )
+    return service
+
+
+def _told_by_results(directory: Path) -> dict[str, str]:
+    """What results without a journal tell: which service they are from."""
+    for path in result_files(directory):
+        try:
+            return {"service": job_of(path.read_bytes(), 0.0).service}
+        except (OSError, ValueError):
+            continue
+    return {}
