@@ -9,10 +9,10 @@ from typing import IO, Any
 from batch import stores
 from batch.errors import Usage
 from batch.manifest import columns, dialects, folders
-from batch.manifest.rows import Row
+from batch.manifest.rows import Row, printable
 from batch.model import Recording, Reject
 
-__all__ = ["read"]
+__all__ = ["called", "read"]
 
 
 def read(
@@ -40,7 +40,12 @@ def read(
             listed = True
             yield row
     if not listed:
-        raise Usage(f"nothing is listed in {', '.join(manifests)}: no recordings, no rows")
+        raise Usage(f"nothing is listed in {', '.join(map(called, manifests))}: no recordings, no rows")
+
+
+def called(named: str) -> str:
+    """What a manifest is called in messages, in the journal and in results: as it was given, but printable."""
+    return printable(named)
 
 
 def _rows(
@@ -52,7 +57,7 @@ def _rows(
     notice: Callable[[str], None],
 ) -> Iterator[Recording | Reject]:
     def maker(folder: Path | str) -> columns.Maker:
-        return columns.Maker(named, folder, defaults, notice)
+        return columns.Maker(called(named), folder, defaults, notice)
 
     path = cwd / named
     if stores.is_stored(named):
@@ -63,16 +68,20 @@ def _rows(
         return maker(cwd).recordings(dialects.rows_of_stream(stdin, cwd, dialect))
     if named.startswith(("http://", "https://")):
         return maker(cwd).recordings(iter([Row(1, {"audio": named})]))
-    if path.is_dir():
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:
+        raise Usage(f"cannot look at {called(named)}: {error.strerror}") from None
+    if is_folder:
         return maker(path).recordings(folders.in_directory(path))
-    if path.is_file():
+    if is_file:
         if folders.is_recording(path.name):
             return maker(path.parent).recordings(iter([Row(1, {"audio": path.name})]))
         return maker(path.parent).recordings(dialects.rows_of_file(path, dialect))
     if folders.is_glob(named):
         folder, pattern = folders.split_glob(cwd, named)
         return maker(folder).recordings(folders.in_glob(folder, pattern))
-    raise Usage(f"there is no manifest, directory or recording {named}: check the path (in {cwd})")
+    raise Usage(f"there is no manifest, directory or recording {called(named)}: check the path (in {cwd})")
 
 
 def _in_store(

@@ -13,14 +13,13 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from batch import options
-from batch.manifest.rows import AUDIO_COLUMNS, Row
+from batch.manifest.rows import AUDIO_COLUMNS, CONTROL, Row, printable, unexpected
 from batch.model import Recording, Reject
 from batch.stores import is_stored
 
 KEY_COLUMNS: Final = ("id", "key", "recording_id")
 _NAMING: Final = (*AUDIO_COLUMNS, *KEY_COLUMNS)
 _COMPONENT_BYTES: Final = 200
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _CACHED: Final = 1024
 
@@ -40,33 +39,40 @@ class Maker:
         """Each row as a recording, or as a reject that says what is wrong and what to do."""
         for row in rows:
             if row.problem:
-                yield Reject(self._manifest, row.line, row.problem, str(row.cells.get("id") or "") or None)
+                yield self._reject(row, row.problem)
                 continue
             try:
                 yield self._recording(row)
             except ValueError as error:
-                yield Reject(self._manifest, row.line, str(error), _text(row.cells, KEY_COLUMNS) or None)
+                yield self._reject(row, str(error))
+            except Exception as error:  # one row's trouble, whatever it is
+                yield self._reject(row, unexpected(error))
+
+    def _reject(self, row: Row, reason: str) -> Reject:
+        key = next((value for name in KEY_COLUMNS if (value := row.cells.get(name)) not in (None, "")), "")
+        return Reject(self._manifest, row.line, printable(reason), printable(str(key).strip()) or None)
 
     def _recording(self, row: Row) -> Recording:
-        source = self._source(_text(row.cells, AUDIO_COLUMNS))
+        given = _text(row.cells, AUDIO_COLUMNS)
+        source = self._source(given)
         audio = next((name for name in AUDIO_COLUMNS if row.cells.get(name) not in (None, "")), "")
         key_column = next((name for name in KEY_COLUMNS if row.cells.get(name) not in (None, "")), "")
         key = str(row.cells[key_column]) if key_column else self._key(source)
         if problem := key_problem(key):
-            raise ValueError(f"the key {key!r} {problem}: give the row another id")
+            raise ValueError(f"the key '{printable(key)}' {problem}: give the row another id")
         used = {audio, key_column, *(name for name in _NAMING if row.cells.get(name) in (None, ""))}
         rest = {name: value for name, value in row.cells.items() if name not in used and not name.startswith("_")}
-        given = {name: value for name, value in rest.items() if options.is_option(name)}
-        labels = {name: value for name, value in rest.items() if name not in given}
+        asked = {name: value for name, value in rest.items() if options.is_option(name)}
+        labels = {name: value for name, value in rest.items() if name not in asked}
         self._hint(labels)
-        return Recording(key, source, self._manifest, row.line, self._options(given), labels, row.stamp)
+        return Recording(key, source, self._manifest, row.line, self._options(asked), labels, row.stamp)
 
     def _source(self, audio: str) -> str:
         """An absolute path, an http(s) URL, or an object in a store."""
         if not audio:
             raise ValueError(f"no audio: fill in one of {', '.join(AUDIO_COLUMNS)}")
-        if _CONTROL.search(audio):
-            raise ValueError(f"the audio {audio!r} holds control characters")
+        if CONTROL.search(audio):
+            raise ValueError(f"the audio {audio!r} holds control characters: rename it")
         scheme = match[1].lower() if (match := _SCHEME.match(audio)) else ""
         if scheme in ("http", "https"):
             if not urlsplit(audio).hostname:
@@ -83,7 +89,12 @@ class Maker:
         elif is_stored(self._folder):
             scheme, _, base = self._folder.partition("://")
             return f"{scheme}://{posixpath.normpath(f'{base}/{audio}')}"
-        return os.path.abspath(os.path.join(self._folder, audio))  # noqa: PTH100, PTH118 (a hot path)
+        path = os.path.abspath(os.path.join(self._folder, audio))  # noqa: PTH100, PTH118 (a hot path)
+        if not _is_text(path):
+            raise ValueError(
+                f"the name of the audio '{printable(path)}' is not UTF-8, in which results are written: rename it"
+            )
+        return path
 
     def _key(self, source: str) -> str:
         """The path below the manifest's directory, else the whole path without its root; host and path of a URL."""
@@ -123,15 +134,23 @@ def key_problem(key: str) -> str:
         return "is empty"
     if "" in parts or "." in parts or ".." in parts:
         return "is not a plain relative path (no leading, doubled or trailing slash, no '.' or '..')"
-    if _CONTROL.search(key) or "\\" in key:
+    if CONTROL.search(key) or "\\" in key:
         return "holds control characters or backslashes"
-    if parts[0] == ".diarist":
-        return "is in .diarist, which is the journal's"
-    try:
-        longest = max(len(part.encode()) for part in parts)
-    except UnicodeEncodeError:
+    if any(part.lower() == ".diarist" for part in parts):
+        return "has a part .diarist, which is the journal's"
+    if not _is_text(key):
         return "is not valid text"
+    longest = max(len(part.encode()) for part in parts)
     return f"has a part of more than {_COMPONENT_BYTES} bytes" if longest > _COMPONENT_BYTES else ""
+
+
+def _is_text(text: str) -> bool:
+    """Whether UTF-8 can hold it: names of files may be any bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text(cells: Mapping[str, Any], columns: tuple[str, ...]) -> str:

@@ -22,7 +22,7 @@ from typing import Any, Final
 from batch import exclusions
 from batch.manifest import lhotse
 from batch.manifest.delimited import COMMON_VOICE
-from batch.manifest.rows import EMPTY, Row
+from batch.manifest.rows import EMPTY, Row, unexpected
 
 NEMO: Final = "nemo"
 LHOTSE: Final = "lhotse"
@@ -44,6 +44,8 @@ def understood(rows: Iterator[Row], folder: Path, demanded: str = "") -> Iterato
             yield Row(row.line, _cells(row.cells, demanded, clips, lambda: file in (before, ahead.next_file())))  # noqa: B023
         except ValueError as error:
             yield Row(row.line, {"id": row.cells.get("id")}, str(error))
+        except Exception as error:  # one row's trouble, whatever it is
+            yield Row(row.line, {"id": row.cells.get("id")}, unexpected(error))
         before = file
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from functools import partial
 from typing import Final
@@ -76,9 +76,9 @@ def _row(line: int, header: list[str], cells: list[str], problem: str) -> Row:
 
 def _header(cells: list[str]) -> list[str]:
     header = [cell.strip() for cell in cells]
-    for name in header:
-        if header.count(name) > 1:
-            raise Usage(f"the column {name!r} is there twice: rename one")
+    name, count = Counter(header).most_common(1)[0]
+    if count > 1:
+        raise Usage(f"the column {name!r} is there twice: rename one")
     try:
         check_columns(header)
     except ValueError as error:

@@ -19,7 +19,7 @@ from batch.manifest import conventions, delimited, lists, objects
 from batch.manifest.conventions import understood
 from batch.manifest.parquet import MAGIC, parquet
 from batch.manifest.rows import Row
-from batch.manifest.streams import COMPRESSED, Lines, Source, first_telling
+from batch.manifest.streams import COMPRESSED, Lines, Source, first_telling, whole
 
 
 class Dialect(NamedTuple):
@@ -96,7 +96,7 @@ def _rows(source: Source, path: PurePath | None, folder: Path, name: str | None)
         return
     head, first = first_telling(source)
     dialect = _LINES[name or _recognised(first, path)]
-    lines = Lines(itertools.chain(head, source), source)
+    lines = Lines(itertools.chain(whole(head, source), source), source)
     yield from understood(dialect.rows(lines), folder, dialect.convention)
     if lines.damage:
         yield Row(lines.number + 1, {}, lines.damage)

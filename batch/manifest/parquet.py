@@ -86,18 +86,18 @@ def _holds_bytes(kind: Any) -> bool:
 def _of_batch(batch: Any, before: int) -> Iterator[Row]:
     """The rows of a batch, of which ``before`` come before. One cell that cannot be read spoils its row only."""
     try:
-        rows = batch.to_pylist()
-    except ValueError:
+        rows = [_carried(cells) for cells in batch.to_pylist()]
+    except Exception:  # one row's trouble, whatever it is: which one's is found out below
         for number in range(batch.num_rows):
             yield _alone(batch.slice(number, 1), before + number + 1)
         return
-    yield from (Row(line, _carried(cells)) for line, cells in enumerate(rows, before + 1))
+    yield from (Row(line, cells) for line, cells in enumerate(rows, before + 1))
 
 
 def _alone(batch: Any, line: int) -> Row:
     try:
         return Row(line, _carried(batch.to_pylist()[0]))
-    except ValueError as error:
+    except Exception as error:
         return Row(line, {}, f"the row cannot be read: {_first_line(error)}")
 
 

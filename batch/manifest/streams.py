@@ -124,11 +124,27 @@ class Lines:
 
 def first_telling(source: Source) -> tuple[list[bytes], str]:
     """The lines up to the first that is neither blank nor a comment, which are to be read again; and that one's text,
-    or as much of it as tells what it is."""
+    or as much of it as tells what it is. Only of JSON that is all of it: a line of any length may be one row, while
+    a recording without line breaks should not be read to its end to see that it is no manifest."""
     head: list[bytes] = []
     while len(head) < _HEAD_LINES and (raw := source.readline(_HEAD_BYTES)):
-        head.append(raw)
         text = raw.removeprefix(_BOM).strip()
-        if text and not text.startswith(b"#"):
-            return head, text.decode("utf-8", "replace")
+        is_telling = bool(text) and not text.startswith(b"#")
+        if not is_telling or text.startswith((b"{", b"[")):
+            raw += _rest(raw, source)
+        head.append(raw)
+        if is_telling:
+            return head, raw.removeprefix(_BOM).strip().decode("utf-8", "replace")
     return head, ""
+
+
+def whole(head: list[bytes], source: Source) -> Iterator[bytes]:
+    """The lines of ``head``, the last of which may go on in ``source``."""
+    yield from head[:-1]
+    if head:
+        yield head[-1] + _rest(head[-1], source)
+
+
+def _rest(raw: bytes, source: Source) -> bytes:
+    """What is left of a line of which ``raw`` was read."""
+    return b"" if raw.endswith(b"\n") else source.readline()

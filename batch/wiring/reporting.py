@@ -14,6 +14,7 @@ import msgspec
 from batch import errors, lock
 from batch.endpoint import Endpoint
 from batch.journal import Journal
+from batch.manifest import called
 from batch.meter import WINDOW_SECONDS
 from batch.model import State
 from batch.progress import progress
@@ -25,11 +26,19 @@ from batch.wiring.plans import prices_of
 _REPORT_SECONDS: Final = 2.0
 
 
+def named(manifests: Sequence[str], out: Path | str) -> Stage:
+    """What a run is about, in a form that can be printed and stored."""
+    return Stage(tuple(map(called, manifests)), called(str(out)))
+
+
 def stage_of(manifests: Sequence[str], out: Path | str, service: Endpoint, settings: Settings) -> Stage:
     rate, prices = settings.rate, prices_of(service, settings)
     limit = round(rate.requests * WINDOW_SECONDS / rate.window_seconds) if service.base_url else 0
     as_of = prices.as_of if prices else None
-    return Stage(tuple(manifests), str(out), service.name, settings.concurrency, limit or None, as_of)
+    return msgspec.structs.replace(
+        named(manifests, out), service=service.name, concurrency=settings.concurrency, requests_limit=limit or None,
+        prices_as_of=as_of,
+    )  # fmt: skip
 
 
 @contextlib.asynccontextmanager

@@ -28,12 +28,12 @@ from batch.search.arrivals import Arrivals
 from batch.settings import Settings
 from batch.slots import Slots
 from batch.stores import local_directory
-from batch.summary import Stage, Summary
+from batch.summary import Summary
 from batch.window import Window
 from batch.wiring.connecting import connected, links, pipeline_of, watching
 from batch.wiring.places import Place, placed
 from batch.wiring.plans import agreed_to_pay_again, prices_of
-from batch.wiring.reporting import list_failed, report_no_beginning, reported, stage_of
+from batch.wiring.reporting import list_failed, named, report_no_beginning, reported, stage_of
 from batch.wiring.rows import count_rows, peeked, rows_of
 
 
@@ -63,7 +63,7 @@ async def run(
     settings, summary = settings or Settings(), summary or Summary()
     environ = os.environ if environ is None else environ
     manifests = [manifests] if isinstance(manifests, str) else manifests
-    summary.stage = Stage(tuple(manifests), str(out))
+    summary.stage = named(manifests, out)
     secrets = tuple(filter(None, map(environ.get, ("ASSEMBLYAI_API_KEY", "DIARIST_SERVICE_KEY"))))
     try:
         async with outside.watched(settings, summary, secrets, notify) as told:
