@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from batch import stores
 from batch.errors import Usage
-from batch.manifest import columns, dialects, folders
+from batch.manifest import columns, dialects, folders, walking
+from batch.manifest.left_out import LeftOut
 from batch.manifest.rows import Row, printable
 from batch.model import Recording, Reject
 
@@ -28,15 +30,16 @@ def read(
 
     A manifest is a file of a known dialect, a directory, a glob, a recording, a URL, or ``-`` for ``stdin``; files
     and recordings may also be in an object store, where a prefix ends in a slash. Relative paths in it resolve
-    against its directory (``cwd`` for ``-``). ``defaults`` are the options that a row's own replace. ``dialect``
-    names the one that manifest files are in (None: recognised). ``notice`` hears of columns that look like misspelt
-    options, once a manifest. Raises ``Usage`` for a manifest that is not there, cannot be read or has no column for
-    the audio, and when all of them list nothing.
+    against its directory (``cwd`` for ``-``). ``defaults`` are the options that a row's own replace.
+    ``dialect`` names the one that manifest files are in (None: recognised). ``notice`` hears, once a manifest, of
+    columns that look like misspelt options and of what was left out. Raises ``Usage`` for a manifest that is not
+    there, cannot be read or has no column for the audio, and when all of them list nothing.
     """
     dialects.check(dialect)
+    reading = _Reading(defaults, cwd, stdin, dialect, notice)
     listed = False
     for named in manifests:
-        for row in _rows(named, defaults, cwd, stdin, dialect, notice):
+        for row in reading.rows(named):
             listed = True
             yield row
     if not listed:
@@ -48,40 +51,66 @@ def called(named: str) -> str:
     return printable(named)
 
 
-def _rows(
-    named: str,
-    defaults: Mapping[str, Any],
-    cwd: Path,
-    stdin: IO[bytes] | None,
-    dialect: str | None,
-    notice: Callable[[str], None],
-) -> Iterator[Recording | Reject]:
-    def maker(folder: Path | str) -> columns.Maker:
-        return columns.Maker(called(named), folder, defaults, notice)
+class _Reading(NamedTuple):
+    """What is the same for all manifests of a command."""
 
-    path = cwd / named
-    if stores.is_stored(named):
-        return _in_store(named, maker, dialect)
-    if named == "-":
-        if stdin is None:
-            raise Usage("- means standard input, and there is none")
-        return maker(cwd).recordings(dialects.rows_of_stream(stdin, cwd, dialect))
-    if named.startswith(("http://", "https://")):
-        return maker(cwd).recordings(iter([Row(1, {"audio": named})]))
-    try:
-        is_folder, is_file = path.is_dir(), path.is_file()
-    except OSError as error:
-        raise Usage(f"cannot look at {called(named)}: {error.strerror}") from None
-    if is_folder:
-        return maker(path).recordings(folders.in_directory(path))
-    if is_file:
-        if folders.is_recording(path.name):
-            return maker(path.parent).recordings(iter([Row(1, {"audio": path.name})]))
-        return maker(path.parent).recordings(dialects.rows_of_file(path, dialect))
-    if folders.is_glob(named):
-        folder, pattern = folders.split_glob(cwd, named)
-        return maker(folder).recordings(folders.in_glob(folder, pattern))
-    raise Usage(f"there is no manifest, directory or recording {called(named)}: check the path (in {cwd})")
+    defaults: Mapping[str, Any]
+    cwd: Path
+    stdin: IO[bytes] | None
+    dialect: str | None
+    notice: Callable[[str], None]
+
+    def rows(self, named: str) -> Iterator[Recording | Reject]:
+        """The rows of one manifest; at its end it is told what was left out."""
+        passed_over = LeftOut(called(named), self.cwd)
+        yield from self._rows(named, passed_over)
+        for message in passed_over.told():
+            self.notice(message)
+
+    def _rows(self, named: str, passed_over: LeftOut) -> Iterator[Recording | Reject]:
+        def maker(folder: Path | str) -> columns.Maker:
+            return columns.Maker(called(named), folder, self.defaults, self.notice)
+
+        path = self.cwd / named
+        if stores.is_stored(named):
+            return _in_store(named, maker, self.dialect)
+        if named == "-":
+            if self.stdin is None:
+                raise Usage("- means standard input, and there is none")
+            comment = partial(passed_over.comment, self.cwd)
+            return maker(self.cwd).recordings(dialects.rows_of_stream(self.stdin, self.cwd, self.dialect, comment))
+        if named.startswith(("http://", "https://")):
+            return maker(self.cwd).recordings(iter([Row(1, {"audio": named})]))
+        try:
+            is_folder, is_file = path.is_dir(), path.is_file()
+        except OSError as error:
+            raise Usage(f"cannot look at {called(named)}: {error.strerror}") from None
+        if is_folder:
+            return maker(path).recordings(walking.in_directory(path, passed_over))
+        if is_file:
+            if folders.is_recording(path.name):
+                return maker(path.parent).recordings(iter([Row(1, {"audio": path.name})]))
+            comment = partial(passed_over.comment, path.parent)
+            return maker(path.parent).recordings(dialects.rows_of_file(path, self.dialect, comment))
+        if folders.is_glob(named):
+            return self._matching(named, maker, passed_over)
+        raise Usage(f"there is no manifest, directory or recording {called(named)}: check the path (in {self.cwd})")
+
+    def _matching(
+        self, glob: str, maker: Callable[[Path | str], columns.Maker], passed_over: LeftOut
+    ) -> Iterator[Recording | Reject]:
+        """What a glob matches: recordings, keyed from where the glob begins, and manifests, as if each was named. One
+        that cannot be read is told, and the others go on."""
+        folder, pattern = folders.split_glob(self.cwd, glob)
+        make = maker(folder)
+        for line, found in enumerate(walking.Walk(folder, walking.Pattern(pattern), passed_over), 1):
+            if not found.is_manifest:
+                yield from make.recordings(iter([found.row(line)]))
+                continue
+            try:
+                yield from self.rows(found.path.removeprefix(f"{self.cwd}/"))
+            except Usage as error:
+                yield from make.recordings(iter([Row(line, {}, str(error))]))
 
 
 def _in_store(

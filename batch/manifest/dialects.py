@@ -19,7 +19,7 @@ from batch.manifest import conventions, delimited, lists, objects
 from batch.manifest.conventions import understood
 from batch.manifest.parquet import MAGIC, parquet
 from batch.manifest.rows import Row
-from batch.manifest.streams import COMPRESSED, Lines, Source, first_telling, whole
+from batch.manifest.streams import COMPRESSED, Comment, Lines, Source, first_telling, unheard, whole
 
 
 class Dialect(NamedTuple):
@@ -53,6 +53,19 @@ _BY_EXTENSION: Final = {end: name for name, each in _LINES.items() for end in ea
 }
 
 
+def is_manifest(name: str) -> bool:
+    """Whether a file of this name is taken for a manifest, by its extension."""
+    return _named(PurePath(name)) is not None
+
+
+def plain_name(name: str) -> str:
+    """The name of a manifest without its extension."""
+    plain = name
+    while PurePath(plain).suffix.lower() in COMPRESSED:
+        plain = plain.rpartition(".")[0]
+    return plain.rpartition(".")[0]
+
+
 def check(name: str | None) -> None:
     """Raises ``Usage`` if ``name`` is no dialect."""
     if name is not None and name not in NAMES:
@@ -61,23 +74,26 @@ def check(name: str | None) -> None:
         raise Usage(f"--dialect {name}: there is no such dialect; {meant}Give one of {', '.join(NAMES)}")
 
 
-def rows_of_file(path: Path, name: str | None = None) -> Iterator[Row]:
+def rows_of_file(path: Path, name: str | None = None, comment: Comment = unheard) -> Iterator[Row]:
     """The rows of a manifest file, compressed or not, in the dialect ``name``, or in the one that is recognised.
+    ``comment`` hears of the comments in a list.
 
     Raises ``Usage`` if there is none, or if the file cannot be read.
     """
     try:
         with path.open("rb") as file, Source(file) as source:
-            yield from _rows(source, path, path.parent, name)
+            yield from _rows(source, path, path.parent, name, comment)
     except OSError as error:
         raise Usage(f"cannot read the manifest {path}: {error.strerror or error}") from error
     except Usage as error:
         raise Usage(f"{path}: {error}") from None
 
 
-def rows_of_stream(stream: IO[bytes], folder: Path, name: str | None = None) -> Iterator[Row]:
+def rows_of_stream(
+    stream: IO[bytes], folder: Path, name: str | None = None, comment: Comment = unheard
+) -> Iterator[Row]:
     """As ``rows_of_file``, of standard input, whose relative paths are to ``folder``."""
-    yield from _rows(Source(stream), None, folder, name)
+    yield from _rows(Source(stream), None, folder, name, comment)
 
 
 def rows_of_object(url: str, name: str | None = None) -> Iterator[Row]:
@@ -89,25 +105,31 @@ def rows_of_object(url: str, name: str | None = None) -> Iterator[Row]:
         raise Usage(f"{url}: {error}") from None
 
 
-def _rows(source: Source, path: PurePath | None, folder: Path, name: str | None) -> Iterator[Row]:
+def _rows(
+    source: Source, path: PurePath | None, folder: Path, name: str | None, comment: Comment = unheard
+) -> Iterator[Row]:
     """``path`` is None for what cannot be read twice, and has no extension to go by."""
     if name == _PARQUET or (name is None and source.peek(len(MAGIC))[: len(MAGIC)] == MAGIC):
         yield from understood(parquet(source, path if isinstance(path, Path) else None), folder)
         return
     head, first = first_telling(source)
     dialect = _LINES[name or _recognised(first, path)]
-    lines = Lines(itertools.chain(whole(head, source), source), source)
+    lines = Lines(itertools.chain(whole(head, source), source), source, comment)
     yield from understood(dialect.rows(lines), folder, dialect.convention)
     if lines.damage:
         yield Row(lines.number + 1, {}, lines.damage)
 
 
+def _named(path: PurePath) -> str | None:
+    """The dialect that the extension of ``path`` names."""
+    suffixes = (suffix.lower() for suffix in reversed(path.suffixes))
+    return _BY_EXTENSION.get(next((suffix for suffix in suffixes if suffix not in COMPRESSED), ""))
+
+
 def _recognised(first: str, path: PurePath | None) -> str:
     """The dialect of a manifest whose first telling line is ``first``: what the extension says, unless the content is
     surely another one's. Raises ``Usage`` if neither tells."""
-    suffixes = [suffix.lower() for suffix in path.suffixes] if path else []
-    plain = [suffix for suffix in suffixes if suffix not in COMPRESSED]
-    named = _BY_EXTENSION.get(plain[-1]) if plain else None
+    named = _named(path) if path else None
     begins = [name for name, dialect in _LINES.items() if dialect.begins and dialect.begins(first)]
     guesses = _BARE if named == "txt" else ("txt",)
     surely = next((name for name in begins if name not in guesses), None)

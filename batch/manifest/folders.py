@@ -1,8 +1,7 @@
-"""Recordings on disk without a manifest: a directory's, a glob's."""
+"""What is a recording by its name, and the recordings in a store without a manifest."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -34,24 +33,6 @@ def split_glob(cwd: Path, pattern: str) -> tuple[Path, str]:
     return cwd.joinpath(*parts[:fixed]), "/".join(parts[fixed:])
 
 
-def in_directory(folder: Path) -> Iterator[Row]:
-    """The recordings in ``folder`` and below, sorted within each directory. Hidden ones and links to directories
-    are left out, and so is our own ``.diarist``."""
-    line = 0
-    for parent, names, files in os.walk(folder):
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        for name in sorted(files):
-            if is_recording(name) and not name.startswith("."):
-                line += 1
-                yield Row(line, {"audio": os.path.join(parent, name)})  # noqa: PTH118 (a hot path)
-
-
-def in_glob(folder: Path, pattern: str) -> Iterator[Row]:
-    """The files below ``folder`` that match, sorted, but for hidden ones. ``**`` does not follow links."""
-    files = (str(path) for path in sorted(folder.glob(pattern)) if path.is_file() and not _is_hidden(path, folder))
-    yield from (Row(line, {"audio": file}) for line, file in enumerate(files, 1))
-
-
 def in_store(url: str) -> Iterator[Row]:
     """The recordings under a prefix, or that a glob matches, as the store lists them."""
     base = url[: min((url.find(mark) for mark in "*?[" if mark in url), default=len(url))].rpartition("/")[0] + "/"
@@ -59,7 +40,3 @@ def in_store(url: str) -> Iterator[Row]:
     for line, found in enumerate(recordings, 1):
         cells = {"audio": found.url, "id": found.url.removeprefix(base)}
         yield Row(line, cells, stamp=Stamp(*found[1:]))
-
-
-def _is_hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)

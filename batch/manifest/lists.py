@@ -22,7 +22,9 @@ def listed(lines: Lines) -> Iterator[Row]:
         problem = lines.problem(lines.number)
         if problem:
             yield Row(lines.number, {}, problem)
-        elif audio and not audio.startswith("#"):
+        elif audio.startswith("#"):
+            lines.comment(audio)
+        elif audio:
             yield Row(lines.number, {"audio": audio})
 
 

@@ -7,7 +7,7 @@ import io
 import re
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from batch.errors import Usage
@@ -29,6 +29,11 @@ COMPRESSED: Final = (".gz", ".zst", ".zstd")
 _HEAD_BYTES: Final = 1 << 20
 _HEAD_LINES: Final = 1000
 _REMEMBERED: Final = 1000
+Comment = Callable[[str], None]
+
+
+def unheard(comment: str) -> None:
+    """Nobody asks for comments."""
 
 
 class Source(io.BufferedReader):
@@ -78,10 +83,11 @@ class _Unpacked(io.RawIOBase):
 
 
 class Lines:
-    """Numbered text lines of a byte stream, decoded one by one, so that a bad byte spoils one line only."""
+    """Numbered text lines of a byte stream, decoded one by one, so that a bad byte spoils one line only. ``comment``
+    is told of those that their reader passes over as comments."""
 
-    def __init__(self, stream: Iterable[bytes], source: Source | None = None) -> None:
-        self.number = 0
+    def __init__(self, stream: Iterable[bytes], source: Source | None = None, comment: Comment = unheard) -> None:
+        self.number, self.comment = 0, comment
         self._bad: dict[int, str] = {}
         self._stream, self._source = iter(stream), source
 
