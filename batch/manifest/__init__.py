@@ -12,6 +12,7 @@ from batch.errors import Usage
 from batch.manifest import columns, dialects, folders, walking
 from batch.manifest.left_out import LeftOut
 from batch.manifest.rows import Row, printable
+from batch.manifest.web import is_web, without_secrets
 from batch.model import Recording, Reject
 
 __all__ = ["called", "read"]
@@ -30,7 +31,7 @@ def read(
 
     A manifest is a file of a known dialect, a directory, a glob, a recording, a URL, or ``-`` for ``stdin``; files
     and recordings may also be in an object store, where a prefix ends in a slash. Relative paths in it resolve
-    against its directory (``cwd`` for ``-``). ``defaults`` are the options that a row's own replace.
+    against its directory or URL (``cwd`` for ``-``). ``defaults`` are the options that a row's own replace.
     ``dialect`` names the one that manifest files are in (None: recognised). ``notice`` hears, once a manifest, of
     columns that look like misspelt options and of what was left out. Raises ``Usage`` for a manifest that is not
     there, cannot be read or has no column for the audio, and when all of them list nothing.
@@ -47,8 +48,9 @@ def read(
 
 
 def called(named: str) -> str:
-    """What a manifest is called in messages, in the journal and in results: as it was given, but printable."""
-    return printable(named)
+    """What a manifest is called in messages, in the journal and in results: as it was given, but printable, and
+    without what signs a URL."""
+    return printable(without_secrets(named) if is_web(named) else named)
 
 
 class _Reading(NamedTuple):
@@ -79,8 +81,8 @@ class _Reading(NamedTuple):
                 raise Usage("- means standard input, and there is none")
             comment = partial(passed_over.comment, self.cwd)
             return maker(self.cwd).recordings(dialects.rows_of_stream(self.stdin, self.cwd, self.dialect, comment))
-        if named.startswith(("http://", "https://")):
-            return maker(self.cwd).recordings(iter([Row(1, {"audio": named})]))
+        if is_web(named):
+            return self._on_the_web(named, maker)
         try:
             is_folder, is_file = path.is_dir(), path.is_file()
         except OSError as error:
@@ -95,6 +97,13 @@ class _Reading(NamedTuple):
         if folders.is_glob(named):
             return self._matching(named, maker, passed_over)
         raise Usage(f"there is no manifest, directory or recording {called(named)}: check the path (in {self.cwd})")
+
+    def _on_the_web(self, url: str, maker: Callable[[Path | str], columns.Maker]) -> Iterator[Recording | Reject]:
+        """A manifest if its name says so, or a dialect was given and no name says that it is a recording."""
+        name = without_secrets(url).partition("://")[2].partition("/")[2]
+        if dialects.is_manifest(name) or (self.dialect and not folders.is_recording(name)):
+            return maker(url).recordings(dialects.rows_of_url(url, called(url), self.dialect))
+        return maker(self.cwd).recordings(iter([Row(1, {"audio": url})]))
 
     def _matching(
         self, glob: str, maker: Callable[[Path | str], columns.Maker], passed_over: LeftOut

@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from batch import options
 from batch.manifest.rows import AUDIO_COLUMNS, CONTROL, Row, printable, unexpected
+from batch.manifest.web import escaped, is_web
 from batch.model import Recording, Reject
 from batch.stores import is_stored
 
@@ -25,7 +26,8 @@ _CACHED: Final = 1024
 
 
 class Maker:
-    """Makes recordings of the rows of one manifest. ``folder`` is its directory, or its prefix in a store."""
+    """Makes recordings of the rows of one manifest. ``folder`` is its directory, or its prefix in a store, or its own
+    URL on the web."""
 
     def __init__(
         self, manifest: str, folder: Path | str, defaults: Mapping[str, Any], notice: Callable[[str], None]
@@ -57,7 +59,7 @@ class Maker:
         source = self._source(given)
         audio = next((name for name in AUDIO_COLUMNS if row.cells.get(name) not in (None, "")), "")
         key_column = next((name for name in KEY_COLUMNS if row.cells.get(name) not in (None, "")), "")
-        key = str(row.cells[key_column]) if key_column else self._key(source)
+        key = str(row.cells[key_column]) if key_column else self._key(source, given)
         if problem := key_problem(key):
             raise ValueError(f"the key '{printable(key)}' {problem}: give the row another id")
         used = {audio, key_column, *(name for name in _NAMING if row.cells.get(name) in (None, ""))}
@@ -81,6 +83,10 @@ class Maker:
         if is_stored(audio):
             return audio
         if scheme == "file":
+            if is_web(self._folder):
+                raise ValueError(
+                    f"the audio {audio!r} is a file of this machine, which no manifest from the web may name"
+                )
             audio = unquote(urlsplit(audio).path)
         elif scheme:
             raise ValueError(
@@ -89,6 +95,8 @@ class Maker:
         elif is_stored(self._folder):
             scheme, _, base = self._folder.partition("://")
             return f"{scheme}://{posixpath.normpath(f'{base}/{audio}')}"
+        elif is_web(self._folder):
+            return urljoin(self._folder, escaped(audio))
         path = os.path.abspath(os.path.join(self._folder, audio))  # noqa: PTH100, PTH118 (a hot path)
         if not _is_text(path):
             raise ValueError(
@@ -96,9 +104,13 @@ class Maker:
             )
         return path
 
-    def _key(self, source: str) -> str:
-        """The path below the manifest's directory, else the whole path without its root; host and path of a URL."""
-        if source.startswith(("http://", "https://")):
+    def _key(self, source: str, given: str) -> str:
+        """The path below the manifest's directory, else the whole path without its root; host and path of a URL,
+        unless it was given as a path below the manifest."""
+        if is_web(source):
+            below = urljoin(self._folder, ".") if is_web(self._folder) and not _SCHEME.match(given) else ""
+            if below and source.startswith(below):
+                return unquote(urlsplit(source.removeprefix(below)).path)
             url = urlsplit(source)
             return (url.netloc.rpartition("@")[2] + url.path).rstrip("/")
         inside = source.removeprefix(self._folder.rstrip("/") + "/")

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from batch import stores
 from batch.errors import Permanent, Usage
-from batch.manifest import conventions, delimited, lists, objects
+from batch.manifest import conventions, delimited, lists, objects, web
 from batch.manifest.conventions import understood
 from batch.manifest.parquet import MAGIC, parquet
 from batch.manifest.rows import Row
@@ -94,6 +95,15 @@ def rows_of_stream(
 ) -> Iterator[Row]:
     """As ``rows_of_file``, of standard input, whose relative paths are to ``folder``."""
     yield from _rows(Source(stream), None, folder, name, comment)
+
+
+def rows_of_url(url: str, called: str, name: str | None = None) -> Iterator[Row]:
+    """As ``rows_of_file``, of what is behind an http(s) URL, which goes by the name ``called``."""
+    try:
+        with web.fetched(url) as file, Source(file) as source:
+            yield from _rows(source, PurePosixPath(urlsplit(called).path), Path("/nowhere"), name)
+    except Usage as error:
+        raise Usage(f"{called}: {error}") from None
 
 
 def rows_of_object(url: str, name: str | None = None) -> Iterator[Row]:
