@@ -21,11 +21,11 @@ from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from batch import protocol
+from batch.endpoint import is_loopback
 from batch.protocol import UPLOAD_LIMIT_BYTES
 from batch.service import derived, query, wire
 from batch.service.answers import BadRequest, refuse, reply
 from batch.service.engine import BUILT_IN, Abilities
-from batch.service.fetch import is_loopback
 from batch.service.keeping import Keep
 from batch.service.store import Line, Store
 from batch.service.uploads import Full

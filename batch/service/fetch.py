@@ -14,6 +14,7 @@ from aiohttp.abc import ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
+from batch.endpoint import is_loopback
 from batch.service.engine import BadAudio
 from batch.service.store import Store
 from batch.service.uploads import FETCHED, name_of
@@ -96,11 +97,3 @@ def _is_public(host: str | None) -> bool:
         return ipaddress.ip_address(host or "").is_global
     except ValueError:
         return bool(host)
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether a host, by name or by address, is this machine and nobody else's."""
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return host == "localhost"

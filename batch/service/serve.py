@@ -20,7 +20,8 @@ import aiohttp
 import msgspec
 
 from batch import lock
-from batch.errors import Unavailable, Usage
+from batch.endpoint import is_loopback, read_key
+from batch.errors import KeyRefused, Unavailable, Usage
 from batch.service import app, fetch, notices, workers
 from batch.service.engine import Choice, Device, EngineMissing
 from batch.service.faults import Faults, read
@@ -60,8 +61,8 @@ def main(asked: Serving) -> int:
     error. Raises ``Usage`` if it cannot begin and there is no parent.
     """
     try:
-        asyncio.run(_serve(asked, os.environ.get("DIARIST_SERVICE_KEY") or None))
-    except (EngineMissing, Usage, OSError, sqlite3.Error, Full) as error:
+        asyncio.run(_serve(asked, read_key(os.environ, "DIARIST_SERVICE_KEY")))
+    except (EngineMissing, Usage, KeyRefused, OSError, sqlite3.Error, Full) as error:
         if asked.until_stdin_closes:
             _tell({"error": str(error)})
             return 2
@@ -70,7 +71,7 @@ def main(asked: Serving) -> int:
 
 
 async def _serve(asked: Serving, key: str | None) -> None:
-    if not key and not fetch.is_loopback(asked.host):
+    if not key and not is_loopback(asked.host):
         raise Usage(f"--host {asked.host} is reachable by others: set a key in DIARIST_SERVICE_KEY")
     faults = Faults(read(Path(asked.faults)), random.Random()) if asked.faults else None
     _open_all_files()

@@ -64,7 +64,9 @@ async def run(
     environ = os.environ if environ is None else environ
     manifests = [manifests] if isinstance(manifests, str) else manifests
     summary.stage = named(manifests, out)
-    secrets = tuple(filter(None, map(environ.get, ("ASSEMBLYAI_API_KEY", "DIARIST_SERVICE_KEY"))))
+    secrets = tuple(
+        filter(None, (environ.get(name, "").strip() for name in ("ASSEMBLYAI_API_KEY", "DIARIST_SERVICE_KEY")))
+    )
     try:
         async with outside.watched(settings, summary, secrets, notify) as told:
             return await _run(
