@@ -12,6 +12,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import aiohttp
@@ -26,6 +27,9 @@ T = TypeVar("T")
 _LARGE_BYTES: Final = 1 << 20
 """From here on the loop would stand still for milliseconds while an answer is parsed."""
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
+_SECONDS: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?(?:[eE]\+?[0-9]+)?")
+LONGEST_PAUSE_SECONDS: Final = 3600.0
+"""A service that asks to be left alone for longer is asked again after an hour: it may have meant something else."""
 
 
 class Deadlines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -246,31 +250,58 @@ def _refused(route: Route, answer: aiohttp.ClientResponse, body: bytes, base: UR
     text = error_text(body)
     if answer.status < 300:
         return errors.Unanswered(f"{base} answered {answer.status} instead of 200: {text}", kind="bad_answer")
-    row = refusal(route, answer.status, text)
-    message = f"the service answered {answer.status} to {route}: {text or answer.reason}{_advice(row.reach, base)}"
-    if issubclass(row.reach, errors.Again):
-        return row.reach(message, kind=row.kind, retry_after_seconds=_retry_after(answer))
-    return row.reach(message, kind=row.kind)
+    row, target = refusal(route, answer.status, text), _target(answer)
+    said = f"a redirect to {target}" if target else text or answer.reason
+    message = f"the service answered {answer.status} to {route}: {said}{_advice(row.reach, base, target)}"
+    if not issubclass(row.reach, errors.Again):
+        return row.reach(message, kind=row.kind)
+    asked = _retry_after(answer.headers, datetime.now(UTC))
+    if asked and asked > LONGEST_PAUSE_SECONDS:
+        given = answer.headers["Retry-After"][:40]
+        message += f". Its Retry-After is {given}: it is asked again after {LONGEST_PAUSE_SECONDS:,.0f} s"
+    pause = None if asked is None else min(asked, LONGEST_PAUSE_SECONDS)
+    return row.reach(message, kind=row.kind, retry_after_seconds=pause)
 
 
-def _advice(reach: type[errors.DiaristError], base: URL) -> str:
+def _target(answer: aiohttp.ClientResponse) -> str:
+    """Where a redirect leads, without user, query and fragment: they may sign it, and are the service's business."""
+    given = answer.headers.get("Location", "") if 300 <= answer.status < 400 else ""
+    try:
+        target = answer.url.join(URL(given)) if given else URL()
+        return str(target.with_user(None).with_query(None).with_fragment(None))[:200] if target.host else ""
+    except ValueError:
+        return ""
+
+
+def _advice(reach: type[errors.DiaristError], base: URL, target: str) -> str:
     if issubclass(reach, errors.KeyRefused):
         return f". Set ASSEMBLYAI_API_KEY to a key that {base} knows (keys differ by region), then run again"
     if issubclass(reach, errors.NoFunds):
         return ". Top up the account, then run the same command again: nothing that was done is lost"
+    moved, speaks, _ = target.partition("/v2/")
+    if issubclass(reach, errors.WrongAddress) and speaks:
+        return f". If that is the service, give --service {moved}"
     if issubclass(reach, errors.WrongAddress):
         return f". Does {base} speak AssemblyAI v2? Check --service"
     return ""
 
 
-def _retry_after(answer: aiohttp.ClientResponse) -> float | None:
-    """Retry-After in seconds, whether given as a number or as a date (RFC 9110, section 10.2.3)."""
-    given = answer.headers.get("Retry-After", "").strip()
-    if given.isdigit():
+def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Retry-After in seconds, whether given as a number or as a date (RFC 9110, section 10.2.3); None for neither.
+
+    A date is measured by the service's own clock where it tells the time, else by ours, which says ``now``.
+    """
+    given = headers.get("Retry-After", "").strip()
+    if _SECONDS.fullmatch(given):
         return float(given)
-    try:
-        then = email.utils.parsedate_to_datetime(given)
-        now = email.utils.parsedate_to_datetime(answer.headers["Date"])
-    except (ValueError, TypeError, KeyError):
+    if (then := _date(given)) is None:
         return None
-    return max(0.0, (then - now).total_seconds())
+    return max(0.0, (then - (_date(headers.get("Date", "")) or now)).total_seconds())
+
+
+def _date(given: str) -> datetime | None:
+    try:
+        date = email.utils.parsedate_to_datetime(given)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

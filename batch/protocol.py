@@ -127,7 +127,7 @@ REFUSALS: Final = (
     Refusal("server_error", errors.Unanswered, _SERVER),
     Refusal("timeout", errors.Unanswered, frozenset({408, 425})),
     Refusal("too_large", errors.Permanent, frozenset({413})),
-    Refusal("wrong_address", errors.WrongAddress, frozenset({404, 405, 421, 301, 302, 307, 308})),
+    Refusal("wrong_address", errors.WrongAddress, frozenset({404, 405, 421, 301, 302, 303, 307, 308})),
     Refusal("request_rejected", errors.Permanent, frozenset(range(300, 500))),
 )
 """First row that fits wins. 5xx counts as unanswered: the service may have accepted the job before it failed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime, tzinfo
 
 import aiohttp
 import aioresponses
@@ -105,24 +106,96 @@ def test_the_error_of_a_failed_job_is_classed_by_what_it_says(text: str | None, 
     assert job_error(text).kind == kind
 
 
+SERVICES_CLOCK = "Tue, 24 Nov 2026 10:00:00 GMT"
+
+
 @pytest.mark.parametrize(
-    ("header", "seconds"),
+    ("header", "date", "seconds"),
     [
-        ("7", 7.0),
-        ("Tue, 24 Nov 2026 10:00:30 GMT", 30.0),
-        ("Tue, 24 Nov 2026 09:00:00 GMT", 0.0),
-        ("soon", None),
-        ("", None),
+        ("7", SERVICES_CLOCK, 7.0),
+        (" 7 ", None, 7.0),
+        ("0", None, 0.0),
+        ("1.5", None, 1.5),
+        ("1.", None, 1.0),
+        ("Tue, 24 Nov 2026 10:00:30 GMT", SERVICES_CLOCK, 30.0),
+        ("Tue, 24 Nov 2026 10:00:30 -0000", SERVICES_CLOCK, 30.0),
+        ("Tue, 24 Nov 2026 09:00:00 GMT", SERVICES_CLOCK, 0.0),
+        ("Tue, 24 Nov 2026 10:00:30 GMT", "soon", 3600.0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", None, 0.0),
+        ("3600", None, 3600.0),
+        ("86400", None, 3600.0),
+        ("1e300", None, 3600.0),
+        ("9" * 400, None, 3600.0),
+        ("Fri, 13 Nov 2099 00:00:00 GMT", None, 3600.0),
+        ("Fri, 13 Nov 2099 00:00:00 GMT", SERVICES_CLOCK, 3600.0),
+        ("-5", None, None),
+        ("nan", None, None),
+        ("inf", None, None),
+        ("-inf", None, None),
+        ("1e-5", None, None),
+        ("1_000", None, None),
+        ("²", None, None),
+        ("soon", SERVICES_CLOCK, None),
+        ("Fri, 13 Nov 99999 00:00:00 GMT", None, None),
+        ("", SERVICES_CLOCK, None),
     ],
 )
-async def test_retry_after_is_read_as_seconds_or_as_a_date(
-    header: str, seconds: float | None, api: Client, mocked: aioresponses.aioresponses
-) -> None:
-    headers = {"Retry-After": header, "Date": "Tue, 24 Nov 2026 10:00:00 GMT"}
+async def test_retry_after_is_read_as_seconds_or_as_a_date_and_bounded(
+    header: str, date: str | None, seconds: float | None, api: Client, mocked: aioresponses.aioresponses,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Clock:
+            return cls(2026, 11, 24, 8, tzinfo=tz)
+
+    monkeypatch.setattr(client, "datetime", Clock)
+    headers = {"Retry-After": header} | ({"Date": date} if date else {})
     mocked.get(f"{BASE}/transcript/t1", status=429, headers=headers)
     with pytest.raises(errors.Refused) as caught:
         await api.fetch("t1")
     assert caught.value.retry_after_seconds == seconds
+
+
+async def test_a_pause_that_was_bounded_is_told(api: Client, mocked: aioresponses.aioresponses) -> None:
+    mocked.get(f"{BASE}/transcript/t1", status=429, headers={"Retry-After": "86400"})
+    mocked.get(f"{BASE}/transcript/t1", status=429, headers={"Retry-After": "60"})
+    with pytest.raises(errors.Refused, match="Its Retry-After is 86400: it is asked again after 3,600 s"):
+        await api.fetch("t1")
+    with pytest.raises(errors.Refused) as caught:
+        await api.fetch("t1")
+    assert "Retry-After" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    ("location", "target", "moved"),
+    [
+        ("https://new.example/v2/transcript/t1?sign=s3cret#x", "https://new.example/v2/transcript/t1", "https://new.example"),
+        ("https://somebody:s3cret@new.example/a/v2/transcript/t1", "https://new.example/a/v2/transcript/t1",
+         "https://new.example/a"),
+        ("//new.example/login?s3cret", "http://new.example/login", None),
+        ("/sign-in", "http://service.test/sign-in", None),
+    ],
+)  # fmt: skip
+async def test_a_redirect_names_its_target_and_what_to_do(
+    status: int, location: str, target: str, moved: str | None, api: Client, mocked: aioresponses.aioresponses
+) -> None:
+    mocked.get(f"{BASE}/transcript/t1", status=status, headers={"Location": location})
+    with pytest.raises(errors.WrongAddress) as caught:
+        await api.fetch("t1")
+    assert f"answered {status} to fetch: a redirect to {target}. " in str(caught.value)
+    assert str(caught.value).endswith(f"give --service {moved}" if moved else "Check --service")
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("location", [None, "", "http://[no", "http://new.example:99999/"])
+async def test_a_redirect_that_leads_nowhere_is_a_wrong_address(
+    location: str | None, api: Client, mocked: aioresponses.aioresponses
+) -> None:
+    mocked.get(f"{BASE}/transcript/t1", status=302, headers={"Location": location} if location is not None else {})
+    with pytest.raises(errors.WrongAddress, match="Check --service"):
+        await api.fetch("t1")
 
 
 @pytest.mark.parametrize(
