@@ -13,13 +13,14 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 import aiohttp
 import msgspec
 from yarl import URL
 
-from batch import __version__, behalf, errors
+from batch import __version__, behalf, errors, outgoing
 from batch.model import Call
 from batch.protocol import PAGE_LIMIT, Head, Page, Route, Upload, error_text, refusal
 
@@ -28,6 +29,10 @@ _LARGE_BYTES: Final = 1 << 20
 """From here on the loop would stand still for milliseconds while an answer is parsed."""
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 _SECONDS: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?(?:[eE]\+?[0-9]+)?")
+_PROXY_ADVICE: Final = (
+    ". If it wants a password, write it into the variable that names the proxy, as http://USER:PASSWORD@HOST:PORT; "
+    "if the service is reached without a proxy, name its host in NO_PROXY"
+)
 LONGEST_PAUSE_SECONDS: Final = 3600.0
 """A service that asks to be left alone for longer is asked again after an hour: it may have meant something else."""
 
@@ -80,6 +85,7 @@ class Client:
         self._webhook, self._notify = webhook or {}, notify
         self._name, self._numbers = uuid.uuid4().hex[:16], itertools.count(1)
         self.date: str | None = None
+        self._proxy = outgoing.proxy_for(self._base)
         self._headers = {"Authorization": key} if key else {}
         self._deadlines = deadlines or Deadlines()
 
@@ -151,9 +157,9 @@ class Client:
                     note.received_bytes = len(body)
                     self.date = answer.headers.get("Date")
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                raise _misfortune(error, self._base) from error
+                raise _misfortune(error, self._base, self._proxy) from error
             if answer.status != 200:
-                raise _refused(route, answer, body, self._base)
+                raise _refused(route, answer, body, self._base, self._proxy)
         return body
 
     @contextmanager
@@ -195,16 +201,18 @@ async def connect(
     webhook: Mapping[str, str] | None = None,
     notify: Callable[[Call], None] = lambda call: None,
 ) -> AsyncIterator[Client]:
-    """A client with sessions of its own, closed at the end. ``connections`` bounds each of the two sessions."""
-    agent = {"User-Agent": f"diarist/{__version__}"}
-    keeping = aiohttp.TCPConnector(limit=connections)
-    closing = aiohttp.TCPConnector(limit=connections, force_close=True)
+    """A client with sessions of its own, closed at the end. ``connections`` bounds each of the two sessions.
+
+    Raises ``Usage`` if the environment names a proxy or certificate authorities that cannot be used.
+    """
     counting = aiohttp.TraceConfig()
     counting.on_request_chunk_sent.append(_count_sent)
-    async with (
-        aiohttp.ClientSession(connector=keeping, headers=agent, trace_configs=[counting]) as session,
-        aiohttp.ClientSession(connector=closing, headers=agent, trace_configs=[counting]) as fresh,
-    ):
+    given: dict[str, Any] = {
+        "headers": {"User-Agent": f"diarist/{__version__}"},
+        "trace_configs": [counting],
+        "limit": connections,
+    }
+    async with outgoing.session(**given) as session, outgoing.session(**given, force_close=True) as fresh:
         yield Client(session, fresh, base_url, key, deadlines, turn, webhook, notify)
 
 
@@ -231,28 +239,41 @@ def _decoded(body: bytes, kind: type[T]) -> T:
         ) from error
 
 
-def _misfortune(error: Exception, base: URL) -> errors.DiaristError:
+def _misfortune(error: Exception, base: URL, proxy: outgoing.Proxy | None) -> errors.DiaristError:
     """A failed request as one of our errors: what matters is whether the service can have seen it."""
     said = f"{type(error).__name__}: {error}".strip(": ")
+    way = f"{base} through the proxy {proxy}" if proxy else f"{base}"
     match error:
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            return errors.Unavailable(f"no secure connection to {base}: {said}. Check the address and the clock")
+            advice = f"Check the address, the clock and the certificate authorities: {outgoing.trusted()}"
+            return errors.Unavailable(f"no secure connection to {way}: {said}. {advice}")
+        case aiohttp.ClientHttpProxyError(status=403 | 407):
+            said = f"it answered {error.status} {error.message}"
+            return errors.Unavailable(f"the proxy {proxy} lets nobody through to {base}: {said}{_PROXY_ADVICE}")
+        case aiohttp.ClientHttpProxyError():
+            said = f"it answered {error.status} {error.message}"
+            return errors.Refused(f"the proxy {proxy} does not reach {base}: {said}", kind="not_connected")
+        case aiohttp.ClientProxyConnectionError():
+            return errors.Refused(f"no connection to the proxy {proxy} ({said})", kind="not_connected")
         case aiohttp.InvalidURL():
             return errors.WrongAddress(f"{base} is not an address: {said}", kind="wrong_address")
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-            return errors.Refused(f"no connection to {base} ({said})", kind="not_connected")
+            return errors.Refused(f"no connection to {way} ({said})", kind="not_connected")
         case TimeoutError():
             return errors.Unanswered(f"{base} did not answer in time", kind="timeout")
-    return errors.Unanswered(f"the connection to {base} broke ({said})", kind="broken_connection")
+    return errors.Unanswered(f"the connection to {way} broke ({said})", kind="broken_connection")
 
 
-def _refused(route: Route, answer: aiohttp.ClientResponse, body: bytes, base: URL) -> errors.DiaristError:
+def _refused(
+    route: Route, answer: aiohttp.ClientResponse, body: bytes, base: URL, proxy: outgoing.Proxy | None
+) -> errors.DiaristError:
     text = error_text(body)
     if answer.status < 300:
         return errors.Unanswered(f"{base} answered {answer.status} instead of 200: {text}", kind="bad_answer")
     row, target = refusal(route, answer.status, text), _target(answer)
     said = f"a redirect to {target}" if target else text or answer.reason
-    message = f"the service answered {answer.status} to {route}: {said}{_advice(row.reach, base, target)}"
+    who = _who(answer.status, base, proxy)
+    message = f"{who} answered {answer.status} to {route}: {said}{_advice(row.reach, base, target)}"
     if not issubclass(row.reach, errors.Again):
         return row.reach(message, kind=row.kind)
     asked = _retry_after(answer.headers, datetime.now(UTC))
@@ -261,6 +282,13 @@ def _refused(route: Route, answer: aiohttp.ClientResponse, body: bytes, base: UR
         message += f". Its Retry-After is {given}: it is asked again after {LONGEST_PAUSE_SECONDS:,.0f} s"
     pause = None if asked is None else min(asked, LONGEST_PAUSE_SECONDS)
     return row.reach(message, kind=row.kind, retry_after_seconds=pause)
+
+
+def _who(status: int, base: URL, proxy: outgoing.Proxy | None) -> str:
+    """Whose answer it is: what goes to a service in TLS no proxy can answer, once it is connected."""
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return f"the proxy {proxy or 'on the way'}"
+    return f"the service, or the proxy {proxy}," if proxy and base.scheme == "http" else "the service"
 
 
 def _target(answer: aiohttp.ClientResponse) -> str:
@@ -278,6 +306,8 @@ def _advice(reach: type[errors.DiaristError], base: URL, target: str) -> str:
         return f". Set ASSEMBLYAI_API_KEY to a key that {base} knows (keys differ by region), then run again"
     if issubclass(reach, errors.NoFunds):
         return ". Top up the account, then run the same command again: nothing that was done is lost"
+    if issubclass(reach, errors.Unavailable):
+        return _PROXY_ADVICE
     moved, speaks, _ = target.partition("/v2/")
     if issubclass(reach, errors.WrongAddress) and speaks:
         return f". If that is the service, give --service {moved}"

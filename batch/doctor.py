@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from yarl import URL
 
-from batch import client, errors
+from batch import client, errors, outgoing
 from batch.endpoint import HOSTS, Endpoint, resolve
 from batch.results import INNER
 from batch.service.launch import local_service
@@ -139,6 +140,10 @@ def _there(path: Path) -> Path:
 
 
 async def _service(endpoint: Endpoint, settings: Settings) -> AsyncIterator[Finding]:
+    trust = await asyncio.to_thread(_trust)
+    yield trust
+    if trust.verdict is Verdict.BAD:
+        return
     if endpoint.base_url:
         async for finding in _reached(endpoint.base_url, endpoint, settings):
             yield finding
@@ -159,7 +164,27 @@ def _started(local: Local, folder: Path) -> contextlib.AbstractAsyncContextManag
     return local_service(folder, engine=local.engine, speakers=local.speakers, device=local.device, workers=1)
 
 
+def _trust() -> Finding:
+    try:
+        outgoing.context()
+    except errors.Usage as error:
+        return _bad("tls", str(error), "", error.exit_code)
+    return _ok("tls", f"the certificate authorities are {outgoing.trusted()}")
+
+
+def _proxy(base_url: str) -> Finding:
+    try:
+        proxy = outgoing.proxy_for(URL(base_url))
+    except errors.Usage as error:
+        return _bad("proxy", str(error), "", error.exit_code)
+    return _ok("proxy", f"{base_url} is reached through {proxy}" if proxy else f"none on the way to {base_url}")
+
+
 async def _reached(base_url: str, endpoint: Endpoint, settings: Settings) -> AsyncIterator[Finding]:
+    way = _proxy(base_url)
+    yield way
+    if way.verdict is Verdict.BAD:
+        return
     async with client.connect(base_url, endpoint.key, connections=1, deadlines=settings.deadlines) as api:
         began = time.monotonic()
         try:

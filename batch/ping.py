@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 from yarl import URL
 
-from batch import __version__
+from batch import __version__, outgoing
 from batch.errors import Usage
 
 _TRIES: Final = 3
@@ -39,38 +39,38 @@ async def pinging(
     """Tell of the start while the context's work already goes on, and after it of its ``outcome``: exit code and a
     sentence. A ping that fails is told to ``complain``, once, and holds up the end for three tries at most.
 
-    Raises ``Usage`` for a URL that is none.
+    Raises ``Usage`` for a URL that is none, and for certificate authorities that cannot be read.
     """
-    pings = _Pings(ping, run, complain)
-    starting = asyncio.create_task(pings.send("/start", ""))
-    try:
-        yield
-    finally:
-        await asyncio.wait([starting], timeout=ping.timeout_seconds)
-        starting.cancel()  # a start that comes after the end would be taken for another run's
-        await asyncio.wait([starting])
-        code, sentence = outcome()
-        await pings.send("" if code in ping.success else f"/{code}", sentence)
+    url, agent = _address(ping.url), {"User-Agent": f"diarist/{__version__}"}
+    limit = aiohttp.ClientTimeout(total=ping.timeout_seconds)
+    async with outgoing.session(headers=agent, timeout=limit) as session:
+        pings = _Pings(session, url, run, complain)
+        starting = asyncio.create_task(pings.send("/start", ""))
+        try:
+            yield
+        finally:
+            await asyncio.wait([starting], timeout=ping.timeout_seconds)
+            starting.cancel()  # a start that comes after the end would be taken for another run's
+            await asyncio.wait([starting])
+            code, sentence = outcome()
+            await pings.send("" if code in ping.success else f"/{code}", sentence)
 
 
 class _Pings:
-    def __init__(self, ping: Ping, run: str, complain: Callable[[str], None]) -> None:
-        self._ping, self._run, self._complain = ping, run, complain
-        self._url, self._complained = _address(ping.url), False
+    def __init__(self, session: aiohttp.ClientSession, url: URL, run: str, complain: Callable[[str], None]) -> None:
+        self._session, self._url, self._run, self._complain = session, url, run, complain
+        self._complained = False
 
     async def send(self, suffix: str, body: str) -> None:
         """Raises nothing: whatever happens to a ping is no harm to the run."""
         # The run's id ties a start to its end: https://healthchecks.io/docs/run_ids/
         url = self._url.with_path(self._url.raw_path.rstrip("/") + suffix, encoded=True, keep_query=True)
         url = url.update_query(rid=self._run)
-        agent = {"User-Agent": f"diarist/{__version__}"}
-        limit = aiohttp.ClientTimeout(total=self._ping.timeout_seconds)
-        async with aiohttp.ClientSession(headers=agent, timeout=limit) as session:
-            for left in reversed(range(_TRIES)):
-                trouble, again = await _post(session, url, body[:_BODY_LIMIT].encode())
-                if not trouble or not (left and again):
-                    break
-                await asyncio.sleep(_PAUSE_SECONDS)
+        for left in reversed(range(_TRIES)):
+            trouble, again = await _post(self._session, url, body[:_BODY_LIMIT].encode())
+            if not trouble or not (left and again):
+                break
+            await asyncio.sleep(_PAUSE_SECONDS)
         if trouble and not self._complained:
             self._complained = True
             self._complain(f"the ping to {self._url.host} failed: {trouble}. The run goes on without it")
@@ -83,6 +83,8 @@ async def _post(session: aiohttp.ClientSession, url: URL, body: bytes) -> tuple[
             return ("" if answer.status < 300 else f"it answered {answer.status}"), answer.status >= 500
     except TimeoutError:
         return "it did not answer in time", True
+    except Usage as error:
+        return str(error), False
     except (aiohttp.ClientError, OSError, ValueError) as error:
         return f"no answer ({type(error).__name__})", True
 

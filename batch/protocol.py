@@ -116,6 +116,7 @@ _SERVER = frozenset(range(500, 600))
 _UPLOAD, _SUBMIT = frozenset({Route.UPLOAD}), frozenset({Route.SUBMIT})
 REFUSALS: Final = (
     Refusal("key_refused", errors.KeyRefused, frozenset({401})),
+    Refusal("proxy_refused", errors.Unavailable, frozenset({407})),  # said by a proxy, never by a service
     Refusal("no_funds", errors.NoFunds, frozenset({400, 402, 403}), text="balance is negative"),
     Refusal("no_funds", errors.NoFunds, frozenset({402})),
     Refusal("link_refused", errors.StaleLink, frozenset({403}), "cannot access uploaded file", _SUBMIT),

@@ -28,7 +28,18 @@ async def test_all_is_well_with_a_service_that_answers_and_nothing_is_left_behin
     async with start_service(tmp_path / "service") as service:
         found = await findings(service.base_url, tmp_path / "out")
     assert {each.verdict for each in found.values()} == {Verdict.OK}, found
-    assert set(found) == {"locale", "open files", "space", "disk", "journal", "service", "reach", "clock"}
+    assert set(found) == {
+        "locale",
+        "open files",
+        "space",
+        "disk",
+        "journal",
+        "service",
+        "tls",
+        "proxy",
+        "reach",
+        "clock",
+    }
     assert not (tmp_path / "out").exists()
     assert not service.submissions
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
+from batch.errors import Usage
 from batch.protocol import Status
 
 HEADER_NAME: Final = "webhook_auth_header_name"
@@ -51,5 +52,5 @@ class Notices:
         try:
             async with self._session.post(url, json=said, headers=header, timeout=timeout) as answer:
                 return answer.status
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, Usage):
             return None

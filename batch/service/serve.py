@@ -16,10 +16,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 import msgspec
 
-from batch import lock
+from batch import lock, outgoing
 from batch.endpoint import is_loopback, read_key
 from batch.errors import KeyRefused, Unavailable, Usage
 from batch.service import app, fetch, notices, workers
@@ -88,7 +87,7 @@ async def _serve(asked: Serving, key: str | None) -> None:
         session = await stack.enter_async_context(fetch.session())
         locate: workers.Locate = fetch.Fetcher(store, session).locate
         locate = faults.on_the_way(locate) if faults else locate
-        notify = notices.Notices(await stack.enter_async_context(aiohttp.ClientSession())).send
+        notify = notices.Notices(await stack.enter_async_context(outgoing.session())).send
         queue = workers.Queue(store, pool.transcribe, locate, notify, slots=pool.size, engine=choice.label)
         befall = [faults.middleware] if faults else []
         made = app.make_app(store, queue, key=key, keep=keep, able=able, middlewares=befall)

@@ -14,9 +14,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 from aiohttp import web
 
+from batch import outgoing
 from batch.model import Transcript, Utterance, Word
 from batch.service import app, fetch
 from batch.service.engine import Request
@@ -125,8 +125,8 @@ async def start_service(
     """
     with contextlib.closing(Store(folder, budget)) as store:
         double = Double(store)
-        async with fetch.session(private=private) as session, aiohttp.ClientSession() as outward:
-            locate = fetch.Fetcher(store, session, private=private).locate
+        async with fetch.session(private=private) as ways, outgoing.session() as outward:
+            locate = fetch.Fetcher(store, ways, private=private).locate
             locate = faults.on_the_way(locate) if faults else locate
             transcribe = double.transcriber(seconds, failing)
             double.queue = queue = Queue(
