@@ -344,7 +344,7 @@ class Admission:
         there = self._proof(judged.recording.key, placed, known)
         if there is None and placed and not self._results.may_be_ours(judged.recording.key):
             return self._refused(
-                judged, f"{self._results.path(judged.recording.key)} is not diarist's, and stays as it is"
+                judged, f"{self._results.path(judged.recording.key)} is not diarist's, and stays as it is: move it"
             )
         if there and self._answers(there, judged.recording):
             decision = decide(judged.recording, there, self._service, self._wish, changed=False, stored=True)
@@ -356,11 +356,11 @@ class Admission:
         if there is None or there.transcript_id in _ids(known):
             return judged
         if there.key != judged.recording.key:
-            return self._refused(judged, f"on this disk its result would be that of {there.key!r}")
+            return self._refused(judged, f"on this disk its result would be that of {there.key!r}: rename it")
         return self._refused(
             judged,
             f"{self._results.path(there.key)} holds a transcript of {there.recording.source} that the journal does "
-            "not know, and that does not answer this row: `diarist recover` makes the journal know it",
+            "not know, and that does not answer this row: let `diarist recover` make the journal know it",
         )
 
     def _proof(self, key: str, placed: Placed | None, known: Known) -> Job | None:
@@ -371,7 +371,7 @@ class Admission:
 
     def _refused(self, judged: Judged, why: str) -> Judged:
         advice = "give the row another id, put the keys of this run under a --prefix, or choose another --out"
-        return judged._replace(decision=Decision(Verdict.REFUSED, f"{why}. Or {advice}"))
+        return judged._replace(decision=Decision(Verdict.REFUSED, f"{why}, {advice}"))
 
     def _answers(self, job: Job, recording: Recording) -> bool:
         """Whether a transcript is one of the recording's audio, by this service, with these options."""

@@ -321,7 +321,7 @@ def _settings(given: dict[str, Any], *flags: str) -> Settings:
     from batch import settings
 
     config = Path(given["config"]) if given["config"] else None
-    named = {name: given[name] for name in (*flags, "dialect")}
+    named = {name: given[name] for name in (*flags, "dialect", "prefix")}
     if given.get("formats"):
         listed = (name.strip() for name in given["formats"].split(","))
         named["formats"] = [name for name in listed if name not in ("", "json")]

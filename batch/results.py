@@ -190,6 +190,7 @@ class Results:
             _replace(path, whole)
             if kept:
                 os.utime(kept)  # kept from now on
+            self._kept_path(job.key, job.transcript_id or "unknown").unlink(missing_ok=True)
             facts = path.stat()
         except OSError as error:
             raise _unwritable(path, error) from error

@@ -11,6 +11,7 @@ from batch import stores
 from batch.errors import Usage
 from batch.manifest import columns, dialects, folders, walking
 from batch.manifest.left_out import LeftOut
+from batch.manifest.prefix import prefix_of
 from batch.manifest.rows import Row, printable
 from batch.manifest.web import is_web, without_secrets
 from batch.model import Recording, Reject
@@ -25,6 +26,7 @@ def read(
     cwd: Path,
     stdin: IO[bytes] | None = None,
     dialect: str | None = None,
+    prefix: str = "",
     notice: Callable[[str], None] = lambda message: None,
 ) -> Iterator[Recording | Reject]:
     """The rows of all ``manifests`` in order, each a recording or the reason why it cannot be one. Blocks; lazy.
@@ -32,12 +34,13 @@ def read(
     A manifest is a file of a known dialect, a directory, a glob, a recording, a URL, or ``-`` for ``stdin``; files
     and recordings may also be in an object store, where a prefix ends in a slash. Relative paths in it resolve
     against its directory or URL (``cwd`` for ``-``). ``defaults`` are the options that a row's own replace.
-    ``dialect`` names the one that manifest files are in (None: recognised). ``notice`` hears, once a manifest, of
+    ``dialect`` names the one that manifest files are in (None: recognised); ``prefix`` stands before all keys, with
+    the name of the manifest for each ``{name}`` in it. ``notice`` hears, once a manifest, of
     columns that look like misspelt options and of what was left out. Raises ``Usage`` for a manifest that is not
     there, cannot be read or has no column for the audio, and when all of them list nothing.
     """
     dialects.check(dialect)
-    reading = _Reading(defaults, cwd, stdin, dialect, notice)
+    reading = _Reading(defaults, cwd, stdin, dialect, prefix, notice)
     listed = False
     for named in manifests:
         for row in reading.rows(named):
@@ -60,6 +63,7 @@ class _Reading(NamedTuple):
     cwd: Path
     stdin: IO[bytes] | None
     dialect: str | None
+    prefix: str
     notice: Callable[[str], None]
 
     def rows(self, named: str) -> Iterator[Recording | Reject]:
@@ -71,7 +75,9 @@ class _Reading(NamedTuple):
 
     def _rows(self, named: str, passed_over: LeftOut) -> Iterator[Recording | Reject]:
         def maker(folder: Path | str) -> columns.Maker:
-            return columns.Maker(called(named), folder, self.defaults, self.notice)
+            return columns.Maker(called(named), folder, self.defaults, self.notice, prefix)
+
+        prefix = prefix_of(self.prefix, named, self.cwd)
 
         path = self.cwd / named
         if stores.is_stored(named):

@@ -19,6 +19,8 @@ from batch.model import Recording, Reject
 from batch.stores import is_stored
 
 KEY_COLUMNS: Final = ("id", "key", "recording_id")
+FAILED_COLUMN: Final = "_failed"
+"""In rows of ``failed.jsonl``, which may be fed back."""
 _NAMING: Final = (*AUDIO_COLUMNS, *KEY_COLUMNS)
 _COMPONENT_BYTES: Final = 200
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -27,12 +29,17 @@ _CACHED: Final = 1024
 
 class Maker:
     """Makes recordings of the rows of one manifest. ``folder`` is its directory, or its prefix in a store, or its own
-    URL on the web."""
+    URL on the web. ``prefix`` stands before each key but those of rows that we wrote ourselves, which have it."""
 
     def __init__(
-        self, manifest: str, folder: Path | str, defaults: Mapping[str, Any], notice: Callable[[str], None]
+        self,
+        manifest: str,
+        folder: Path | str,
+        defaults: Mapping[str, Any],
+        notice: Callable[[str], None],
+        prefix: str = "",
     ) -> None:
-        self._manifest, self._defaults, self._notice = manifest, defaults, notice
+        self._manifest, self._defaults, self._notice, self._prefix = manifest, defaults, notice, prefix
         self._folder = folder if isinstance(folder, str) else os.path.abspath(folder)  # noqa: PTH100 (keeps links)
         self._seen: set[str] = set()
         self._read: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
@@ -60,6 +67,7 @@ class Maker:
         audio = next((name for name in AUDIO_COLUMNS if row.cells.get(name) not in (None, "")), "")
         key_column = next((name for name in KEY_COLUMNS if row.cells.get(name) not in (None, "")), "")
         key = str(row.cells[key_column]) if key_column else self._key(source, given)
+        key = key if FAILED_COLUMN in row.cells else self._prefix + key
         if problem := key_problem(key):
             raise ValueError(f"the key '{printable(key)}' {problem}: give the row another id")
         used = {audio, key_column, *(name for name in _NAMING if row.cells.get(name) in (None, ""))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,7 +39,7 @@ class Place(msgspec.Struct, frozen=True):
 
     def pass_name(self, manifests: Sequence[str]) -> str:
         """The note that says since when these manifests are being run again by force."""
-        return f"forced: {msgspec.json.encode([*manifests, self.service.name]).decode()}"
+        return f"forced: {json.dumps([*manifests, self.service.name])}"
 
     def in_pass(self, wish: Wish, manifests: Sequence[str]) -> Wish:
         """The wish, as a part of the forced pass that has begun and did not come to its end, if there is one."""

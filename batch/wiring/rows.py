@@ -24,8 +24,8 @@ def rows_of(
         tell(Event("notice", message=message))
 
     return manifest.read(
-        manifests, defaults=settings.options, dialect=settings.dialect or None, stdin=stdin, cwd=Path.cwd(),
-        notice=notice,
+        manifests, defaults=settings.options, dialect=settings.dialect or None, prefix=settings.prefix,
+        stdin=stdin, cwd=Path.cwd(), notice=notice,
     )  # fmt: skip
 
 
