@@ -166,7 +166,8 @@ class Results:
     def list_copies(self) -> Iterator[tuple[str, int]]:
         """All objects beside the results in the store, with their sizes in bytes. Blocks while it is listed."""
         for found in stores.listed_all(f"{self._copies}/"):
-            yield found.url.removeprefix(f"{self._copies}/"), found.size_bytes
+            if isinstance(found, stores.Found):
+                yield found.url.removeprefix(f"{self._copies}/"), found.size_bytes
 
     def may_be_ours(self, key: str) -> bool:
         """Whether what stands at the place of a result is one, or what is left of one: nothing, or its beginning."""

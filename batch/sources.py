@@ -37,7 +37,8 @@ def stamp(path: str) -> Stamp | None:
     """The stamp of a file or a stored object, or None if there is none that can be read. Blocks for one look."""
     if stores.is_stored(path):
         with contextlib.suppress(Permanent):
-            return Stamp(*stores.look(path)[1:])
+            found = stores.look(path)
+            return Stamp(found.size_bytes, found.mtime_ns)
         return None
     try:
         facts = os.stat(path)  # noqa: PTH116 (a hot path)

@@ -1,4 +1,4 @@
-"""Object stores: ``s3://``, ``gs://`` and ``az://`` through obstore, which finds its credentials in the environment.
+"""Object stores: ``s3://``, ``gs://`` and ``az://``, with credentials from where the cloud's own tools have them.
 
 Needs the extra ``[stores]``. Every function blocks, and raises ``batch.errors`` only: ``Permanent`` for what is one
 object's trouble, ``Unavailable`` for credentials and stores that fail whoever asks, ``Usage`` for what is the
@@ -12,23 +12,20 @@ import fnmatch
 import functools
 import io
 import os
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Final, Literal, NamedTuple, cast
+from typing import IO, Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from batch import errors
+from batch import buckets, errors
+from batch.buckets import Bucket, Meta, Odd, Told, Trouble
 
 SCHEMES: Final = ("s3://", "gs://", "az://")
-_LIST_CHUNK: Final = 1000
 _READ_BYTES: Final = 1 << 17
-_BAD_CREDENTIALS: Final = (
-    *("ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "TokenRefreshRequired"),
-    *("AuthenticationFailed", "invalid_grant", "InvalidAuthenticationInfo", "credential"),
-)
-"""In the answer of a store to a request that is signed with something that it does not accept, whatever is asked."""
+_MOST_NS: Final = 2**63 - 1
+_opening: Final = threading.Lock()
 
 
 class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,11 +37,20 @@ class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Found(NamedTuple):
-    """An object: its URL, its size in bytes, and when it was modified, in ns since the epoch."""
+    """An object: its URL, its size in bytes, when it was modified, in ns since the epoch, and its ETag, if it has
+    one: as the store gives it, without the quotes."""
 
     url: str
     size_bytes: int
     mtime_ns: int
+    etag: str | None
+
+
+class Unlisted(NamedTuple):
+    """An object that a listing tells of and that cannot be read, and why."""
+
+    url: str
+    reason: str
 
 
 def is_stored(source: str) -> bool:
@@ -59,25 +65,38 @@ def local_directory(out: str) -> Path:
 
 def look(url: str) -> Found:
     """What the store says of an object. Raises ``Permanent`` if it is not there, or may not be read."""
-    store, path = _opened(url)
-    with _explained(url):
-        return _found(url, _obstore().head(store, path))
+    bucket, key = _opened(url)
+    with _explained(url, bucket):
+        try:
+            return _found(url, bucket.head(key))
+        except bucket.failures as error:
+            if not bucket.told(error).code:
+                bucket.get_range(key, 0, 1)  # the answer to a HEAD has no body to say why: that to a GET has
+            raise
 
 
-def listed(url: str) -> Iterator[Found]:
+def listed(url: str) -> Iterator[Found | Unlisted]:
     """The objects under a prefix (``s3://bucket/calls/``) or that a glob matches (``s3://bucket/calls/*.wav``, whose
     ``*`` passes over slashes), in the store's order, as they come. Raises ``Usage`` if it cannot be listed."""
-    head = url[: _glob_start(url)].rpartition("/")[0] + "/"
-    store, prefix = _opened(head)
+    for found in listed_all(url[: _glob_start(url)].rpartition("/")[0] + "/"):
+        if not is_glob(url) or isinstance(found, Unlisted) or fnmatch.fnmatchcase(found.url, url):
+            yield found
+
+
+def listed_all(prefix: str) -> Iterator[Found | Unlisted]:
+    """Every object whose URL begins with ``prefix``, whatever its key holds; but for the empty ones that end in a
+    slash, which stand for folders. Raises ``Usage`` if it cannot be listed."""
+    bucket, start = _opened(prefix)
+    root = _bucket(prefix)
     try:
-        with _explained(head):
-            for chunk in _obstore().list(store, prefix=prefix or None, chunk_size=_LIST_CHUNK):
-                for meta in chunk:
-                    place = f"{_bucket(url)}/{meta['path']}"
-                    if not is_glob(url) or fnmatch.fnmatchcase(place, url):
-                        yield _found(place, meta)
+        with _explained(prefix, bucket):
+            for meta in bucket.list(start):
+                if isinstance(meta, Odd):
+                    yield Unlisted(f"{root}/{meta.key}", meta.reason)
+                elif meta.size_bytes or not meta.key.endswith("/"):
+                    yield _found(f"{root}/{meta.key}", meta)
     except errors.Permanent as error:
-        raise errors.Usage(f"cannot list {head}: {error}", kind=error.kind) from None
+        raise errors.Usage(f"cannot list {prefix}: {error}", kind=error.kind) from None
 
 
 def is_glob(url: str) -> bool:
@@ -86,13 +105,11 @@ def is_glob(url: str) -> bool:
 
 def link(url: str, seconds: float) -> str | None:
     """A URL under which anybody can read the object for so long; None if it cannot be signed."""
-    store, path = _opened(url)
+    bucket, key = _opened(url)
     try:
-        return cast(str, _obstore().sign(store, "GET", path, timedelta(seconds=seconds)))
-    except Exception as error:
-        if isinstance(error, _obstore().exceptions.BaseError | OSError | ValueError):
-            return None
-        raise
+        return bucket.sign(key, seconds)
+    except bucket.failures:
+        return None
 
 
 def reader(url: str, size_bytes: int | None = None, buffer_bytes: int = _READ_BYTES) -> IO[bytes]:
@@ -101,14 +118,35 @@ def reader(url: str, size_bytes: int | None = None, buffer_bytes: int = _READ_BY
     return io.BufferedReader(_Ranges(url, look(url).size_bytes if size_bytes is None else size_bytes), buffer_bytes)
 
 
-def put(url: str, content: bytes) -> None:
-    """Write an object, whole or not at all. Raises ``Unavailable`` if the store does not take it."""
-    store, path = _opened(url)
+def head(url: str, length: int) -> bytes:
+    """The first ``length`` bytes of an object, or as many as it has. Raises ``Permanent`` if it is not there."""
+    bucket, key = _opened(url)
     try:
-        with _explained(url):
-            _obstore().put(store, path, content)
+        with _explained(url, bucket):
+            return bucket.get_range(key, 0, length)
     except errors.Permanent as error:
-        raise errors.Unavailable(f"cannot write {url}: {error}", kind="store") from error
+        if error.kind == "changed":  # nothing begins at the first byte of an empty one
+            return b""
+        raise
+
+
+def get(url: str) -> bytes:
+    """A whole object. Raises ``Permanent`` if it is not there."""
+    bucket, key = _opened(url)
+    with _explained(url, bucket):
+        return bucket.get(key)
+
+
+def put(url: str, content: bytes) -> None:
+    """Write an object, whole or not at all. Raises ``Unavailable`` if the store does not take it, ``Postponed`` if it
+    takes none of this name."""
+    bucket, key = _opened(url)
+    try:
+        with _explained(url, bucket):
+            bucket.put(key, content)
+    except errors.Permanent as error:
+        reach = errors.Postponed if error.kind == "unreadable" else errors.Unavailable
+        raise reach(f"cannot write {url}: {error}", kind="store") from error
 
 
 class _Ranges(io.RawIOBase):
@@ -116,7 +154,7 @@ class _Ranges(io.RawIOBase):
 
     def __init__(self, url: str, size_bytes: int) -> None:
         self._url, self._size_bytes, self._at = url, size_bytes, 0
-        self._store, self._path = _opened(url)
+        self._bucket, self._key = _opened(url)
 
     def readable(self) -> bool:
         return True
@@ -129,8 +167,8 @@ class _Ranges(io.RawIOBase):
         length = min(len(room), self._size_bytes - self._at)
         if length <= 0:
             return 0
-        with _explained(self._url):
-            part = memoryview(_obstore().get_range(self._store, self._path, start=self._at, length=length))
+        with _explained(self._url, self._bucket):
+            part = self._bucket.get_range(self._key, self._at, length)
         room[: len(part)] = part
         self._at += len(part)
         return len(part)
@@ -156,57 +194,65 @@ def _bucket(url: str) -> str:
     return f"{scheme.lower()}://{bucket}"
 
 
-def _opened(url: str) -> tuple[Any, str]:
-    return _store(_bucket(url)), url.partition("://")[2].partition("/")[2]
+def _opened(url: str) -> tuple[Bucket, str]:
+    with _opening:  # once, however many threads ask
+        return _store(_bucket(url)), url.partition("://")[2].partition("/")[2]
 
 
 @functools.cache
-def _store(bucket: str) -> Any:
-    """One client a bucket. Plain http is for stores that the environment places there: on this machine, mostly."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    plain = {"client_options": {"allow_http": True}} if endpoint.startswith("http://") else {}
-    obstore = _obstore()
-    try:
-        return obstore.store.from_url(bucket, **plain)
-    except (obstore.exceptions.BaseError, ValueError) as error:
-        raise errors.Usage(f"cannot open {bucket}: {_first_line(error)}") from None
+def _store(bucket: str) -> Bucket:
+    """One client a bucket."""
+    scheme, _, name = bucket.partition("://")
+    return buckets.opened(scheme, name)
 
 
-def _obstore() -> Any:
-    try:
-        import obstore
-        import obstore.store
-    except ImportError:
-        raise errors.Usage("object stores need obstore: pip install 'diarist[stores]'") from None
-    return obstore
+def _found(url: str, meta: Meta) -> Found:
+    modified = int(meta.modified.timestamp()) * 10**9
+    etag = meta.etag.strip('"') if meta.etag else None
+    return Found(url, meta.size_bytes, max(-_MOST_NS, min(modified, _MOST_NS)), etag)
 
 
-def _found(url: str, meta: Any) -> Found:
-    modified: datetime = meta["last_modified"]
-    return Found(url, meta["size"], int(modified.timestamp()) * 10**9)
+class _Words(NamedTuple):
+    """How far a store's trouble reaches, and what is said of it."""
+
+    reach: Callable[..., errors.DiaristError]
+    kind: str
+    message: str
+
+
+_WORDS: Final[Mapping[Trouble, _Words]] = {
+    Trouble.CREDENTIALS: _Words(
+        errors.Unavailable,
+        "store_credentials",
+        "the store does not accept the credentials for {bucket}: {said}. Renew them, then run the same command again",
+    ),
+    Trouble.AWAY: _Words(
+        errors.Unavailable, "store", "{url} cannot be reached: {said}. Run the same command again once it answers"
+    ),
+    Trouble.NO_BUCKET: _Words(
+        errors.Permanent, "missing", "{url} is not there: there is no bucket {bucket}: correct the name"
+    ),
+    Trouble.MISSING: _Words(
+        errors.Permanent, "missing", "{url} is not there: correct the path or restore the object"
+    ),
+    Trouble.FORBIDDEN: _Words(errors.Permanent, "forbidden", "{url} may not be read with these credentials"),
+    Trouble.ARCHIVED: _Words(
+        errors.Permanent, "forbidden", "{url} is archived: restore it in the store, then run again"
+    ),
+    Trouble.BEYOND: _Words(
+        errors.Permanent, "changed", "{url} was changed while it was read: run again when it is whole"
+    ),
+    Trouble.REFUSED: _Words(errors.Permanent, "unreadable", "{url} cannot be read: {said}"),
+}
 
 
 @contextlib.contextmanager
-def _explained(url: str) -> Iterator[None]:
+def _explained(url: str, bucket: Bucket) -> Iterator[None]:
     """A store's errors in our words."""
-    exceptions = _obstore().exceptions
     try:
         yield
-    except (exceptions.BaseError, OSError) as error:
-        said = str(error)
-        if any(word in said for word in _BAD_CREDENTIALS) or isinstance(error, exceptions.UnauthenticatedError):
-            raise errors.Unavailable(
-                f"the store does not accept the credentials for {_bucket(url)}: {_first_line(error)}. Renew them, "
-                "then run the same command again",
-                kind="store_credentials",
-            ) from error
-        if isinstance(error, FileNotFoundError | exceptions.NotFoundError) or "404" in said:
-            message = f"{url} is not there: correct the path or restore the object"
-            raise errors.Permanent(message, kind="missing") from error
-        if isinstance(error, PermissionError | exceptions.PermissionDeniedError) or "403" in said:
-            raise errors.Permanent(f"{url} may not be read with these credentials", kind="forbidden") from error
-        raise errors.Unavailable(f"{url} cannot be reached: {_first_line(error)}", kind="store") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:300]
+    except bucket.failures as error:
+        told: Told = bucket.told(error)
+        words = _WORDS[told.trouble]
+        message = words.message.format(url=url, bucket=_bucket(url), said=told.said)
+        raise words.reach(message, kind=words.kind) from error

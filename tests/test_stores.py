@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import http.server
+import itertools
 import json
 import random
+import sys
+import threading
+import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 import batch
-from batch import errors, manifest, stores, wiring
+from batch import buckets, errors, manifest, stores, wiring
 from batch.admission import Wish
+from batch.manifest import folders
+from batch.manifest.left_out import LeftOut
 from batch.model import Recording, Reject
+from batch.plan import Row
 from batch.service.faults import Fault, Faults, What
 from batch.stores import Access
 from batch.summary import Summary
@@ -37,8 +48,9 @@ def s3(monkeypatch: pytest.MonkeyPatch, server: S3) -> Iterator[S3]:
     server.count_anew()
     with named(monkeypatch, server):
         yield server
-        for key in server.keys(""):
-            server.client.delete_object(Bucket=BUCKET, Key=key)
+        while keys := server.keys(""):  # a thousand at once
+            for key in keys:
+                server.client.delete_object(Bucket=BUCKET, Key=key)
 
 
 def filled(s3: S3, count: int, prefix: str = "calls") -> None:
@@ -59,7 +71,7 @@ def test_a_prefix_and_a_glob_list_recordings_with_their_stamps_and_keys_below_it
     first = rows[0]
     assert isinstance(first, Recording)
     assert first.source == f"{ROOT}/calls/000.wav"
-    assert first.stamp == stores.look(first.source)[1:]
+    assert first.stamp == stores.look(first.source)[1:3]
     assert [row.key for row in read(f"{ROOT}/calls/*2.wav")] == ["002.wav"]
 
 
@@ -86,36 +98,292 @@ def test_what_cannot_be_listed_or_read_is_told(s3: S3, url: str, said: str) -> N
         read(url)
 
 
+NAMED_LIKE_TROUBLE = "403 404 <Code>ExpiredToken</Code> credential.wav"
+
+
+class Answers:
+    """A store that answers everything alike; its first ``broken`` answers break off."""
+
+    def __init__(self, status: int, code: str, monkeypatch: pytest.MonkeyPatch, broken: int = 0) -> None:
+        body = f"<Error><Code>{code}</Code><Message>as of 404 and 403</Message></Error>".encode() if code else b""
+
+        answers = itertools.count()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(body[: 10 if next(answers) < broken else None])
+
+            do_HEAD = do_PUT = do_GET
+
+            def log_message(self, *said: Any) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{self._server.server_port}")
+        monkeypatch.setattr(buckets, "TRIES", 1)
+        stores._store.cache_clear()
+
+    def __enter__(self) -> None:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def __exit__(self, *_: Any) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        stores._store.cache_clear()
+
+
+def by_obstore(scheme: str, name: str) -> buckets.Bucket:
+    """The client of the other stores, at work on this one."""
+    return buckets.Obstore(f"s3://{name}", client_options={"allow_http": True})
+
+
+@pytest.fixture(params=["boto3", "obstore"])
+def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "obstore":
+        monkeypatch.setattr(buckets, "opened", by_obstore)
+    stores._store.cache_clear()
+    return str(request.param)
+
+
 @pytest.mark.parametrize(
-    ("answer", "reach", "kind"),
+    ("status", "code", "reach", "kind"),
     [
-        (
-            "Server returned non-2xx status code: 403 Forbidden: <Code>AccessDenied</Code>",
-            errors.Permanent,
-            "forbidden",
-        ),
-        (
-            "Server returned non-2xx status code: 400: <Code>ExpiredToken</Code>",
-            errors.Unavailable,
-            "store_credentials",
-        ),
-        ("403 <Code>InvalidAccessKeyId</Code>", errors.Unavailable, "store_credentials"),
-        ("Server returned non-2xx status code: 404 Not Found", errors.Permanent, "missing"),
-        ("error trying to connect", errors.Unavailable, "store"),
+        (403, "AccessDenied", errors.Permanent, "forbidden"),
+        (403, "", errors.Permanent, "forbidden"),
+        (403, "InvalidObjectState", errors.Permanent, "forbidden"),
+        (404, "NoSuchKey", errors.Permanent, "missing"),
+        (404, "NoSuchBucket", errors.Permanent, "missing"),
+        (400, "InvalidRequest", errors.Permanent, "unreadable"),
+        (416, "InvalidRange", errors.Permanent, "changed"),
+        (400, "ExpiredToken", errors.Unavailable, "store_credentials"),
+        (403, "InvalidAccessKeyId", errors.Unavailable, "store_credentials"),
+        (401, "", errors.Unavailable, "store_credentials"),
+        (403, "RequestTimeTooSkewed", errors.Unavailable, "store"),
+        (503, "SlowDown", errors.Unavailable, "store"),
+        (500, "", errors.Unavailable, "store"),
     ],
 )
-def test_one_object_is_told_apart_from_credentials_that_nobody_accepts(
-    answer: str, reach: type[errors.DiaristError], kind: str
+def test_trouble_is_told_by_the_stores_own_word_and_never_by_the_name_of_the_object(
+    s3: S3, client: str, monkeypatch: pytest.MonkeyPatch, status: int, code: str, reach: type[Exception], kind: str
 ) -> None:
-    from obstore.exceptions import GenericError
+    url = f"{ROOT}/{NAMED_LIKE_TROUBLE}"
+    reader = stores.reader(url, 100)
+    with Answers(status, code, monkeypatch):
+        for ask in (stores.look, stores.get, lambda url: stores.reader(url, 100).read(10)):
+            with pytest.raises(reach) as caught:
+                ask(url)
+            assert getattr(caught.value, "kind", "") == kind
+    reader.close()
 
-    with pytest.raises(reach) as caught, stores._explained(f"{ROOT}/a.wav"):
-        raise GenericError(answer)
-    assert caught.value.kind == kind
+
+def test_an_object_of_any_name_that_is_not_there_is_missing_and_one_that_is_there_is_read(
+    s3: S3, client: str
+) -> None:
+    with pytest.raises(errors.Permanent) as caught:
+        stores.look(f"{ROOT}/{NAMED_LIKE_TROUBLE}")
+    assert caught.value.kind == "missing"
+    s3.put(NAMED_LIKE_TROUBLE, b"0123456789")
+    s3.put("empty", b"")
+    assert stores.get(f"{ROOT}/{NAMED_LIKE_TROUBLE}") == b"0123456789"
+    assert stores.head(f"{ROOT}/{NAMED_LIKE_TROUBLE}", 4) == b"0123"
+    assert stores.head(f"{ROOT}/{NAMED_LIKE_TROUBLE}", 400) == b"0123456789"
+    assert stores.head(f"{ROOT}/empty", 400) == b""
+    for ask in (stores.get, lambda url: stores.head(url, 4)):
+        with pytest.raises(errors.Permanent, match="is not there"):
+            ask(f"{ROOT}/none")
+    with pytest.raises(errors.Permanent, match="there is no bucket s3://nowhere"):
+        stores.look("s3://nowhere/a.wav")
+
+
+def test_an_object_is_known_by_its_etag_and_its_time_fits_into_64_bits(s3: S3, client: str) -> None:
+    s3.put("calls/1.wav", b"0123456789")
+    listed, looked = next(stores.listed(f"{ROOT}/calls/")), stores.look(f"{ROOT}/calls/1.wav")
+    assert listed == looked
+    assert looked.etag == hashlib.md5(b"0123456789").hexdigest()
+    for year, kept in ((1601, False), (1700, True), (1969, True), (2261, True), (2263, False), (9999, False)):
+        modified = datetime(year, 1, 1, tzinfo=UTC)
+        ns = stores._found("s3://a/b", buckets.Meta("b", 1, modified, None)).mtime_ns
+        assert -(2**63) <= ns < 2**63
+        assert (ns == int(modified.timestamp()) * 10**9) == kept
+
+
+ODD = (
+    *("odd//a.wav", "odd/tab\tb.wav", "odd/./c.wav", "odd/../d.wav", "odd/back\\slash.wav", "odd/ünï 😀.wav"),
+    *("odd/%2F%41.wav", "odd/a#b?c*[d]~+.wav", "odd/\x7f.wav", "odd/\x01.wav", "/odd.wav", "odd/folder.wav/"),
+)
+
+
+def test_every_key_that_a_bucket_may_have_is_listed_and_read(s3: S3) -> None:
+    for key in ODD:
+        s3.put(key, f"this is {key!r}".encode())
+    s3.put("odd/folder/", b"")
+    listed = list(stores.listed_all(f"{ROOT}/"))
+    assert {each.url for each in listed} == {f"{ROOT}/{key}" for key in ODD}
+    for key in ODD:
+        assert stores.get(f"{ROOT}/{key}") == f"this is {key!r}".encode()
+        assert stores.look(f"{ROOT}/{key}") in listed
+        link = stores.link(f"{ROOT}/{key}", 60)
+        if "/." in key:
+            assert link is None, "dots would be resolved by whoever reads the link"
+        else:
+            with urllib.request.urlopen(link or "") as answer:
+                assert answer.read() == f"this is {key!r}".encode()
+
+
+async def test_odd_keys_are_one_recordings_trouble_and_the_others_are_transcribed(tmp_path: Path, s3: S3) -> None:
+    filled(s3, 3, "odd")
+    for number, key in enumerate(ODD):
+        s3.put(key, wav(random.Random(100 + number).randbytes(2000)))
+    async with start_service(tmp_path / "service", private=True) as service:
+        summary = await ran(service.base_url, tmp_path / "out", f"{ROOT}/odd/")
+    keys = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.wav.json")}
+    names = ("%2F/a", "%2E/c", "%2E%2E/d", "back%5Cslash", "ünï 😀", "%2F%41", "a#b?c*[d]~+", "000", "001", "002")
+    assert keys == {f"{name}.wav.json" for name in names}
+    assert (summary.exit_code, summary.collected, summary.rejected) == (3, 10, 3)
+
+
+def test_what_a_listing_leaves_out_is_told(s3: S3) -> None:
+    filled(s3, 2)
+    s3.put("calls/a.txt", b"notes")
+    s3.put("calls/b", b"notes")
+    s3.put("calls/folder/", b"")
+    told: list[str] = []
+    assert len(list(manifest.read([f"{ROOT}/calls/"], defaults={}, cwd=Path(), notice=told.append))) == 2
+    (said,) = told
+    assert "2 files were left out" in said
+    assert f"{ROOT}/calls/a.txt" in said
+
+
+def test_a_key_that_obstore_cannot_spell_is_one_objects_trouble(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buckets, "opened", by_obstore)
+    stores._store.cache_clear()
+    for key in ("calls//1.wav", "/calls/000.wav", "calls/000.wav/", "calls/../1.wav"):
+        with pytest.raises(errors.Permanent) as caught:
+            stores.look(f"{ROOT}/{key}")
+        assert caught.value.kind == "unreadable"
+        assert stores.link(f"{ROOT}/{key}", 60) is None
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Answers(200, "x" * 100, monkeypatch, broken=2):
+        monkeypatch.setattr(buckets, "TRIES", 3)
+        assert len(stores.get(f"{ROOT}/a.wav")) > 100
+    with Answers(200, "x" * 100, monkeypatch, broken=2):
+        monkeypatch.setattr(buckets, "TRIES", 2)
+        with pytest.raises(errors.Unavailable, match="cannot be reached"):
+            stores.get(f"{ROOT}/a.wav")
+
+
+@pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (403, "InvalidAccessKeyId"), (0, "")])
+async def test_a_store_that_fails_everybody_stops_the_run_once_and_is_charged_to_nobody(
+    tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int, status: int, code: str
+) -> None:
+    filled(s3, 20)
+    manifest_file = tmp_path / "m.txt"
+    manifest_file.write_text("".join(f"{ROOT}/calls/{number:03}.wav\n" for number in range(20)))
+    out, asked = tmp_path / "out", (str(manifest_file), f"{ROOT}/calls/")
+    async with start_service(tmp_path / "service", private=True) as service:
+        with Answers(status or 500, code, monkeypatch), monkeypatch.context() as patch:
+            if not status:
+                patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused_tcp_port}")
+            stopped = await ran(service.base_url, out, asked[0])
+            for what in (ran(service.base_url, out, asked[1]), planned(out, asked[0]), planned(out, asked[1])):
+                with pytest.raises(errors.Unavailable):
+                    await what
+        assert (stopped.exit_code, stopped.failed, stopped.rejected) == (5, 0, 0)
+        assert not service.submissions
+        assert not (out / "failed.jsonl").exists()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
+        assert (await ran(service.base_url, out, asked[0])).collected == 20
 
 
 async def ran(base_url: str, out: Path | str, *named: str, **given: Any) -> Summary:
     return await batch.run([*named], out, settings=settings(base_url, **given))
+
+
+async def planned(out: Path, *named: str) -> list[Row]:
+    async with wiring.planning(
+        named, out, settings=settings("http://127.0.0.1:9"), wish=Wish(), window=Window(), environ={}
+    ) as planner:
+        return [row async for row in planner.rows()]
+
+
+# ── credentials ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def home(tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's AWS files; no credentials in the environment."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    (tmp_path / "config").write_text(
+        "[profile kept]\nregion = eu-west-1\n"
+        f"[profile made]\ncredential_process = {sys.executable} {tmp_path}/made.py\n"
+        f"[profile broken]\ncredential_process = {sys.executable} -c 'raise SystemExit(1)'\n"
+        "[profile expired]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n"
+        "[sso-session s]\nsso_start_url = https://example.com/start\nsso_region = eu-west-1\n"
+    )
+    (tmp_path / "credentials").write_text("[kept]\naws_access_key_id = KEPT\naws_secret_access_key = secret\n")
+    made = {"Version": 1, "AccessKeyId": "MADE", "SecretAccessKey": "secret", "SessionToken": "token"}
+    (tmp_path / "made.py").write_text(f"print({json.dumps(made)!r})")
+    stores._store.cache_clear()
+    return tmp_path
+
+
+@pytest.mark.parametrize(("profile", "key", "region"), [("kept", "KEPT", "eu-west-1"), ("made", "MADE", "us-east-1")])
+def test_a_profile_gives_credentials_as_it_does_to_the_clouds_own_tools(
+    home: Path, s3: S3, monkeypatch: pytest.MonkeyPatch, profile: str, key: str, region: str
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", profile)
+    s3.put("calls/1.wav", b"0123")
+    assert stores.look(f"{ROOT}/calls/1.wav").size_bytes == 4
+    signed = parse_qs(urlsplit(stores.link(f"{ROOT}/calls/1.wav", 60) or "").query)
+    assert signed["X-Amz-Credential"][0].startswith(f"{key}/")
+    assert f"/{region}/" in signed["X-Amz-Credential"][0]
+
+
+@pytest.mark.parametrize(
+    ("profile", "reach", "said"),
+    [
+        ("nobody", errors.Usage, "AWS_PROFILE: The config profile .nobody. could not be found"),
+        ("broken", errors.Unavailable, "credentials.*custom-process"),
+        ("expired", errors.Unavailable, "SSO"),
+        ("", errors.Unavailable, "no credentials for S3: set AWS_ACCESS_KEY_ID"),
+    ],
+)
+def test_credentials_that_cannot_be_had_are_told_by_where_they_should_come_from(
+    home: Path, monkeypatch: pytest.MonkeyPatch, profile: str, reach: type[Exception], said: str
+) -> None:
+    if profile:
+        monkeypatch.setenv("AWS_PROFILE", profile)
+    with pytest.raises(reach, match=said):
+        stores.look(f"{ROOT}/calls/1.wav")
+    with pytest.raises(reach, match=said):
+        next(stores.listed(f"{ROOT}/calls/"))
+
+
+def test_public_buckets_are_read_without_credentials(home: Path, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    s3.client.put_object(Bucket=BUCKET, Key="calls/1.wav", Body=b"0123", ACL="public-read")
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+    assert stores.look(f"{ROOT}/calls/1.wav").size_bytes == 4
+
+
+def test_a_source_of_credentials_that_nobody_reads_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "AccountName=a;AccountKey=a2V5")
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    stores._store.cache_clear()
+    with pytest.raises(errors.Usage, match="AZURE_STORAGE_CONNECTION_STRING is not read"):
+        stores.look("az://bucket/a.wav")
+
+
+# ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_the_service_reads_stored_recordings_by_itself_and_no_byte_passes_through_us(
@@ -221,13 +489,22 @@ async def test_a_plan_reads_headers_only(tmp_path: Path, s3: S3) -> None:
     assert (s3.requests["GET client"], s3.requests["HEAD client"]) == (4, 0), "a list, and one look at each"
 
 
-async def test_a_thousand_objects_are_listed_as_a_stream(tmp_path: Path, s3: S3) -> None:
+async def test_a_thousand_objects_are_listed_as_a_stream(
+    tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await asyncio.gather(*(asyncio.to_thread(s3.put, f"many/{n:04}.wav", b"RIFF") for n in range(1200)))
     before = s3.requests["GET client"]
     rows = manifest.read([f"{ROOT}/many/"], defaults={}, cwd=tmp_path)
     next(rows)
     assert s3.requests["GET client"] == before + 1, "the first page is enough for the first row"
     assert len(list(rows)) == 1199
+    s3.put("many/9\x7f\t.wav", b"x")  # which obstore cannot list
+    monkeypatch.setattr(buckets, "opened", by_obstore)
+    stores._store.cache_clear()
+    *before, odd = folders.in_store(f"{ROOT}/many/", LeftOut("many", Path()))
+    assert len([row for row in before if not row.problem]) == 1000, "a page that it can"
+    assert odd.cells == {"id": "9%7F%09.wav"}
+    assert "neither this object, nor those after it" in odd.problem
 
 
 @pytest.mark.parametrize("scheme", ["gs", "az"])
@@ -236,8 +513,9 @@ def test_other_stores_are_told_apart_by_their_scheme(scheme: str, monkeypatch: p
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
     monkeypatch.setenv("GOOGLE_SKIP_SIGNATURE", "true")
     stores._store.cache_clear()
-    opened, path = stores._opened(f"{scheme}://bucket/calls/1.wav")
-    assert type(opened).__name__ == {"gs": "GCSStore", "az": "AzureStore"}[scheme]
+    bucket, path = stores._opened(f"{scheme}://bucket/calls/1.wav")
+    assert isinstance(bucket, buckets.Obstore)
+    assert type(bucket._store).__name__ == {"gs": "GCSStore", "az": "AzureStore"}[scheme]
     assert path == "calls/1.wav"
     link = stores.link(f"{scheme}://bucket/calls/1.wav", 60)
     assert (link or "").startswith("https://account.blob") if scheme == "az" else link is None

@@ -81,7 +81,7 @@ class _Reading(NamedTuple):
 
         path = self.cwd / named
         if stores.is_stored(named):
-            return _in_store(named, maker, self.dialect)
+            return _in_store(named, maker, self.dialect, passed_over)
         if named == "-":
             if self.stdin is None:
                 raise Usage("- means standard input, and there is none")
@@ -129,12 +129,12 @@ class _Reading(NamedTuple):
 
 
 def _in_store(
-    url: str, maker: Callable[[Path | str], columns.Maker], dialect: str | None
+    url: str, maker: Callable[[Path | str], columns.Maker], dialect: str | None, passed_over: LeftOut
 ) -> Iterator[Recording | Reject]:
     """A prefix or a glob, a recording, or a manifest file in an object store."""
     folder = url.rpartition("/")[0]
     if url.endswith("/") or stores.is_glob(url):
-        return maker(folder).recordings(folders.in_store(url))
+        return maker(folder).recordings(folders.in_store(url, passed_over))
     if folders.is_recording(url):
         return maker(folder).recordings(iter([Row(1, {"audio": url})]))
     return maker(folder).recordings(dialects.rows_of_object(url, dialect))

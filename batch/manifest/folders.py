@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from batch import stores
+from batch.manifest import left_out
+from batch.manifest.left_out import LeftOut
 from batch.manifest.rows import Row
 from batch.model import Stamp
 
@@ -15,6 +19,9 @@ EXTENSIONS: Final = frozenset(
     voc wav wma wv webm mts m2ts ts mov mp2 mp4 m4v mxf mkv""".split()
 )
 """The audio and video files that the v2 documentation lists, and Matroska."""
+_PART: Final = re.compile(r"[\x00-\x1f\x7f\\]")
+_DOTS: Final = {"": "%2F", ".": "%2E", "..": "%2E%2E"}
+"""Parts of a key that no path of a result may have; nothing at all is a slash too many."""
 
 
 def is_recording(name: str) -> bool:
@@ -33,10 +40,23 @@ def split_glob(cwd: Path, pattern: str) -> tuple[Path, str]:
     return cwd.joinpath(*parts[:fixed]), "/".join(parts[fixed:])
 
 
-def in_store(url: str) -> Iterator[Row]:
+def in_store(url: str, passed_over: LeftOut) -> Iterator[Row]:
     """The recordings under a prefix, or that a glob matches, as the store lists them."""
     base = url[: min((url.find(mark) for mark in "*?[" if mark in url), default=len(url))].rpartition("/")[0] + "/"
-    recordings = (found for found in stores.listed(url) if is_recording(found.url))
-    for line, found in enumerate(recordings, 1):
-        cells = {"audio": found.url, "id": found.url.removeprefix(base)}
-        yield Row(line, cells, stamp=Stamp(*found[1:]))
+    line = 0
+    for found in stores.listed(url):
+        if isinstance(found, stores.Found) and not is_recording(found.url):
+            passed_over.add(left_out.UNKNOWN, found.url)
+            continue
+        line += 1
+        name = {"id": _key_of(found.url.removeprefix(base))}
+        if isinstance(found, stores.Unlisted):
+            yield Row(line, name, found.reason)
+        else:
+            yield Row(line, {"audio": found.url, **name}, stamp=Stamp(*found[1:]))
+
+
+def _key_of(name: str) -> str:
+    """The key of an object by its name, which may hold what no path of a result can: that is escaped, as in a URL."""
+    parts = (_PART.sub(lambda match: quote(match[0], safe=""), part) for part in name.split("/"))
+    return "/".join(_DOTS.get(part, part) for part in parts)
