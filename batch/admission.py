@@ -36,7 +36,7 @@ TRIED_ANYWAY: Final = frozenset(
     {
         *("missing", "unreadable", "empty", "too_large", "changed"),
         *("not_connected", "broken_connection", "timeout", "bad_answer", "server_error"),
-        *("throttled", "upload_failed", "link_refused"),
+        *("throttled", "upload_failed", "link_refused", "forbidden", "download_error"),
     }
 )
 """Failures that cost nothing and that time or the user may have mended: the next run tries them unasked."""

@@ -55,7 +55,7 @@ class Purse:
         """Count the job in; else say which limit it does not fit into, and leave it out. Blocks: looks at the
         file's header."""
         source = job.recording.source
-        found = Probe() if is_url(source) else probe(source)
+        found = Probe() if is_url(source) else probe(source, sent=False)  # which may be any size
         unknown = 0.0 if found.problem else self._budget.unknown_seconds  # what fails is free
         channels = billed_channels(job.recording.options, found.channels, self._prices) if self._prices else 1
         asked = _Promise(found.seconds or unknown, channels, self._usd_per_second(job))

@@ -412,7 +412,7 @@ async def _plan(
         workers = wiring.local_workers(out, settings, os.environ)
         expectation = await planner.expectation(workers)
         explaining.close(planner.plan, planner.prices, expectation, workers or settings.concurrency)
-    return 3 if explaining.rejected else 0
+    return 3 if explaining.cannot_run else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

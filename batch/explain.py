@@ -9,7 +9,7 @@ from typing import IO, Any, Final
 import msgspec
 
 from batch.model import Event
-from batch.plan import Expectation, Plan, Row
+from batch.plan import FAIL, Expectation, Plan, Row
 from batch.prices import Prices
 
 _SHOWN_REJECTS: Final = 10
@@ -17,6 +17,7 @@ _SHOWN_REJECTS: Final = 10
 
 class Explaining:
     """Writes the answer to ``out``, and what is wrong with rows to ``err``: the first ten, then their number.
+    ``cannot_run`` is the number of those that are rejected, or whose audio cannot be read.
 
     ``rows``: a line for each row (verdict, key, why, separated by tabs); ``as_json``: lines of JSON instead, the last
     of which is the sum.
@@ -24,31 +25,36 @@ class Explaining:
 
     def __init__(self, out: IO[str], err: IO[str], *, rows: bool = False, as_json: bool = False) -> None:
         self._out, self._err, self._rows, self._as_json = out, err, rows, as_json
-        self.rejected = 0
+        self.rejected = self.cannot_run = 0
 
     def show(self, event: Event) -> None:
         if event.reject:
             self.rejected += 1
-            if self.rejected <= _SHOWN_REJECTS:
-                self._err.write(f"{event.reject.where}: {event.message}\n")
+            self._cannot_run(event.reject.where, event.message)
         elif event.name == "notice":
             self._err.write(f"{event.message}\n")
 
+    def _cannot_run(self, where: str, why: str) -> None:
+        self.cannot_run += 1
+        if self.cannot_run <= _SHOWN_REJECTS:
+            self._err.write(f"{where}: {why}\n")
+
     def row(self, row: Row) -> None:
+        if row.verdict == FAIL:
+            self._cannot_run(row.where, row.reason)
         if not self._rows:
             return
         if self._as_json:
             self._out.write(msgspec.json.encode(row).decode() + "\n")
         else:
-            self._out.write(
-                "\t".join((row.verdict, row.key, row.why + (f" ({row.note})" if row.note else ""))) + "\n"
-            )
+            said = row.note or row.reason
+            self._out.write("\t".join((row.verdict, row.key, row.why + (f" ({said})" if said else ""))) + "\n")
 
     def close(self, plan: Plan, prices: Prices | None, expectation: Expectation, in_flight: int) -> None:
         """The sum, for so many recordings in flight."""
         seconds = expectation.run_seconds(plan.recordings, plan.seconds, in_flight)
-        if self.rejected > _SHOWN_REJECTS:
-            self._err.write(f"… and {self.rejected - _SHOWN_REJECTS:,} more rows that cannot run\n")
+        if self.cannot_run > _SHOWN_REJECTS:
+            self._err.write(f"… and {self.cannot_run - _SHOWN_REJECTS:,} more rows that cannot run\n")
         if self._as_json:
             said = _as_dict(plan, prices, self.rejected) | {"run_seconds": round(seconds, 1), "in_flight": in_flight}
             self._out.write(msgspec.json.encode(said).decode() + "\n")

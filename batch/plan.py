@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -23,12 +24,14 @@ from batch.sources import is_url
 
 _ENOUGH_HISTORY: Final = 20
 REJECT: Final = "would be refused"
+FAIL: Final = "would fail"
 SHARED: Final = "shared"
 _PROBING_THREADS: Final = 16
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What would become of one row. ``usd`` is None where nothing is charged; ``note`` is advice."""
+    """What would become of one row. ``usd`` is None where nothing is charged; ``note`` is advice; ``reason`` is what
+    the run will say of a row that would fail."""
 
     key: str
     manifest: str
@@ -42,6 +45,11 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     usd: float | None = None
     note: str = ""
     pays_again: bool = False
+    reason: str = ""
+
+    @property
+    def where(self) -> str:
+        return f"{self.manifest}:{self.line}"
 
 
 class Expectation(msgspec.Struct, frozen=True):
@@ -98,7 +106,8 @@ class Plan(msgspec.Struct):
 class Planner:
     """Judges, probes and prices every row, up to ``limit`` that would run. Asks no service, writes nothing.
 
-    What was paid before ``since`` does not count; ``probing``: headers are read; ``prices`` None: nothing is charged.
+    What was paid before ``since`` does not count; ``probing``: headers are read; ``prices`` None: nothing is charged;
+    ``linked``: stored recordings are not sent through us.
     """
 
     def __init__(
@@ -111,9 +120,10 @@ class Planner:
         limit: int | None = None,
         since: float = 0.0,
         probing: bool = True,
+        linked: bool = False,
     ) -> None:
         self._admission, self._journal, self._service = admission, journal, service
-        self._limit, self._since, self._probing = limit, since, probing
+        self._limit, self._since, self._probing, self._linked = limit, since, probing, linked
         self.prices = prices
         self.plan = Plan(usd=0.0 if prices else None)
 
@@ -123,7 +133,7 @@ class Planner:
             admitted = 0
             async for batch in self._admission.judged():
                 run = [judged for judged in batch if self._probing and judged.decision.verdict is Verdict.RUN]
-                probes = await _probed(pool, [judged.recording for judged in run])
+                probes = await _probed(pool, [judged.recording for judged in run], sent=not self._linked)
                 sound = [
                     judged.recording for judged in run
                     if (found := probes.get(judged.recording.source)) and not found.problem
@@ -160,6 +170,8 @@ class Planner:
 
     def _priced(self, row: Row, recording: Recording, found: Probe) -> tuple[Row, tuple[str, ...]]:
         if found.problem:
+            if found.kind:
+                return msgspec.structs.replace(row, verdict=FAIL, why=found.kind, reason=found.problem), ()
             what = found.problem.partition(":")[0]
             return msgspec.structs.replace(row, verdict=REJECT, why=what, size_bytes=found.size_bytes), ()
         facts = {name: getattr(found, name) for name in ("seconds", "codec", "channels")}
@@ -194,18 +206,18 @@ class Planner:
         return Expectation(20.0, 0.011, "as the vendor says its service takes")
 
 
-async def _probed(pool: ThreadPoolExecutor, recordings: Sequence[Recording]) -> dict[str, Probe]:
+async def _probed(pool: ThreadPoolExecutor, recordings: Sequence[Recording], *, sent: bool) -> dict[str, Probe]:
     """What the headers tell, by source, all at once, in a few strides: a thread's start costs more than a header."""
     asked = [recording for recording in recordings if not is_url(recording.source)]
     stride = max(1, -(-len(asked) // _PROBING_THREADS))
     parts = [asked[start : start + stride] for start in range(0, len(asked), stride)]
     loop = asyncio.get_running_loop()
-    done = await asyncio.gather(*(loop.run_in_executor(pool, _probe_all, part) for part in parts))
+    done = await asyncio.gather(*(loop.run_in_executor(pool, partial(_probe_all, part, sent=sent)) for part in parts))
     return {source: found for part in done for source, found in part}
 
 
-def _probe_all(recordings: Sequence[Recording]) -> list[tuple[str, Probe]]:
-    return [(row.source, probe(row.source, row.stamp[0] if row.stamp else None)) for row in recordings]
+def _probe_all(recordings: Sequence[Recording], *, sent: bool) -> list[tuple[str, Probe]]:
+    return [(row.source, probe(row.source, row.stamp[0] if row.stamp else None, sent=sent)) for row in recordings]
 
 
 def _advice(recording: Recording, found: Probe) -> str:

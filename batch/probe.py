@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +15,9 @@ from typing import Any, Final
 
 import msgspec
 
-from batch import stores
+from batch import sources, stores
 from batch.errors import Permanent
-from batch.protocol import LONGEST_SECONDS, SHORTEST_SECONDS, UPLOAD_LIMIT_BYTES
+from batch.protocol import LONGEST_SECONDS, SHORTEST_SECONDS
 from batch.stores import is_stored
 
 _SLOW: Final = frozenset({".aac", ".ogg", ".oga", ".opus"})
@@ -31,29 +30,30 @@ _HEADER_BYTES: Final = 1 << 14
 
 class Probe(msgspec.Struct, frozen=True):
     """``seconds``, ``codec`` and ``channels`` are None where the header does not tell them; ``problem`` is why the
-    service would refuse the recording, if it would."""
+    recording would fail, if it would: with a ``kind``, in the words and with the kind of the run that cannot send it,
+    else as the service would refuse it."""
 
     size_bytes: int = 0
     seconds: float | None = None
     codec: str | None = None
     channels: int | None = None
     problem: str | None = None
+    kind: str | None = None
 
 
-def probe(path: str, size_bytes: int | None = None) -> Probe:
+def probe(path: str, size_bytes: int | None = None, *, sent: bool = True) -> Probe:
     """Look at the header of a file, or of an object in a store, whose size may be known of a listing. Blocks. What
-    cannot be read is a problem, and nothing is raised but ``Unavailable`` for a store that refuses everybody."""
+    cannot be read is a problem, and nothing is raised but ``Unavailable`` for a store that refuses everybody. Not
+    ``sent`` through us, a recording may be of any size."""
     try:
-        size = _size(path) if size_bytes is None else size_bytes
+        size = _size(path, size_bytes, sent)
         if size == 0:
             return Probe(problem="empty")
-        if size > UPLOAD_LIMIT_BYTES:
-            return Probe(size, problem=f"too large for an upload: {size / 1e9:.1f} GB")
         found = _header(path, size)
     except OSError as error:
-        return Probe(problem=f"cannot be read: {error.strerror}")
-    except Permanent:
-        return Probe(problem="cannot be read")
+        return Probe(problem=f"{path} cannot be read: {error.strerror}", kind="unreadable")
+    except Permanent as error:
+        return Probe(problem=str(error), kind=error.kind)
     if found.problem or found.seconds is None:
         return found
     if found.seconds < SHORTEST_SECONDS:
@@ -63,8 +63,11 @@ def probe(path: str, size_bytes: int | None = None) -> Probe:
     return found
 
 
-def _size(path: str) -> int:
-    return stores.look(path).size_bytes if is_stored(path) else os.stat(path).st_size  # noqa: PTH116 (a hot path)
+def _size(path: str, size_bytes: int | None, sent: bool) -> int:
+    if not sent and is_stored(path):
+        return stores.look(path).size_bytes if size_bytes is None else size_bytes
+    stamp = sources.check(path, size_bytes)
+    return stamp.size_bytes if stamp else size_bytes or 0
 
 
 def channels_are_identical(path: str) -> bool | None:

@@ -60,6 +60,17 @@ def digest(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check(path: str, size_bytes: int | None = None) -> Stamp | None:
+    """Raises ``Permanent`` if the file or stored object cannot be uploaded, as the upload would, word for word; else
+    gives its stamp. Of an object whose size is known of a listing only that is looked at, and there is none."""
+    if size_bytes is not None and stores.is_stored(path):
+        _check_size(path, size_bytes)
+        return None
+    stamp, file = _opened(path)
+    file.close()
+    return stamp
+
+
 class AudioFile:
     """A recording in a file or a store, open for one upload: ``chunks`` gives its bytes, ``sha256`` afterwards their
     digest.

@@ -31,6 +31,8 @@ def job(state: State, kind: str | None = None, service: str = "local") -> Job:
         (ROW, job(State.FAILED, "bad_audio"), Wish(failed=True), False, False, Verdict.RUN, "failed before"),
         (ROW, job(State.FAILED, "bad_audio"), NOTHING, True, False, Verdict.RUN, "audio changed"),
         (ROW, job(State.FAILED, "missing"), NOTHING, False, False, Verdict.RUN, "missing"),
+        (ROW, job(State.FAILED, "forbidden"), NOTHING, False, False, Verdict.RUN, "forbidden"),
+        (ROW, job(State.FAILED, "download_error"), NOTHING, False, False, Verdict.RUN, "download_error"),
         (ROW, job(State.LISTED), NOTHING, False, False, Verdict.RUN, "begun before"),
         (ROW, job(State.STAGED), NOTHING, False, False, Verdict.RUN, "begun before"),
         (ROW, job(State.SUBMITTED), NOTHING, False, False, Verdict.UNDER_WAY, "submitted before"),

@@ -55,12 +55,36 @@ async def test_hours_and_price_are_those_of_what_would_run(tmp_path: Path) -> No
     assert plan.verdicts == {
         "run: new": 3,
         "would be refused: too short": 1,
-        "would be refused: cannot be read": 1,
+        "would fail: missing": 1,
         "shared: duplicate of another row": 1,
     }
     assert plan.seconds == pytest.approx(108)
     assert plan.usd == pytest.approx(108 / HOUR * 0.3)
     assert plan.unknown_length == 1
+
+
+async def test_a_plan_says_what_the_run_will_say_of_what_cannot_be_read(tmp_path: Path) -> None:
+    manifest = archive(tmp_path / "in", [1.0])
+    (tmp_path / "in" / "empty.wav").touch()
+    (tmp_path / "in" / "folder.wav").mkdir()
+    with (tmp_path / "in" / "large.wav").open("wb") as file:
+        file.truncate(2_300_000_000)  # a hole: no disk is used
+    with manifest.open("a") as file_:
+        file_.write("".join(f"{name},{name}.wav\n" for name in ("gone", "empty", "folder", "large")))
+    rows = (await planned(manifest, tmp_path / "out")).seen  # type: ignore[attr-defined]
+    async with start_service(tmp_path / "service") as service:
+        summary = await batch.run(str(manifest), tmp_path / "out", settings=settings(service.base_url))
+    failed = [json.loads(line) for line in (tmp_path / "out" / "failed.jsonl").read_text().splitlines()]
+    assert summary.exit_code == 3
+    assert {row.key: (row.verdict, row.why, row.reason) for row in rows if row.key != "0"} == {
+        row["id"]: ("would fail", row["_failed"]["kind"], row["_failed"]["reason"]) for row in failed
+    }
+    said = diarist("plan", str(manifest), "--out", str(tmp_path / "other"), "--service", "http://127.0.0.1:9")
+    assert said.returncode == 3
+    assert [
+        f"{manifest}:{n}: {row.reason}" for n, row in enumerate(rows, 2) if row.reason
+    ] == said.stderr.splitlines()
+    assert "1  would fail: missing" in said.stdout
 
 
 async def test_a_limit_bounds_the_plan_as_it_bounds_the_run(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -305,11 +305,36 @@ async def ran(base_url: str, out: Path | str, *named: str, **given: Any) -> Summ
     return await batch.run([*named], out, settings=settings(base_url, **given))
 
 
-async def planned(out: Path, *named: str) -> list[Row]:
+async def planned(out: Path, *named: str, **given: Any) -> list[Row]:
     async with wiring.planning(
-        named, out, settings=settings("http://127.0.0.1:9"), wish=Wish(), window=Window(), environ={}
+        named, out, settings=settings("http://127.0.0.1:9", **given), wish=Wish(), window=Window(), environ={}
     ) as planner:
         return [row async for row in planner.rows()]
+
+
+@pytest.mark.parametrize("by", ["link", "upload"])
+async def test_a_plan_says_what_the_run_will_say_of_objects_that_cannot_be_read(
+    tmp_path: Path, s3: S3, by: Literal["link", "upload"]
+) -> None:
+    filled(s3, 1)
+    sources = (
+        f"{ROOT}/calls/000.wav",
+        f"{ROOT}/calls/gone.wav",
+        "s3://nowhere/1.wav",
+        "s3://no@bucket/1.wav",
+    )
+    rows = [{"id": str(number), "audio": source} for number, source in enumerate(sources)]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    out, how = tmp_path / "out", Access(by=by)
+    plan = {row.key: (row.why, row.reason) for row in await planned(out, str(tmp_path / "m.jsonl"), stores=how)}
+    async with start_service(tmp_path / "service", private=True) as service:
+        summary = await ran(service.base_url, out, str(tmp_path / "m.jsonl"), stores=how)
+    failed = [json.loads(line) for line in (out / "failed.jsonl").read_text().splitlines()]
+    assert (summary.exit_code, summary.collected) == (3, 1)
+    assert {row["id"]: (row["_failed"]["kind"], row["_failed"]["reason"]) for row in failed} == {
+        key: said for key, said in plan.items() if key != "0"
+    }
+    assert [plan[key][0] for key in "123"] == ["missing", "missing", "unreadable"]
 
 
 # ── credentials ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -20,6 +20,7 @@ from batch.prices import Prices
 from batch.results import JOURNAL, Results
 from batch.settings import Settings
 from batch.window import Window
+from batch.wiring.connecting import links
 from batch.wiring.places import Place, placed
 from batch.wiring.rows import rows_of
 
@@ -43,16 +44,16 @@ async def planning(
     """
     rows = rows_of(manifests, settings, stdin, notify)
     place = await asyncio.to_thread(placed, out, settings, environ)
-    wish = place.in_pass(wish, manifests)
+    wish, service = place.in_pass(wish, manifests), place.service
     with contextlib.closing(Journal(place.inner / JOURNAL, read_only=True)) as journal:
         results = Results(
             place.directory, copies=place.copies, formats=settings.formats, inner=place.inner, make=False
         )
-        name, prices = place.service.name, prices_of(place.service, settings)
-        admission = Admission(rows, journal, results, name, wish=wish, window=window, notify=notify)
+        admission = Admission(rows, journal, results, service.name, wish=wish, window=window, notify=notify)
         yield Planner(
-            admission, journal, name, prices, limit=window.limit, since=wish.forced_since if wish.force else 0.0,
-            probing=probing,
+            admission, journal, service.name, prices_of(service, settings), limit=window.limit,
+            since=wish.forced_since if wish.force else 0.0, probing=probing,
+            linked=links(service, settings) is not None,
         )  # fmt: skip
 
 
