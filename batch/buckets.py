@@ -78,6 +78,13 @@ _BY_STATUS: Final[Mapping[int, Trouble]] = {
 }  # fmt: skip
 
 
+_NO_CREDENTIALS: Final = (
+    *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"),
+    *("SSOError", "LoginError", "MetadataRetrievalError", "RefreshWithMFAUnsupportedError"),
+)
+"""What boto3 raises before it asks for an object."""
+
+
 def trouble(status: int | None, code: str = "") -> Trouble:
     """What a store's answer means. ``status`` None: there was none."""
     refused = status is not None and 400 <= status < 500
@@ -91,6 +98,7 @@ class Bucket(Protocol):
     def get_range(self, key: str, start: int, length: int) -> bytes: ...
     def get(self, key: str) -> bytes: ...
     def put(self, key: str, content: bytes) -> None: ...
+    def delete(self, key: str) -> None: ...
     def sign(self, key: str, seconds: float) -> str | None: ...
     def list(self, prefix: str) -> Iterator[Meta | Odd]: ...
     def told(self, error: Exception) -> Told: ...
@@ -135,6 +143,9 @@ class S3:
     def put(self, key: str, content: bytes) -> None:
         self._client.put_object(Bucket=self._name, Key=key, Body=content)
 
+    def delete(self, key: str) -> None:
+        self._client.delete_object(Bucket=self._name, Key=key)
+
     def sign(self, key: str, seconds: float) -> str | None:
         """None also for a key with a part of dots: whoever reads its URL would resolve them first."""
         if not {".", ".."}.isdisjoint(key.split("/")):
@@ -156,8 +167,8 @@ class S3:
             return Told(trouble(status, code), said, code)
         if isinstance(error, self._errors.ParamValidationError):
             return Told(Trouble.REFUSED, " ".join(str(error).split()), "ParamValidation")
-        reached = isinstance(error, self._errors.HTTPClientError)
-        return Told(Trouble.AWAY if reached else Trouble.CREDENTIALS, _first_line(error))
+        has_none = isinstance(error, tuple(getattr(self._errors, name) for name in _NO_CREDENTIALS))
+        return Told(Trouble.CREDENTIALS if has_none else Trouble.AWAY, _first_line(error))
 
 
 def _client_of_s3() -> Any:
@@ -234,6 +245,9 @@ class Obstore:
 
     def put(self, key: str, content: bytes) -> None:
         self._obstore.put(self._store, _plain(key), content)
+
+    def delete(self, key: str) -> None:
+        self._obstore.delete(self._store, _plain(key))
 
     def sign(self, key: str, seconds: float) -> str | None:
         try:

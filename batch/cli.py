@@ -251,14 +251,15 @@ def recover(directory: str, manifests: tuple[str, ...], **given: Any) -> None:
 
 
 @cli.command()
+@click.argument("manifests", metavar="[MANIFEST]...", nargs=-1)
 @click.option("-o", "--out", default="results", show_default=True, help="Directory of the results and the journal.")
 @click.option("--service", help="As for run.")
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON for each finding.")
 @_with_settings
-def doctor(**given: Any) -> None:
+def doctor(manifests: Sequence[str], **given: Any) -> None:
     """Check key, region, reach, clock, disk, journal, engine and limits; say what to do. Spends nothing.
 
-    The exit code is what a run would end with.
+    Checks the object stores, too, that manifests and --out name. The exit code is what a run would end with.
     """
     import asyncio
     import os
@@ -266,13 +267,14 @@ def doctor(**given: Any) -> None:
     import msgspec
 
     from batch.doctor import examine
-    from batch.stores import local_directory
+    from batch.stores import is_stored, local_directory
 
     settings = _settings(given, "service")
+    copies = given["out"] if is_stored(given["out"]) else ""
 
     async def main() -> int:
         worst = 0
-        async for finding in examine(settings, os.environ, local_directory(given["out"])):
+        async for finding in examine(settings, os.environ, local_directory(given["out"]), manifests, copies):
             worst = worst or finding.exit_code
             advice = f" -> {finding.advice}" if finding.advice else ""
             line = f"{finding.verdict:<5}{finding.what:<11}{finding.said}{advice}"

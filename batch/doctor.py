@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
+import itertools
 import os
 import resource
 import shutil
@@ -12,7 +13,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -20,8 +21,9 @@ from typing import Final
 import msgspec
 from yarl import URL
 
-from batch import client, errors, outgoing
+from batch import client, errors, manifest, outgoing, stores
 from batch.endpoint import HOSTS, Endpoint, resolve
+from batch.model import Recording
 from batch.results import INNER
 from batch.service.launch import local_service
 from batch.settings import Local, Settings
@@ -29,6 +31,8 @@ from batch.settings import Local, Settings
 _LITTLE_SPACE_BYTES: Final = 2_000_000_000
 _SLOW_FSYNC_SECONDS: Final = 0.1
 _SKEW_SECONDS: Final = 60.0
+_ROWS: Final = 1000
+"""Of a manifest, looked at for the stores that they name."""
 
 
 class Verdict(StrEnum):
@@ -59,12 +63,20 @@ def _bad(what: str, said: str, advice: str, exit_code: int) -> Finding:
     return Finding(what, Verdict.BAD, said, advice, exit_code)
 
 
-async def examine(settings: Settings, environ: Mapping[str, str], out: Path) -> AsyncIterator[Finding]:
-    """All findings, as they are made. Spends nothing, and leaves nothing behind."""
+async def examine(
+    settings: Settings, environ: Mapping[str, str], out: Path, manifests: Sequence[str] = (), copies: str = ""
+) -> AsyncIterator[Finding]:
+    """All findings, as they are made. Spends nothing, and leaves nothing behind.
+
+    Of the stores, those that ``manifests`` name, in themselves or in their first rows, and the one that results are
+    copied to.
+    """
     yield _locale()
     yield _open_files(settings)
     for check in (_space, _disk, _journal):
         yield await asyncio.to_thread(check, out)
+    for finding in await asyncio.to_thread(lambda: [*_read_from(manifests, settings), *_written_to(copies)]):
+        yield finding
     try:
         endpoint = resolve(settings.service, environ)
     except errors.Fatal as error:
@@ -132,6 +144,58 @@ def _journal(out: Path) -> Finding:
     if said != "ok":
         return _bad("journal", f"{path} is damaged: {said}", f"`diarist recover {out}` makes it anew", 2)
     return _ok("journal", ", ".join(f"{count:,} {state}" for state, count in sorted(states.items())) or "empty")
+
+
+def _read_from(manifests: Sequence[str], settings: Settings) -> Iterator[Finding]:
+    """A finding for each bucket that is named; for a manifest that cannot be read, one that says so."""
+    looked_at: set[str] = set()
+    for named in manifests:
+        try:
+            for url in _urls(named, settings):
+                if (bucket := stores.bucket_of(url)) not in looked_at:
+                    looked_at.add(bucket)
+                    yield _readable(bucket, url)
+        except errors.Fatal as error:
+            yield _bad("manifest", str(error), "", error.exit_code)
+
+
+def _urls(named: str, settings: Settings) -> Iterator[str]:
+    """What a manifest names in stores: itself, if it is all below a prefix; else its first rows, and itself."""
+    if stores.is_stored(named) and stores.is_prefix(named):
+        yield named
+        return
+    rows = manifest.read([named], defaults=settings.options, dialect=settings.dialect or None, cwd=Path.cwd())
+    for row in itertools.islice(rows, _ROWS):
+        if isinstance(row, Recording) and stores.is_stored(row.source):
+            yield row.source
+        if stores.is_stored(named):
+            yield named
+
+
+def _readable(bucket: str, url: str) -> Finding:
+    began = time.monotonic()
+    try:
+        if stores.is_prefix(url):
+            next(stores.listed(url), None)
+        else:
+            stores.look(url)
+    except errors.Permanent as error:
+        return _bad("store", str(error), "", 3)
+    except errors.Fatal as error:
+        return _bad("store", str(error), "", error.exit_code)
+    return _ok("store", f"{bucket} can be read: it answered in {(time.monotonic() - began) * 1000:.0f} ms")
+
+
+def _written_to(copies: str) -> Iterator[Finding]:
+    if not copies:
+        return
+    try:
+        left = stores.try_to_write(copies)
+    except (errors.Fatal, errors.Postponed) as error:
+        yield _bad("results", str(error), "", getattr(error, "exit_code", 3))
+        return
+    kept = f"; {left} stays there, as these credentials may not delete it" if left else ""
+    yield _ok("results", f"{copies} can be written{kept}")
 
 
 def _there(path: Path) -> Path:

@@ -24,6 +24,7 @@ from batch.buckets import Bucket, Meta, Odd, Told, Trouble
 
 SCHEMES: Final = ("s3://", "gs://", "az://")
 _READ_BYTES: Final = 1 << 17
+_TRIAL: Final = ".diarist-doctor"
 _MOST_NS: Final = 2**63 - 1
 _opening: Final = threading.Lock()
 
@@ -63,6 +64,15 @@ def local_directory(out: str) -> Path:
     return Path("results", *_parts(out)) if is_stored(out) else Path(out)
 
 
+def bucket_of(url: str) -> str:
+    """``s3://bucket``. Raises ``Usage`` if the URL names none."""
+    scheme, _, rest = url.partition("://")
+    bucket = rest.partition("/")[0]
+    if not bucket:
+        raise errors.Usage(f"{url} names no bucket: write it as {scheme}://bucket/path")
+    return f"{scheme.lower()}://{bucket}"
+
+
 def look(url: str) -> Found:
     """What the store says of an object. Raises ``Permanent`` if it is not there, or may not be read."""
     bucket, key = _opened(url)
@@ -87,7 +97,7 @@ def listed_all(prefix: str) -> Iterator[Found | Unlisted]:
     """Every object whose URL begins with ``prefix``, whatever its key holds; but for the empty ones that end in a
     slash, which stand for folders. Raises ``Usage`` if it cannot be listed."""
     bucket, start = _opened(prefix)
-    root = _bucket(prefix)
+    root = bucket_of(prefix)
     try:
         with _explained(prefix, bucket):
             for meta in bucket.list(start):
@@ -101,6 +111,11 @@ def listed_all(prefix: str) -> Iterator[Found | Unlisted]:
 
 def is_glob(url: str) -> bool:
     return _glob_start(url) < len(url)
+
+
+def is_prefix(url: str) -> bool:
+    """Whether a URL stands for all that is below it, or that it matches."""
+    return url.endswith("/") or is_glob(url)
 
 
 def link(url: str, seconds: float) -> str | None:
@@ -149,6 +164,19 @@ def put(url: str, content: bytes) -> None:
         raise reach(f"cannot write {url}: {error}", kind="store") from error
 
 
+def try_to_write(prefix: str) -> str:
+    """Write an object below ``prefix`` and delete it; its URL if it may not be deleted. Raises as ``put``."""
+    url = f"{prefix.rstrip('/')}/{_TRIAL}"
+    put(url, b"diarist doctor looked whether it may write here\n")
+    bucket, key = _opened(url)
+    try:
+        with _explained(url, bucket):
+            bucket.delete(key)
+    except errors.Permanent:
+        return url
+    return ""
+
+
 class _Ranges(io.RawIOBase):
     """Each read is one request."""
 
@@ -186,17 +214,9 @@ def _parts(url: str) -> list[str]:
     return [part for part in url.partition("://")[2].split("/") if part not in ("", ".", "..")]
 
 
-def _bucket(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    bucket = rest.partition("/")[0]
-    if not bucket:
-        raise errors.Usage(f"{url} names no bucket: write it as {scheme}://bucket/path")
-    return f"{scheme.lower()}://{bucket}"
-
-
 def _opened(url: str) -> tuple[Bucket, str]:
     with _opening:  # once, however many threads ask
-        return _store(_bucket(url)), url.partition("://")[2].partition("/")[2]
+        return _store(bucket_of(url)), url.partition("://")[2].partition("/")[2]
 
 
 @functools.cache
@@ -254,5 +274,5 @@ def _explained(url: str, bucket: Bucket) -> Iterator[None]:
     except bucket.failures as error:
         told: Told = bucket.told(error)
         words = _WORDS[told.trouble]
-        message = words.message.format(url=url, bucket=_bucket(url), said=told.said)
+        message = words.message.format(url=url, bucket=bucket_of(url), said=told.said)
         raise words.reach(message, kind=words.kind) from error

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from batch import doctor
+from batch import buckets, doctor, stores
 from batch.doctor import Finding, Verdict, examine
 from batch.service.app import listening
 from batch.settings import Local
 from tests.service.double import start_service
+from tests.service.s3 import BUCKET, named, running
 from tests.test_run import settings
 
 
@@ -121,3 +122,50 @@ async def test_too_few_open_files_and_too_little_space_are_warned_of(
     found = await findings(f"http://127.0.0.1:{unused_tcp_port}", tmp_path)
     assert "ulimit -n" in found["open files"].advice
     assert found["space"].verdict == Verdict.WARN
+
+
+# ── stores ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def of_stores(out: Path, *manifests: str, copies: str = "") -> list[tuple[str, Verdict, int, str]]:
+    asked = examine(settings("http://127.0.0.1:9"), {}, out, manifests, copies)
+    found = [each async for each in asked if each.what in ("store", "manifest", "results")]
+    return [(each.what, each.verdict, each.exit_code, each.said) for each in found]
+
+
+async def test_stores_that_manifests_and_out_name_are_looked_at_once_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
+) -> None:
+    monkeypatch.setattr(buckets, "TRIES", 1)
+    root = f"s3://{BUCKET}"
+    with running() as s3, named(monkeypatch, s3):
+        for key in ("calls/1.wav", "calls/2.wav"):
+            s3.put(key, b"RIFF")
+        s3.put("m.csv", b"audio\ncalls/1.wav\nhttps://example.com/1.wav\ns3://other/1.wav\ns3://other/2.wav\n")
+        (tmp_path / "m.txt").write_text(f"{root}/calls/gone.wav\n/a.wav\n")
+        ok, bad = Verdict.OK, Verdict.BAD
+        for asked, expected in (
+            (
+                [f"{root}/calls/", f"{root}/calls/*.wav", f"{root}/calls/1.wav"],
+                [("store", ok, 0, f"{root} can be read")],
+            ),
+            (["s3://nowhere/"], [("store", bad, 2, "cannot list s3://nowhere/.*there is no bucket")]),
+            ([str(tmp_path / "m.txt")], [("store", bad, 3, "calls/gone.wav is not there")]),
+            ([f"{root}/m.csv"], [("store", ok, 0, root), ("store", bad, 3, "no bucket s3://other")]),
+            ([f"{root}/none.csv"], [("manifest", bad, 2, "none.csv is not there")]),
+            ([str(tmp_path / "none.csv")], [("manifest", bad, 2, "there is no manifest")]),
+        ):
+            found = await of_stores(tmp_path / "out", *asked)
+            assert [each[:3] for each in found] == [each[:3] for each in expected]
+            assert all(re.search(said, each[3]) for each, (*_, said) in zip(found, expected, strict=True)), found
+        assert await of_stores(tmp_path / "out", copies=f"{root}/results") == [
+            ("results", ok, 0, f"{root}/results can be written")
+        ]
+        ((what, verdict, code, _),) = await of_stores(tmp_path / "out", copies="s3://nowhere/results")
+        assert (what, verdict, code) == ("results", bad, 5)
+        assert s3.keys("") == ["calls/1.wav", "calls/2.wav", "m.csv"]
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused_tcp_port}")
+        stores._store.cache_clear()
+        ((what, verdict, code, said),) = await of_stores(tmp_path / "out", f"{root}/calls/")
+        assert (what, verdict, code) == ("store", bad, 5)
+        assert "cannot be reached" in said

@@ -295,6 +295,8 @@ async def test_a_store_that_fails_everybody_stops_the_run_once_and_is_charged_to
                 with pytest.raises(errors.Unavailable):
                     await what
         assert (stopped.exit_code, stopped.failed, stopped.rejected) == (5, 0, 0)
+        kind = "store_credentials" if code == "InvalidAccessKeyId" else "store"
+        assert getattr(stopped.stopped_by, "kind", "") == kind
         assert not service.submissions
         assert not (out / "failed.jsonl").exists()
         monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
