@@ -38,7 +38,7 @@ def stamp(path: str) -> Stamp | None:
     if stores.is_stored(path):
         with contextlib.suppress(Permanent):
             found = stores.look(path)
-            return Stamp(found.size_bytes, found.mtime_ns)
+            return Stamp(*found[1:])
         return None
     try:
         facts = os.stat(path)  # noqa: PTH116 (a hot path)
