@@ -158,6 +158,7 @@ class Admission:
         self._wish, self._window, self._notify, self._purse = wish, window, notify, purse
         self._agreed, self._copies_are_listed = agreed, False
         self.exhausted = False
+        self._read_rows = 0
 
     async def jobs(self, under_way: frozenset[str] = frozenset()) -> AsyncIterator[Job]:
         """The jobs to carry, in the order of the manifest. Raises what reading the manifest raises.
@@ -172,11 +173,11 @@ class Admission:
             for judged in batch:
                 job = judged.job_to_carry(self._service)
                 if judged.recording.key in under_way and not judged.asks_for_something_else:
-                    continue
-                if job is None:
-                    self._skip(judged, judged.decision.verdict)
+                    self._tell("admitted", judged.job, "submitted before", Verdict.UNDER_WAY)
+                elif job is None:
+                    self._tell("skipped", judged.job, judged.decision.why, judged.decision.verdict)
                 elif judged.decision.pays_again and not self._agreed:
-                    self._skip(judged, Verdict.HELD)
+                    self._tell("skipped", judged.job, judged.decision.why, Verdict.HELD)
                 elif admitted == self._window.limit:
                     return
                 elif over := await self._over_budget(job):
@@ -184,8 +185,10 @@ class Admission:
                     return
                 else:
                     admitted += 1
+                    self._tell("admitted", job, judged.decision.why, judged.decision.verdict)
                     yield job
         self.exhausted = True
+        self._notify(Event("total", count=self._read_rows, kind="read"))
 
     async def _claim_carried(self, under_way: frozenset[str]) -> None:
         carried = [job.recording for job in (await self._journal.find(sorted(under_way))).values()]
@@ -221,6 +224,7 @@ class Admission:
         reading = self._read()
         while batch := await reading:
             reading = self._read()  # the next rows, while these are judged
+            self._read_rows += len(batch)
             recordings = [row for row in batch if isinstance(row, Recording)]
             for row in batch:
                 if isinstance(row, Reject):
@@ -275,11 +279,9 @@ class Admission:
     async def _again(self, row: Recording, first: Recording) -> None:
         """A row whose place another has: the same once more, or refused."""
         if not (why := await asyncio.to_thread(_clash, row, first)):
-            self._notify(
-                Event("skipped", job=Job(row, self._service), message=f"the same as {first.where}", kind="duplicate")
-            )
-            return
-        self._reject(Reject(row.manifest, row.line, why, row.key))
+            self._tell("skipped", Job(row, self._service), f"the same as {first.where}", Verdict.DUPLICATE)
+        else:
+            self._reject(Reject(row.manifest, row.line, why, row.key))
 
     def _reject(self, reject: Reject) -> None:
         self._notify(Event("rejected", reject=reject, message=reject.reason))
@@ -379,8 +381,8 @@ class Admission:
             return False
         return job.key == recording.key and not _compared(recording, job)[0]
 
-    def _skip(self, judged: Judged, verdict: Verdict) -> None:
-        self._notify(Event("skipped", job=judged.job, message=judged.decision.why, kind=verdict))
+    def _tell(self, name: str, job: Job | None, why: str, kind: str) -> None:
+        self._notify(Event(name, job=job, message=why, kind=kind))
 
 
 class Upkeep(StrEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -78,7 +78,7 @@ def run(manifests: tuple[str, ...], **given: Any) -> None:
     """
     settings = _settings(given, "service", "concurrency", "order", "progress", "log_file")
     wish = _wish(given["force"], given["retry"])
-    sys.exit(_run(manifests, given["out"], settings, wish, _window(given), yes=given["yes"]))
+    sys.exit(_run(manifests, given["out"], settings, wish, _window(given), yes=given["yes"], command=_typed()))
 
 
 @cli.command()
@@ -97,11 +97,14 @@ def plan(manifests: tuple[str, ...], **given: Any) -> None:
     nothing.
     """
     import asyncio
+    import shlex
 
     from batch.explain import Explaining
 
     settings = _settings(given, "service", "concurrency")
-    explaining = Explaining(sys.stdout, sys.stderr, rows=given["explain"], as_json=given["as_json"])
+    explaining = Explaining(
+        sys.stdout, sys.stderr, rows=given["explain"], as_json=given["as_json"], command=shlex.join(_typed())
+    )
     wish = _wish(given["force"], given["retry"])
     sys.exit(asyncio.run(_plan(manifests, given["out"], settings, wish, _window(given), explaining)))
 
@@ -354,7 +357,32 @@ def _window(given: Mapping[str, Any]) -> Window:
     return Window(given["limit"], shard, shards, since, until, given["sample"])
 
 
-def _run(manifests: Sequence[str], out: Any, settings: Settings, wish: Wish, window: Window, *, yes: bool) -> int:
+_OF_PLAN: Final = ("explain", "as_json")
+"""What ``plan`` knows, and ``run`` does not."""
+
+
+def _typed() -> list[str]:
+    """What was typed as ``diarist run``, in one form: manifests first, then each flag by its long name."""
+    context, words = click.get_current_context(), ["diarist", "run"]
+    for param in sorted(context.command.params, key=lambda param: isinstance(param, click.Option)):
+        value = context.params.get(param.name or "")
+        given = context.get_parameter_source(param.name or "") is click.core.ParameterSource.COMMANDLINE
+        if not given or param.name in _OF_PLAN:
+            continue
+        for one in value if isinstance(value, tuple) else (value,):
+            text = f"{one:.15g}" if isinstance(one, float) else str(one)
+            if isinstance(param, click.Argument):
+                words.append(f"./{text}" if text.startswith("--") else text)
+            else:
+                flag = next(name for name in param.opts if name.startswith("--"))
+                words += [flag] if param.is_flag else [flag, text]  # type: ignore[attr-defined]
+    return words
+
+
+def _run(
+    manifests: Sequence[str], out: Any, settings: Settings, wish: Wish, window: Window,
+    *, yes: bool, command: Sequence[str],
+) -> int:  # fmt: skip
     """The run command inside its event loop: signals in, display out, the exit code back."""
     import asyncio
     import os
@@ -383,7 +411,7 @@ def _run(manifests: Sequence[str], out: Any, settings: Settings, wish: Wish, win
             await start(
                 manifests, out, settings=settings, wish=wish, window=window, environ=os.environ,
                 stdin=sys.stdin.buffer, summary=summary, notify=shown.show, stop=stop,
-                confirm=lambda cost: yes or _agreed(cost),
+                confirm=lambda cost: yes or _agreed(cost), command=command,
             )  # fmt: skip
 
     asyncio.run(main())

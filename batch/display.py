@@ -17,8 +17,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from batch import suggest
 from batch.model import ENDED, Event, Job, State
-from batch.progress import progress
+from batch.progress import Progress, progress
 from batch.summary import Summary
 from batch.told import told
 from batch.view import clock_time, pulse, view
@@ -31,6 +32,12 @@ _REFRESH_PER_SECOND: Final = 5
 _TRAFFIC: Final = frozenset({"asked", "called", "sent"})
 """So many events that only their sums are told."""
 _REJECTS_SHOWN: Final = 10
+_WHY: Final = {
+    "done": "done before",
+    "elsewhere": "still with another service",
+    "duplicate": "the same as another row",
+}
+"""Of rows that were skipped, where the kind does not say it all."""
 _LINES_EACH: Final = 20
 """So many recordings get a line each; after that only failures in a log do, and a heartbeat tells the rest."""
 
@@ -190,6 +197,7 @@ def closing(summary: Summary, out: Path, elapsed_seconds: float, stream: IO[str]
     line = partial(console.print, soft_wrap=not stream.isatty())
     if summary.shown:
         console.print(_table(summary, out))
+    now = progress(summary, is_over=True)
     for kind, failure in sorted(summary.failures.items(), key=lambda pair: -pair[1].count):
         example = f"{failure.where}: {failure.key or '(no key)'}: {failure.reason}"
         line(Text(f"{failure.count} x {kind}, for example {example}", style="red"))
@@ -199,6 +207,8 @@ def closing(summary: Summary, out: Path, elapsed_seconds: float, stream: IO[str]
         line(Text(f"no more was admitted: {summary.budget_reached}", style="yellow"))
     if summary.signal_number:
         line(Text(_left_over(summary)))
+    for advice in suggest.advice(now, Path.cwd()):
+        line(Text(advice))
     line(Text(sentence(summary, out, elapsed_seconds), style="bold"))
 
 
@@ -219,30 +229,30 @@ def _table(summary: Summary, out: Path) -> Table:
 
 def _left_over(summary: Summary) -> str:
     left = summary.alive[State.SUBMITTING] + summary.alive[State.SUBMITTED]
-    return (
-        f"interrupted: {left} submitted recordings are left to the service; "
-        "the same command collects them and continues"
-    )
+    return f"interrupted: {left} submitted recordings are left to the service; the next run collects them"
 
 
 def sentence(summary: Summary, out: Path | str, elapsed_seconds: float) -> str:
-    """What came of a run, in one line."""
-    parts = [f"{summary.collected:,} collected"]
-    if summary.shared:
-        parts[0] += f" ({summary.shared:,} of them share the transcript of an identical recording)"
-    failed = summary.failed + summary.rejected + summary.skipped["failed before"]
-    if failed:
-        parts.append(f"{failed:,} failed" + _failed_before(summary))
-    if summary.postponed:
-        parts.append(f"{summary.postponed:,} left for the next run")
-    if summary.skipped["done"]:
-        parts.append(f"{summary.skipped['done']:,} done before")
-    if summary.skipped["elsewhere"]:
-        parts.append(f"{summary.skipped['elsewhere']:,} still with another service")
+    """What came of a run, in one line: its rows, and the parts that add up to them."""
+    now = progress(summary)
+    parts = [f"{now.collected:,} collected" + _shared(now)]
+    counts = {"failed": now.failed, "rejected": now.rejected, "skipped": sum(now.skipped.values()), "left": now.left}
+    more = {"skipped": _reasons(now), "left": _postponed(now)}
+    parts += [f"{count:,} {what}{more.get(what, '')}" for what, count in counts.items() if count]
+    rows = f"{now.rows:,} row{'' if now.rows == 1 else 's'}{'' if now.total is not None else ' read so far'}"
+    over = f" · {now.carried_over:,} more, of earlier runs, that no row names" if now.carried_over else ""
     audio = f"{clock_time(summary.audio_seconds)} of audio in {elapsed_seconds:.1f} s"
-    return f"{', '.join(parts)} · {audio} · results in {out}"
+    return f"{rows}: {', '.join(parts)}{over} · {audio} · results in {out}"
 
 
-def _failed_before(summary: Summary) -> str:
-    before = summary.skipped["failed before"]
-    return f" ({before:,} of them before: --retry failed tries them again)" if before else ""
+def _shared(now: Progress) -> str:
+    return f" ({now.shared:,} of them share the transcript of an identical recording)" if now.shared else ""
+
+
+def _postponed(now: Progress) -> str:
+    return f" ({now.postponed:,} of them put off until the next run)" if now.postponed else ""
+
+
+def _reasons(now: Progress) -> str:
+    ordered = sorted(now.skipped.items(), key=lambda pair: -pair[1])
+    return f" ({', '.join(f'{count:,} {_WHY.get(why, why)}' for why, count in ordered)})"

@@ -20,11 +20,14 @@ class Explaining:
     ``cannot_run`` is the number of those that are rejected, or whose audio cannot be read.
 
     ``rows``: a line for each row (verdict, key, why, separated by tabs); ``as_json``: lines of JSON instead, the last
-    of which is the sum.
+    of which is the sum. ``command``: the one that does what is told.
     """
 
-    def __init__(self, out: IO[str], err: IO[str], *, rows: bool = False, as_json: bool = False) -> None:
+    def __init__(
+        self, out: IO[str], err: IO[str], *, rows: bool = False, as_json: bool = False, command: str = ""
+    ) -> None:
         self._out, self._err, self._rows, self._as_json = out, err, rows, as_json
+        self._command = command
         self.rejected = self.cannot_run = 0
 
     def show(self, event: Event) -> None:
@@ -62,6 +65,8 @@ class Explaining:
         stream = self._err if self._rows else self._out
         for line in _lines(plan, prices, self.rejected, seconds, f"{in_flight} in flight, {expectation.source}"):
             stream.write(line + "\n")
+        if plan.recordings and self._command:
+            stream.write(f"to do it: {self._command}\n")
 
 
 def _as_dict(plan: Plan, prices: Prices | None, rejected: int) -> dict[str, Any]:

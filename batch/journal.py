@@ -57,6 +57,7 @@ _DERIVE: Final = (
 )
 _REST: Final = (
     "CREATE INDEX IF NOT EXISTS jobs_open ON jobs (state) WHERE state NOT IN ('collected', 'failed')",
+    "CREATE INDEX IF NOT EXISTS jobs_failed ON jobs (manifest, line, key) WHERE state = 'failed'",
     "CREATE INDEX IF NOT EXISTS jobs_by_transcript ON jobs (transcript_id) WHERE transcript_id IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS jobs_by_audio ON jobs (size_bytes, sha256) WHERE sha256 IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS jobs_by_etag ON jobs (etag) WHERE etag IS NOT NULL",
@@ -214,6 +215,13 @@ class Journal:
         with its own place: how an onlooker goes through a journal of any length."""
         query = f"SELECT {', '.join(_COLUMNS)}, rowid FROM jobs WHERE rowid > ? ORDER BY rowid LIMIT ?"
         return await self._ask(lambda db: [(row[-1], _job(row[:-1])) for row in db.execute(query, (after, limit))])
+
+    async def failed(self, after: Job | None, limit: int) -> list[Job]:
+        """The next ``limit`` failed jobs behind ``after`` (None: the first), in the order of their manifests."""
+        place = (after.recording.manifest, after.recording.line, after.key) if after else ("", -1, "")
+        order = "manifest, line, key"
+        query = f"{_SELECT} WHERE state = 'failed' AND ({order}) > (?, ?, ?) ORDER BY {order} LIMIT ?"
+        return await self._ask(lambda db: [_job(row) for row in db.execute(query, (*place, limit))])
 
     def close(self) -> None:
         """Commit what is asked so far, fold the write-ahead log into the file, end the thread."""

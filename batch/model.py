@@ -188,8 +188,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Event(msgspec.Struct, frozen=True):
     """Something a person watching the run may want to know: ``name`` says what, ``job`` and ``message`` the rest.
 
-    Names: ``moved`` (job is in a new state), ``skipped`` (done before), ``rejected`` (a row that cannot run),
-    ``postponed`` (left for the next run), ``total`` (``count`` rows in all), ``budget`` (no more is admitted),
+    Of each row that is read exactly one is told: ``admitted`` (its job is carried; ``kind`` is ``under way`` where it
+    is carried already), ``skipped`` (``kind`` says why) or ``rejected`` (it cannot run). The other names: ``moved``
+    (job is in a new state), ``postponed`` (left for the next run), ``total`` (``count`` rows in all; ``kind`` is
+    ``read`` if all of them were told of, else they were counted beside the run), ``budget`` (no more is admitted),
     ``retrying`` (a request is tried again after ``seconds``), ``notice`` (a sentence for the log), ``sent``
     (``count`` bytes more uploaded), ``asked`` (a request was sent; ``kind`` is its route), ``called`` (``call``
     has ended).

@@ -13,8 +13,9 @@ import msgspec
 from batch.errors import Usage
 from batch.model import State
 from batch.results import INNER, SUMMARY
-from batch.summary import Failure, Stage, Summary
+from batch.summary import FailedList, Failure, Stage, Summary
 
+REPLACED: Final = "replaced"
 SCHEMA: Final = 1
 """Raised when a field changes its meaning or goes away; new ones may come without."""
 
@@ -22,9 +23,13 @@ SCHEMA: Final = 1
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Counts are recordings unless they say otherwise, times UTC (ISO 8601), rates those of the last five minutes.
 
-    ``listed``, ``staged`` and ``in_flight`` are on their way; ``handled`` need nothing more of this run, of ``total``
-    (None: not counted yet); ``skipped`` is by why; ``audio_rate`` is seconds of audio a second, which is hours an
-    hour; ``requests_lately`` those of five minutes; ``usd`` is about what the collected ones cost (None: nothing is
+    ``rows = collected + failed + rejected + skipped + left``, and ``handled`` is all of them but ``left``: what this
+    run has not done (yet), for whatever reason. ``rows`` is ``total``, or where that is None (neither counted nor
+    read to the end) the rows that were read so far. ``carried_over`` come on top: the service had them from an
+    earlier run, and no row that was read names them. ``skipped`` is by why; ``failed_list`` is the file that lists
+    what failed (None: nothing has, or the run has not ended). ``listed``, ``staged`` and ``in_flight`` are on their
+    way, ``postponed`` are left for the next run; ``audio_rate`` is seconds of audio a second, which is hours an hour;
+    ``requests_lately`` those of five minutes; ``usd`` is about what the collected ones cost (None: nothing is
     charged); ``left_seconds`` None: cannot be told. ``ended`` and ``exit_code`` are None while the run goes on.
     """
 
@@ -39,11 +44,14 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     elapsed_seconds: float
     total: int | None
+    rows: int = 0
     handled: int
+    left: int = 0
     listed: int
     staged: int
     in_flight: int
     collected: int
+    carried_over: int = 0
     shared: int
     failed: int
     rejected: int
@@ -61,8 +69,19 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     left_seconds: float | None
     failures: dict[str, Failure]
     last_failures: list[str]
+    failed_list: FailedList | None = None
     budget_reached: str | None = None
     stopped_by: str | None = None
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """Older results that newer ones have replaced, and that are kept."""
+
+    count: int = 0
+    bytes: int = 0
+
+    def __bool__(self) -> bool:
+        return self.count > 0
 
 
 def progress(summary: Summary, *, is_over: bool = False) -> Progress:
@@ -79,11 +98,14 @@ def progress(summary: Summary, *, is_over: bool = False) -> Progress:
         exit_code=summary.exit_code if is_over else None,
         elapsed_seconds=round(at - summary.began_at, 3),
         total=summary.total,
+        rows=summary.rows,
         handled=summary.handled,
+        left=summary.left,
         listed=alive[State.LISTED],
         staged=alive[State.STAGED],
         in_flight=alive[State.SUBMITTING] + alive[State.SUBMITTED],
         collected=summary.collected,
+        carried_over=summary.carried_over,
         shared=summary.shared,
         failed=summary.failed,
         rejected=summary.rejected,
@@ -101,6 +123,7 @@ def progress(summary: Summary, *, is_over: bool = False) -> Progress:
         left_seconds=meter.left_seconds(at, summary.total, summary.handled),
         failures=summary.failures,
         last_failures=list(summary.last_failures),
+        failed_list=summary.failed_list,
         budget_reached=summary.budget_reached or None,
         stopped_by=_stopped_by(summary),
     )
@@ -118,6 +141,12 @@ def journal_of(directory: Path) -> Path:
     if not path.is_file():
         raise Usage(f"{directory} has no journal: nothing has run there, or --out was another directory")
     return path
+
+
+def replaced(directory: Path) -> Kept:
+    """What is kept in a directory of results that were replaced. Blocks."""
+    sizes = [path.stat().st_size for path in (directory / INNER / REPLACED).rglob("*.json") if path.is_file()]
+    return Kept(len(sizes), sum(sizes))
 
 
 def last_run(directory: Path) -> Progress | None:

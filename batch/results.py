@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import stat
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
@@ -21,7 +23,7 @@ from batch.errors import DiaristError, Permanent, Postponed, Unavailable, Usage
 from batch.formats import FORMATS
 from batch.formats.names import Names, named
 from batch.formats.spoken import read
-from batch.model import Job, Recording, State
+from batch.model import Job, Recording, Reject, State
 from batch.sources import stamp_of
 from batch.written import Written
 
@@ -34,6 +36,7 @@ _STAGED: Final = ("sha256", "size_bytes", "mtime_ns", "etag", "shared_with")
 _COPY_BYTES: Final = 1 << 20
 SUMMARY: Final = "summary.json"
 _HEAD: Final = b'{"recording":'
+_LONG_LINE: Final = 1 << 20
 _OWN: Final = tuple(f".{form.suffix}" for form in FORMATS.values() if form.suffix.endswith(".json"))
 _DISK_TROUBLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
 
@@ -317,23 +320,43 @@ class Results:
         except OSError as error:
             raise _unwritable(path, error) from error
 
-    def write_failed(self, jobs: Iterable[Job]) -> None:
-        """``failed.jsonl``: the failed jobs as rows of a manifest, with the reason in ``_failed``; none, no file."""
-        path = self.directory / FAILED
-        rows = [msgspec.json.encode(_as_row(job)) + b"\n" for job in jobs]
+    def write_failed(self, failed: Iterable[Job | Reject]) -> tuple[Path, int]:
+        """``failed.jsonl``: what failed as rows of a manifest, with the reason in ``_failed``; none, no file. Returns
+        where it lies (in ``.diarist`` if a file of that name is here that no run has written) and its lines."""
+        path, other = self.directory / FAILED, self.inner / FAILED
+        rows, lines = iter(failed), 0
         try:
-            if rows:
-                _replace(path, b"".join(rows))
+            if os.path.lexists(path) and not _is_failed_list(path):
+                path, other = other, path
             else:
+                other.unlink(missing_ok=True)
+            if (first := next(rows, None)) is None:
                 path.unlink(missing_ok=True)
+                return path, 0
+            with _whole(path) as file:
+                for row in itertools.chain([first], rows):
+                    file.write(msgspec.json.encode(_as_row(row)) + b"\n")
+                    lines += 1
         except OSError as error:
             raise _unwritable(path, error) from error
+        return path, lines
 
 
-def _as_row(job: Job) -> dict[str, Any]:
-    recording = job.recording
-    failed = {"kind": job.kind, "reason": job.reason, "manifest": recording.manifest, "line": recording.line}
-    return {"id": job.key, "audio": recording.source, **recording.options, **recording.labels, "_failed": failed}
+def _as_row(failed: Job | Reject) -> dict[str, Any]:
+    row = failed if isinstance(failed, Reject) else failed.recording
+    kind = "bad_row" if isinstance(failed, Reject) else failed.kind
+    why = {"_failed": {"kind": kind, "reason": failed.reason, "manifest": row.manifest, "line": row.line}}
+    if isinstance(row, Reject):
+        return {"id": row.key, "audio": None, **why}
+    return {"id": row.key, "audio": row.source, **row.options, **row.labels, **why}
+
+
+def _is_failed_list(path: Path) -> bool:
+    """Whether a run has written it: some line says what failed. Nobody else's is held in memory, however long."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return any(b'"_failed":' in line for line in iter(partial(file.readline, _LONG_LINE), b""))
 
 
 def _unwritable(path: Path, error: OSError) -> DiaristError:

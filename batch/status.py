@@ -11,12 +11,13 @@ from typing import Final
 
 import msgspec
 from rich.console import Console, Group, RenderableType
+from rich.filesize import decimal
 from rich.live import Live
 from rich.text import Text
 
-from batch import lock
+from batch import lock, suggest
 from batch.journal import Journal
-from batch.progress import Progress, journal_of, last_run
+from batch.progress import Kept, Progress, journal_of, last_run, replaced
 from batch.view import view
 
 _LOOK_SECONDS: Final = 1.0
@@ -24,11 +25,13 @@ _LOOK_SECONDS: Final = 1.0
 
 class Status(msgspec.Struct, frozen=True):
     """``at_work`` says who is (None: nobody); ``progress`` is that of the run at work, or of the last one (None: it
-    was an older diarist's); ``journal`` counts all recordings of the directory by state."""
+    was an older diarist's); ``journal`` counts all recordings of the directory by state; ``replaced`` are older
+    results that are kept."""
 
     at_work: str | None
     progress: Progress | None
     journal: dict[str, int]
+    replaced: Kept = Kept()
 
 
 async def look(directory: Path) -> Status:
@@ -37,7 +40,8 @@ async def look(directory: Path) -> Status:
     at_work = lock.holder(path.with_name("lock"))
     with contextlib.closing(Journal(path, read_only=True)) as journal:
         counts = await journal.counts()
-    return Status(at_work, last_run(directory), {state.value: count for state, count in sorted(counts.items())})
+    held = {state.value: count for state, count in sorted(counts.items())}
+    return Status(at_work, last_run(directory), held, await asyncio.to_thread(replaced, directory))
 
 
 def drawn(status: Status) -> Group:
@@ -45,8 +49,12 @@ def drawn(status: Status) -> Group:
     lines: list[RenderableType] = [Text(_headline(status))]
     if status.progress:
         lines.append(view(status.progress))
+        lines += map(Text, suggest.advice(status.progress, Path.cwd()) if not status.at_work else ())
     held = ", ".join(f"{count:,} {state}" for state, count in status.journal.items() if count)
-    return Group(*lines, Text(f"in the journal, of all runs: {held or 'nothing'}"))
+    lines.append(Text(f"in the journal, of all runs: {held or 'nothing'}"))
+    if kept := status.replaced:
+        lines.append(Text(f"older results that were replaced and are kept: {kept.count:,} ({decimal(kept.bytes)})"))
+    return Group(*lines)
 
 
 def _headline(status: Status) -> str:
@@ -57,7 +65,7 @@ def _headline(status: Status) -> str:
         return "nobody is at work"
     if last.ended is None:
         seen = f"process {last.process} on {last.host} did not end by itself, last seen {_time(last.told)}"
-        return f"nobody is at work: {seen}. The same command continues"
+        return f"nobody is at work: {seen}"
     return f"nobody is at work: ended {_time(last.ended)}, exit code {last.exit_code}"
 
 

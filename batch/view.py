@@ -16,7 +16,7 @@ from batch.progress import Progress
 def view(progress: Progress) -> Group:
     """No line is wider than the console: what does not fit ends in an ellipsis."""
     lines: list[RenderableType] = [_line(_head(progress), "bold"), _bar(progress)]
-    lines += map(_line, (_states(progress), _pace(progress), _traffic(progress)))
+    lines += map(_line, (_rows(progress), _states(progress), _pace(progress), _traffic(progress)))
     if progress.retries:
         lines.append(_line(f"↻ {_by_kind(progress.retries)}", "yellow"))
     lines += (_line(f"✗ {failure}", "red") for failure in progress.last_failures)
@@ -66,16 +66,25 @@ def _bar(progress: Progress) -> RenderableType:
     return row
 
 
+def _rows(progress: Progress) -> str:
+    """What adds up to all rows."""
+    parts = [
+        f"collected {progress.collected:,}",
+        f"failed {progress.failed:,}",
+        f"rejected {progress.rejected:,}",
+        f"skipped {sum(progress.skipped.values()):,}",
+        f"left {progress.left:,}" if progress.total is not None else f"left {progress.left:,} of those read",
+    ]
+    return "   ".join(parts)
+
+
 def _states(progress: Progress) -> str:
     parts = [
         f"in flight {progress.in_flight:,}/{progress.stage.concurrency:,}",
         f"staged {progress.staged:,}",
-        f"collected {progress.collected:,}",
-        f"failed {progress.failed + progress.rejected:,}",
-        f"skipped {sum(progress.skipped.values()):,}",
     ]
-    if progress.postponed:
-        parts.append(f"postponed {progress.postponed:,}")
+    parts += [f"postponed {progress.postponed:,}"] * bool(progress.postponed)
+    parts += [f"carried over {progress.carried_over:,}"] * bool(progress.carried_over)
     return "   ".join(parts)
 
 

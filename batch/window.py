@@ -31,9 +31,9 @@ class Window(msgspec.Struct, frozen=True):
     sample: int | None = None
 
     @property
-    def is_whole(self) -> bool:
-        """Whether it leaves nothing out but by shards."""
-        return self.limit is None and self.since is None and self.until is None and self.sample is None
+    def is_countable(self) -> bool:
+        """Whether its rows, those behind the limit among them, can be told without looking at what they name."""
+        return self.since is None and self.until is None and self.sample is None
 
     def of_shard(self, key: str) -> bool:
         """Whether the key belongs to this shard: by its CRC-32, so that it does on every machine and every night."""

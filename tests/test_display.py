@@ -114,7 +114,9 @@ def test_the_end_lists_twenty_recordings_counts_the_rest_and_groups_the_failures
     assert "… and 13 more" in text
     assert "3 x bad_audio, for example m.csv:32: calls/30.wav: no audio in it" in text
     assert "1 x bad_row, for example m.csv:9: (no key): no audio" in text
-    assert text.splitlines()[-1] == "30 collected, 4 failed · 30:00 of audio in 12.3 s · results in out"
+    assert text.splitlines()[-1] == (
+        "34 rows read so far: 30 collected, 3 failed, 1 rejected · 30:00 of audio in 12.3 s · results in out"
+    )
 
 
 def test_the_end_says_what_stopped_the_run() -> None:
@@ -176,14 +178,15 @@ def drawn(summary: Summary, columns: int) -> str:
 def test_the_view_of_a_million_rows_keeps_to_its_columns(columns: int) -> None:
     lines = drawn(big_run(), columns).splitlines()
     assert max(map(len, lines)) <= columns
-    assert len(lines) == 9
+    assert len(lines) == 10
     assert lines[0].startswith("50:00 · assemblyai · calls.csv → results"[:columns])
 
 
 def test_the_view_says_all_that_a_person_at_night_wants_to_know() -> None:
     text = drawn(big_run(), 160)
     for part in (
-        "60%  603,001 of 1,000,000 done", "in flight 0/200", "collected 2,970", "failed 31", "skipped 600,000",
+        "60%  603,001 of 1,000,000 done", "in flight 0/200",
+        "collected 2,970   failed 31   rejected 0   skipped 600,000   left 396,999",
         "49.50 h of audio", "59.4 h an hour", "about $12,345.68", "left", "uploaded 150.0 GB at 50.0 MB/s",
         "3,000 requests (2% of what five minutes allow)", "3,000 retries: throttled 2,000, broken_connection 1,000",
         "✗ calls/2900.wav: no audio in it [bad_audio]",

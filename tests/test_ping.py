@@ -61,7 +61,7 @@ async def test_a_run_that_went_well_tells_its_start_and_its_end_with_a_sentence(
     assert ended.code == 0, ended.said
     assert [(ping.method, ping.what) for ping in heard] == [("POST", "/start"), ("POST", "")]
     assert heard[0].rid == heard[1].rid == str(uuid.UUID(heard[0].rid))
-    assert heard[1].body.startswith("3 collected · ")
+    assert heard[1].body.startswith("3 rows: 3 collected · ")
     assert SECRET not in ended.said
 
 

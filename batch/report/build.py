@@ -21,7 +21,7 @@ from batch.errors import Usage
 from batch.journal import Journal
 from batch.model import Job
 from batch.prices import Prices
-from batch.progress import journal_of, last_run
+from batch.progress import journal_of, last_run, replaced
 from batch.report import pages
 from batch.report.figures import Figures
 from batch.report.heard import Heard, hear
@@ -108,6 +108,7 @@ def _write(directory: Path, wanted: Wanted, figures: Figures, table: Table, besi
         made=datetime.now(UTC),
         figures=figures,
         run=last_run(directory),
+        replaced=replaced(directory),
         at_work=lock.holder(directory / INNER / "lock"),
         since=datetime.fromtimestamp(wanted.since, UTC) if wanted.since else None,
         rows=table.packed(results=results, beside=beside.prefix),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib import resources
@@ -12,13 +11,15 @@ from typing import Any, Final
 
 import jinja2
 import msgspec
+from rich.filesize import decimal
 
+from batch import suggest
 from batch.model import State
-from batch.progress import Progress
+from batch.progress import Kept, Progress
 from batch.report import charts
 from batch.report.charts import duration, number
 from batch.report.figures import Figures
-from batch.summary import Failure
+from batch.summary import Failure, Stage
 
 
 class Chart(msgspec.Struct, frozen=True):
@@ -51,6 +52,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     made: datetime
     figures: Figures
     run: Progress | None
+    replaced: Kept
     at_work: str | None
     since: datetime | None
     rows: str
@@ -65,9 +67,10 @@ def html(page: Page) -> Iterator[str]:
         "page": page,
         "figures": figures,
         "verdict": _verdict(figures, page.at_work),
-        "tiles": list(_tiles(figures)),
+        "tiles": [*_tiles(figures), *_kept(page.replaced)],
         "failing": list(_failing(page)),
         "charts": list(_charts(figures)),
+        "going_on": suggest.again(page.run.stage, None) if page.run else "",
         "style": style,
         "program": program,
         "style_hash": _digest(style),
@@ -121,6 +124,11 @@ def _tiles(figures: Figures) -> Iterator[Tile]:
         yield Tile("cost", f"${usd:,.2f}", "an estimate, not the bill")
 
 
+def _kept(replaced: Kept) -> Iterator[Tile]:
+    if replaced:
+        yield Tile("older results", f"{replaced.count:,}", f"replaced, and kept: {decimal(replaced.bytes)}")
+
+
 def _failing(page: Page) -> Iterator[Failing]:
     for unasked, said in ((False, "Run them again with"), (True, "The next run tries these without being asked")):
         kinds = [(kind, failure) for kind, failure, anyway in page.figures.failing if anyway is unasked]
@@ -132,16 +140,15 @@ def _failing(page: Page) -> Iterator[Failing]:
 
 
 def _command(page: Page, *, retry: bool) -> str:
-    """What runs failed recordings again, quoted for a shell, with the service they are with: another would run, and
-    be paid for, everything."""
-    run = page.run
-    manifests = [name for name in run.stage.manifests if name != "-"] if run else []
-    out = run.stage.out if run and run.stage.out else page.directory
-    words = ["diarist", "run", *(manifests or [f"{page.directory}/failed.jsonl"]), "--out", out]
-    services = [run.stage.service] if run and run.stage.service else list(page.figures.services)[:1]
-    for service in services:
-        words += ["--service", service]
-    return shlex.join(words + ["--retry", "failed"] * retry)
+    """What runs failed recordings again, with the service they are with: another would run, and be paid for,
+    everything."""
+    listed = f"{page.directory}/failed.jsonl"
+    if page.run and page.run.failed_list:
+        listed = page.run.failed_list.path
+    services = list(page.figures.services)
+    unknown = Stage((listed,), page.directory, services[0] if services else "")
+    stage = page.run.stage if page.run and page.run.stage.manifests else unknown
+    return suggest.again(stage, None, retry=retry, listed=listed)
 
 
 def _charts(figures: Figures) -> Iterator[Chart]:
@@ -163,8 +170,17 @@ def _charts(figures: Figures) -> Iterator[Chart]:
 def run_facts(run: Progress) -> Mapping[str, str]:
     """What the last run did, for the line under the title."""
     facts = {"exit code": str(run.exit_code)} if run.exit_code is not None else {}
-    facts |= {"skipped": f"{sum(run.skipped.values()):,}"} if run.skipped else {}
-    return facts | ({"retries": f"{sum(run.retries.values()):,}"} if run.retries else {})
+    counts = {
+        "rows" if run.total is not None else "rows read so far": run.rows,
+        "collected": run.collected,
+        "failed": run.failed,
+        "rejected": run.rejected,
+        "skipped": sum(run.skipped.values()),
+        "left": run.left,
+        "carried over": run.carried_over,
+        "retries": sum(run.retries.values()),
+    }
+    return facts | {what: f"{count:,}" for what, count in counts.items() if count}
 
 
 _TEMPLATES.globals["run_facts"] = run_facts

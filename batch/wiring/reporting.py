@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import itertools
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 
@@ -15,30 +18,63 @@ from batch import errors, lock
 from batch.endpoint import Endpoint
 from batch.journal import Journal
 from batch.manifest import called
+from batch.manifest.rows import printable
 from batch.meter import WINDOW_SECONDS
-from batch.model import State
+from batch.model import Event, Job, Reject
 from batch.progress import progress
 from batch.results import Results
 from batch.settings import Settings
-from batch.summary import Stage, Summary
+from batch.summary import FailedList, Stage, Summary
+from batch.told import discreet
+from batch.window import Window
 from batch.wiring.plans import prices_of
 
 _REPORT_SECONDS: Final = 2.0
+_GROUP: Final = 2000
 
 
-def named(manifests: Sequence[str], out: Path | str) -> Stage:
-    """What a run is about, in a form that can be printed and stored."""
-    return Stage(tuple(map(called, manifests)), called(str(out)))
+def asked(manifests: Sequence[str], out: Path | str, command: Sequence[str], secrets: tuple[str, ...] = ()) -> Stage:
+    """What a run was asked, before its service is known."""
+    hidden = partial(discreet, secrets=secrets)
+    words = tuple(printable(hidden(word)) for word in command)
+    return Stage(tuple(map(called, manifests)), called(str(out)), command=words, cwd=printable(str(Path.cwd())))
 
 
-def stage_of(manifests: Sequence[str], out: Path | str, service: Endpoint, settings: Settings) -> Stage:
+def staged(stage: Stage, service: Endpoint, settings: Settings) -> Stage:
+    """The same, with what it works at and with."""
     rate, prices = settings.rate, prices_of(service, settings)
     limit = round(rate.requests * WINDOW_SECONDS / rate.window_seconds) if service.base_url else 0
-    as_of = prices.as_of if prices else None
     return msgspec.structs.replace(
-        named(manifests, out), service=service.name, concurrency=settings.concurrency, requests_limit=limit or None,
-        prices_as_of=as_of,
+        stage, service=service.name, concurrency=settings.concurrency, requests_limit=limit or None,
+        prices_as_of=prices.as_of if prices else None,
     )  # fmt: skip
+
+
+def command_of(manifests: Sequence[str], out: Path | str, settings: Settings, window: Window) -> tuple[str, ...]:
+    """The command that does what a caller from Python has asked; none if no command can say it.
+
+    What only sets the pace, or who watches, is left out.
+    """
+    usual = Settings().options
+    options = {name: value for name, value in settings.options.items() if usual.get(name) != value}
+    if usual.keys() - settings.options.keys() or any(isinstance(value, dict | list) for value in options.values()):
+        return ()
+    flags: list[tuple[str, object]] = [
+        ("--out", out),
+        ("--service", settings.service),
+        ("--dialect", settings.dialect),
+    ]
+    flags += [("--format", ",".join(settings.formats)), ("--limit", window.limit), ("--sample", window.sample)]
+    flags += [("--shard", f"{window.shard}/{window.shards}" * (window.shards > 1))]
+    for name, at in (("--since", window.since), ("--until", window.until)):
+        flags.append((name, "" if at is None else datetime.fromtimestamp(at).astimezone().isoformat()))
+    flags += [("--set", f"options.{name}={_plain(value)}") for name, value in sorted(options.items())]
+    given = [(flag, str(value)) for flag, value in flags if value]
+    return ("diarist", "run", *manifests, *itertools.chain.from_iterable(given))
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 @contextlib.asynccontextmanager
@@ -81,9 +117,67 @@ async def report_no_beginning(directory: Path, inner: Path, summary: Summary) ->
         await asyncio.to_thread(Results(directory, inner=inner, make=False).write_summary, said)
 
 
-async def list_failed(journal: Journal, results: Results, summary: Summary) -> None:
-    """``failed.jsonl``, unless the disk refuses that too: the first thing that stopped the run is the one to tell."""
+class Rejected:
+    """The rows of a run that were rejected, on disk until the end: there may be a million of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file: IO[bytes] | None = None
+        self._error: OSError | None = None
+
+    def take(self, event: Event) -> None:
+        """What the disk refuses is told by ``rows``: the run itself goes on."""
+        if event.reject is None or self._error:
+            return
+        try:
+            self._file = self._file or tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 (see close)
+            self._file.write(msgspec.json.encode(event.reject) + b"\n")
+        except OSError as error:
+            self._error = error
+
+    def rows(self) -> Iterator[Reject]:
+        """All of them, in their order. Blocks."""
+        if self._error:
+            raise self._error
+        if self._file:
+            self._file.seek(0)
+            yield from (msgspec.json.decode(line, type=Reject) for line in self._file)
+
+    def close(self) -> None:
+        if self._file:
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+
+async def list_failed(journal: Path, rejected: Rejected, results: Results, summary: Summary) -> str:
+    """``failed.jsonl``: every failed recording of the directory, and the rejected rows of this run.
+
+    A disk that refuses that, too, stops the run, unless something has before: that is the one to tell. What is to be
+    noticed, if anything.
+    """
+
+    def failed() -> Iterator[Job | Reject]:
+        yield from _failed_jobs(journal)
+        yield from rejected.rows()
+
     try:
-        await asyncio.to_thread(results.write_failed, await journal.in_states([State.FAILED]))
+        path, lines = await asyncio.to_thread(lambda: results.write_failed(failed()))
     except errors.Fatal as error:
         summary.stopped_by = summary.stopped_by or error
+        return ""
+    except errors.DiaristError as error:
+        return str(error)
+    ours = summary.failed + summary.rejected + summary.skipped["failed before"]
+    summary.failed_list = FailedList(str(path), lines, lines - ours) if lines else None
+    if lines and path.parent != results.directory:
+        return f"{results.directory / path.name} is not ours and stays as it is: what failed is listed in {path}"
+    return ""
+
+
+def _failed_jobs(journal: Path) -> Iterator[Job]:
+    """Those of all runs, a group at a time. Blocks: with a view of the journal of its own."""
+    with asyncio.Runner() as runner, contextlib.closing(Journal(journal, read_only=True)) as view:
+        last = None
+        while group := runner.run(view.failed(last, _GROUP)):
+            yield from group
+            last = group[-1]

@@ -44,8 +44,8 @@ def peeked(rows: Iterator[Recording | Reject]) -> Iterator[Recording | Reject]:
 async def count_rows(
     manifests: Sequence[str], settings: Settings, window: Window, tell: Callable[[Event], None]
 ) -> None:
-    """Tell how many rows there are, for the time that is left: reads the manifests once more, beside the run."""
-    if "-" in manifests or not window.is_whole:
+    """Tell how many rows there are, for what is left of them: reads the manifests once more, beside the run."""
+    if "-" in manifests or not window.is_countable:
         return
     rows = rows_of(manifests, settings, None, lambda event: None)
     total = 0

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import msgspec
 
@@ -33,8 +33,11 @@ from batch.window import Window
 from batch.wiring.connecting import connected, links, pipeline_of, watching
 from batch.wiring.places import Place, placed
 from batch.wiring.plans import agreed_to_pay_again, prices_of
-from batch.wiring.reporting import list_failed, named, report_no_beginning, reported, stage_of
+from batch.wiring.reporting import Rejected, asked, command_of, list_failed, report_no_beginning, reported, staged
 from batch.wiring.rows import count_rows, peeked, rows_of
+
+_COUNTING_SECONDS: Final = 1.0
+"""So long a run that ends early waits for the number of its rows."""
 
 
 async def run(
@@ -51,22 +54,26 @@ async def run(
     stop: asyncio.Event | None = None,
     confirm: Callable[[str], bool] = lambda question: False,
     rng: random.Random | None = None,
+    command: Sequence[str] | None = None,
 ) -> Summary:
     """Transcribe what ``manifests`` list into ``out``; return what happened.
 
     Running it again with the same arguments does what is left. A recording that cannot be done is in the summary and
     the journal, and the others go on; what ends the run early is in ``summary.stopped_by``. Setting ``stop`` ends it
     cleanly. ``environ`` None: the process's own. ``confirm`` is asked whether a run may begin that would cost more
-    than ``settings.budget.confirm_above``. Raises ``Usage``, ``Unavailable`` or ``OverBudget`` if it cannot begin:
-    then nothing was done.
+    than ``settings.budget.confirm_above``. ``command`` is what was typed, for those who are told how to go on (None:
+    one that does the same is made, if there is one). Raises ``Usage``, ``Unavailable`` or ``OverBudget`` if it cannot
+    begin: then nothing was done.
     """
     settings, summary = settings or Settings(), summary or Summary()
     environ = os.environ if environ is None else environ
     manifests = [manifests] if isinstance(manifests, str) else manifests
-    summary.stage = named(manifests, out)
     secrets = tuple(
         filter(None, (environ.get(name, "").strip() for name in ("ASSEMBLYAI_API_KEY", "DIARIST_SERVICE_KEY")))
     )
+    if command is None:
+        command = command_of(manifests, out, settings, window or Window())
+    summary.stage = asked(manifests, out, command, secrets)
     try:
         async with outside.watched(settings, summary, secrets, notify) as told:
             return await _run(
@@ -100,12 +107,15 @@ async def _run(
     wish = place.in_pass(wish or Wish(), manifests)
     purse = Purse(settings.budget, prices_of(service, settings))
 
-    summary.stage = stage_of(manifests, out, service, settings)
+    summary.stage = staged(summary.stage, service, settings)
+
+    rejected = Rejected(place.inner)
 
     def tell(event: Event) -> None:
         purse.take(event)
         summary.usd = purse.spent
         summary.take(event)
+        rejected.take(event)
         notify(event)
 
     def notice(message: str) -> None:
@@ -126,6 +136,7 @@ async def _run(
         stack.enter_context(arrivals or contextlib.nullcontext())
         await stack.enter_async_context(reported(results, summary))
         journal = stack.enter_context(contextlib.closing(Journal(inner / JOURNAL)))
+        await stack.enter_async_context(_failures_listed(journal, rejected, results, summary, notice))
         wish = await _forced_pass(journal, place, manifests, wish, notice)
         if settings.replaced_days:
             await asyncio.to_thread(results.forget_kept, settings.replaced_days, time.time())
@@ -134,10 +145,12 @@ async def _run(
             rows, journal, results, service.name,
             wish=wish, window=window, notify=tell, purse=purse, agreed=agreed,
         )  # fmt: skip
-        admit = admission.jobs
+        summary.carries(job.key for job in before)
+        admit = partial(_known_to, summary, admission)
         if not before:
             jobs = admission.jobs()
             if (first := await _first(jobs, stop)) is None:
+                await _counted(asyncio.create_task(count_rows(manifests, settings, window, tell)), summary)
                 await _end_pass(journal, place, manifests, wish, admission, summary)
                 return summary
             admit = partial(_with_first, first, jobs)
@@ -158,8 +171,7 @@ async def _run(
         except* errors.Fatal as group:
             summary.stopped_by = _first_fatal(group)
         finally:
-            counting.cancel()
-            await list_failed(journal, results, summary)
+            await _counted(counting, summary)
         await _end_pass(journal, place, manifests, wish, admission, summary)
     return summary
 
@@ -196,6 +208,32 @@ async def _end_pass(
 ) -> None:
     if wish.force and admission.exhausted and summary.exit_code == 0:
         await journal.set_note(place.pass_name(manifests), None)
+
+
+@contextlib.asynccontextmanager
+async def _failures_listed(
+    journal: Journal, rejected: Rejected, results: Results, summary: Summary, notice: Callable[[str], None]
+) -> AsyncIterator[None]:
+    """However the context ends, what failed is listed."""
+    try:
+        yield
+    finally:
+        if said := await list_failed(journal.path, rejected, results, summary):
+            notice(said)
+        rejected.close()
+
+
+async def _counted(counting: asyncio.Task[None], summary: Summary) -> None:
+    """A little more time for the counting of rows, if the run has not read them all."""
+    if not summary.read_all:
+        await asyncio.wait([counting], timeout=_COUNTING_SECONDS)
+    counting.cancel()
+
+
+def _known_to(summary: Summary, admission: Admission, under_way: frozenset[str]) -> AsyncIterator[Job]:
+    """The jobs to carry beside those that are ``under_way``, of which the summary knows."""
+    summary.carries(under_way)
+    return admission.jobs(under_way)
 
 
 async def _first(jobs: AsyncIterator[Job], stop: asyncio.Event | None) -> Job | None:
