@@ -213,9 +213,8 @@ class Admission:
             elif judged.upkeep is Upkeep.PUT_COPIES:
                 await asyncio.to_thread(self._results.put_copies, job.key)
         except (errors.Postponed, errors.Permanent, ValueError, OSError) as error:
-            self._notify(
-                Event("notice", job=judged.job, message=f"its result could not be brought up to date: {error}")
-            )
+            message = f"its result could not be brought up to date: {error}"
+            self._notify(Event("notice", job=judged.job, message=message, kind="result_behind"))
             return
         await self._journal.record(job)
 

@@ -36,6 +36,7 @@ _WHY: Final = {
     "done": "done before",
     "elsewhere": "still with another service",
     "duplicate": "the same as another row",
+    "held": "done, and paid for again only with --yes",
 }
 """Of rows that were skipped, where the kind does not say it all."""
 _LINES_EACH: Final = 20

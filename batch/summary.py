@@ -66,7 +66,8 @@ class Summary:
     run has not handled (yet). ``carried_over`` come on top: jobs that the service had from an earlier run, and that
     no row that was read names. ``total`` is the number of rows in all (None: not counted), ``read_all``: each was
     told of. ``alive`` counts the jobs on their way by state, ``ended`` those that ended in this run; ``shared`` the
-    collected ones that an identical recording has paid for; ``shown`` the first twenty jobs that ended, ``failures``
+    collected ones that an identical recording has paid for; ``behind`` counts results of recordings that are done, and
+    that could not be given what their rows say now; ``shown`` the first twenty jobs that ended, ``failures``
     by kind, ``last_failures`` a sentence each; ``failed_list`` is known at the end. ``usd`` is what the collected
     ones cost (None: nothing is charged), ``meter`` knows rates, ``stage`` what does not change, ``run`` is the run's
     own id. Memory does not grow with rows.
@@ -78,6 +79,7 @@ class Summary:
         self.began, self.began_at = datetime.now(UTC), clock()
         self.usd: float | None = None
         self.last_failures: deque[str] = deque(maxlen=_LAST)
+        self.behind = 0
         self.ended: Counter[State] = Counter()
         self.skipped: Counter[str] = Counter()
         self.alive: Counter[State] = Counter()
@@ -124,6 +126,9 @@ class Summary:
             case Event(name="postponed", job=Job() as job, message=message, kind=kind):
                 self.postponed += 1
                 self._failed(kind, job.recording.where, job.key, f"{message} (left for the next run)")
+            case Event(name="notice", kind="result_behind", job=Job() as job, message=message):
+                self.behind += 1
+                self._failed("result_behind", job.recording.where, job.key, message)
             case Event(name="retrying", kind=kind):
                 self.retries[kind] += 1
             case Event(name="asked", kind=route):
@@ -159,11 +164,11 @@ class Summary:
             return self.stopped_by.exit_code
         if self.signal_number:
             return 128 + self.signal_number
-        if self.budget_reached:
+        if self.budget_reached or self.skipped["held"]:
             return OverBudget.exit_code
         if self.postponed or self.skipped["elsewhere"]:
             return 5
-        if self.ended[State.FAILED] or self.rejected or self.skipped["failed before"]:
+        if self.ended[State.FAILED] or self.rejected or self.skipped["failed before"] or self.behind:
             return 3
         return 0
 
