@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from batch import __version__
+from batch import __version__, streams
 from batch.errors import DiaristError, Fatal, Unavailable
 
 if TYPE_CHECKING:
@@ -405,12 +405,13 @@ def _run(
             summary.signal_number = number
             stop.set()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        hangup = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL else []  # nohup ignores it
+        for number in (signal.SIGINT, signal.SIGTERM, *hangup):
             loop.add_signal_handler(number, interrupted, number)
         with display(settings.progress, summary, sys.stderr) as shown:
             await start(
                 manifests, out, settings=settings, wish=wish, window=window, environ=os.environ,
-                stdin=sys.stdin.buffer, summary=summary, notify=shown.show, stop=stop,
+                stdin=streams.standard_input(), summary=summary, notify=shown.show, stop=stop,
                 confirm=lambda cost: yes or _agreed(cost), command=command,
             )  # fmt: skip
 
@@ -422,7 +423,8 @@ def _run(
 
 def _agreed(cost: str) -> bool:
     """Whether the person at the terminal, if there is one, agrees."""
-    return sys.stdin.isatty() and sys.stderr.isatty() and click.confirm(f"{cost}. Run it?", err=True)
+    is_there = sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()
+    return bool(is_there) and click.confirm(f"{cost}. Run it?", err=True)
 
 
 async def _plan(
@@ -435,7 +437,7 @@ async def _plan(
 
     async with wiring.planning(
         manifests, out, settings=settings, wish=wish, window=window, environ=os.environ,
-        stdin=sys.stdin.buffer, notify=explaining.show,
+        stdin=streams.standard_input(), notify=explaining.show,
     ) as planner:  # fmt: skip
         async for row in planner.rows():
             explaining.row(row)
@@ -447,8 +449,12 @@ async def _plan(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: one message on standard error for whatever is the user's to mend, and the exit code."""
+    streams.guard()
+    if arguments is None:
+        streams.in_utf8()
     try:
-        cli.main(arguments, prog_name="diarist", standalone_mode=False)
+        with streams.answering():
+            cli.main(arguments, prog_name="diarist", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
