@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import tempfile
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -22,12 +23,17 @@ def on_all_cores(work: Callable[[T], R], over: Iterable[T]) -> Generator[R, None
     """What ``work`` makes of each, in their order: of the first ones here, of the rest in processes.
 
     ``work``, and what goes in and out, is pickled. Processes are not forked: the caller may have threads, and SQLite
-    files open. Close the generator if it is not read to its end.
+    files open. Where none can be started, for want of a folder for temporary files, all are done here. Close the
+    generator if it is not read to its end.
     """
     rest = iter(over)
     yield from map(work, itertools.islice(rest, _FEW))
     chunks = iter(lambda: list(itertools.islice(rest, _CHUNK)), [])
     if (first := next(chunks, None)) is None:
+        return
+    if not _can_start():
+        for chunk in itertools.chain([first], chunks):
+            yield from map(work, chunk)
         return
     cores = os.cpu_count() or 1
     pool = ProcessPoolExecutor(cores, multiprocessing.get_context("forkserver"))
@@ -41,6 +47,16 @@ def on_all_cores(work: Callable[[T], R], over: Iterable[T]) -> Generator[R, None
             yield from waiting.popleft().result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _can_start() -> bool:
+    """Whether there is a place for the socket over which processes are started, and for their locks."""
+    try:
+        tempfile.gettempdir()
+        multiprocessing.get_context("forkserver").Lock()
+    except OSError:
+        return False
+    return True
 
 
 def _each(work: Callable[[T], R], chunk: list[T]) -> list[R]:

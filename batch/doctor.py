@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 from yarl import URL
 
-from batch import client, errors, manifest, outgoing, stores
+from batch import client, errors, manifest, outgoing, refusals, sqlite, stores
 from batch.endpoint import HOSTS, Endpoint, resolve
 from batch.model import Recording
 from batch.results import INNER
@@ -83,7 +83,7 @@ async def examine(
         yield _bad("service", str(error), "", error.exit_code)
         return
     yield _ok("service", f"{endpoint.name}, with {'a' if endpoint.key else 'no'} key")
-    async for finding in _service(endpoint, settings):
+    async for finding in _service(endpoint, settings, out):
         yield finding
 
 
@@ -124,7 +124,8 @@ def _disk(out: Path) -> Finding:
             os.fsync(file.fileno())
             took = time.monotonic() - began
     except OSError as error:
-        return _bad("disk", f"cannot write to {place}: {error.strerror}", "choose another --out", 2)
+        said, advice = f"cannot write to {place}: {error.strerror}", refusals.advice(error, "choose another --out")
+        return _bad("disk", said, advice, 2)
     said = f"{place} takes {took * 1000:.0f} ms to make a write durable"
     if took <= _SLOW_FSYNC_SECONDS:
         return _ok("disk", said)
@@ -136,9 +137,15 @@ def _journal(out: Path) -> Finding:
     if not path.exists():
         return _ok("journal", f"none in {out} yet")
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        with contextlib.closing(sqlite.open_to_read(path)) as db:
+            sqlite.keep_temporaries(db, path.parent)
             said = db.execute("PRAGMA quick_check(1)").fetchone()[0]
             states = dict(db.execute("SELECT state, count(*) FROM jobs GROUP BY state"))
+    except errors.Unavailable as error:
+        return _bad("journal", str(error), "", error.exit_code)
+    except (OSError, sqlite3.OperationalError) as error:
+        said, _, advice = sqlite.explained(error, path).partition(". ")
+        return _bad("journal", f"cannot read {path}: {said}", advice, errors.Unavailable.exit_code)
     except sqlite3.Error as error:
         said, states = str(error), {}
     if said != "ok":
@@ -203,7 +210,15 @@ def _there(path: Path) -> Path:
     return next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir())
 
 
-async def _service(endpoint: Endpoint, settings: Settings) -> AsyncIterator[Finding]:
+def _temporary(out: Path) -> tempfile.TemporaryDirectory[str]:
+    """Where the system has its own, or, on a read-only one, where a run has it."""
+    try:
+        return tempfile.TemporaryDirectory()
+    except FileNotFoundError:
+        return tempfile.TemporaryDirectory(prefix=".diarist-doctor-", dir=_there(out))
+
+
+async def _service(endpoint: Endpoint, settings: Settings, out: Path) -> AsyncIterator[Finding]:
     trust = await asyncio.to_thread(_trust)
     yield trust
     if trust.verdict is Verdict.BAD:
@@ -213,7 +228,7 @@ async def _service(endpoint: Endpoint, settings: Settings) -> AsyncIterator[Find
             yield finding
         return
     local = settings.local
-    with tempfile.TemporaryDirectory() as folder:
+    with _temporary(out) as folder:
         began = time.monotonic()
         try:
             async with _started(local, Path(folder)) as base_url:

@@ -15,14 +15,13 @@ import functools
 import queue
 import sqlite3
 import threading
-import urllib.parse
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from batch import endpoint, errors
+from batch import endpoint, errors, sqlite
 from batch.locations import identity
 from batch.model import Job, Recording, State
 from batch.options import canonical
@@ -275,7 +274,7 @@ def _open(path: Path) -> sqlite3.Connection:
         raise errors.Usage(f"{path} was written by a newer diarist (schema {version}): upgrade, or use another --out")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA temp_store = FILE")
+    sqlite.keep_temporaries(db, path.parent)
     if version < _SCHEMA_VERSION:
         _migrate(db)
     db.executescript(_TEMPORARY)
@@ -310,17 +309,14 @@ def _columns(db: sqlite3.Connection, table: str) -> set[str]:
     return {name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")}
 
 
-def _read_only(path: Path) -> str:
-    return f"file:{urllib.parse.quote(str(path))}?mode=ro"
-
-
 def _open_to_read(path: Path) -> sqlite3.Connection:
-    place = _read_only(path) if path.exists() else ":memory:"
-    db = sqlite3.connect(place, uri=True, isolation_level=None)
-    if place == ":memory:":
+    is_there = path.exists()
+    db = sqlite.open_to_read(path) if is_there else sqlite3.connect(":memory:", isolation_level=None)
+    if not is_there:
         _migrate(db)
     elif db.execute("PRAGMA user_version").fetchone()[0] < _SCHEMA_VERSION:
         raise errors.Usage(f"{path} was written by an older diarist: `diarist run` brings it up to date")
+    sqlite.keep_temporaries(db, path.parent)
     db.executescript(_TEMPORARY)
     return db
 
@@ -375,8 +371,8 @@ def _explained(error: BaseException, path: Path) -> BaseException:
     """SQLite's errors in our words; whatever is not SQLite's or the system's is a bug and stays as it is."""
     if isinstance(error, sqlite3.OperationalError | OSError):
         return errors.Unavailable(
-            f"cannot write the journal {path}: {error}. Free some space or make it writable, then run the same "
-            "command again: what was recorded so far is safe",
+            f"the journal {path} cannot be used: {sqlite.explained(error, path)}; then run the same command again: "
+            "what was recorded so far is safe",
             kind="journal_unwritable",
         )
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _OF_ONE_ROW):
@@ -396,7 +392,7 @@ def remembered(path: Path) -> dict[str, str]:
     journal of an older diarist: the service of its newest job. Blocks."""
     if not path.exists():
         return {}
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(_read_only(path), uri=True)) as db:
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite.open_to_read(path)) as db:
         if "value" in _columns(db, "notes"):
             return _notes(db)
         newest = db.execute("SELECT service FROM jobs ORDER BY rowid DESC LIMIT 1").fetchone()
@@ -419,7 +415,7 @@ def _salvaged(path: Path, table: str) -> list[Job]:
     for order in ("ASC", "DESC"):
         with (
             contextlib.suppress(sqlite3.Error),
-            contextlib.closing(sqlite3.connect(_read_only(path), uri=True)) as db,
+            contextlib.closing(sqlite.open_to_read(path)) as db,
         ):
             there = _columns(db, table)
             given = ", ".join(name if name in there else "NULL" for name in _COLUMNS)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import statistics
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from batch import sources
+from batch import sources, sqlite
 from batch.admission import Admission, Judged, Verdict
 from batch.journal import Journal
 from batch.model import Job, Recording
@@ -129,7 +129,7 @@ class Planner:
 
     async def rows(self) -> AsyncIterator[Row]:
         """The rows, in order; ``plan`` is their sum afterwards. Raises what reading the manifest raises."""
-        with ThreadPoolExecutor(_PROBING_THREADS, "probe") as pool, closing(_Seen()) as seen:
+        with ThreadPoolExecutor(_PROBING_THREADS, "probe") as pool, closing(_Seen(self._journal.path.parent)) as seen:
             admitted = 0
             async for batch in self._admission.judged():
                 run = [judged for judged in batch if self._probing and judged.decision.verdict is Verdict.RUN]
@@ -238,10 +238,10 @@ def _digest(path: str) -> str | None:
 
 
 class _Seen:
-    """Which audio has been planned already, on disk: a file is read only if another has its size."""
+    """Which audio has been planned already, on disk if there is one: a file is read only if another has its size."""
 
-    def __init__(self) -> None:
-        self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    def __init__(self, beside: Path) -> None:
+        self._db = sqlite.scratch(beside)
         self._db.execute("CREATE TABLE seen (size INTEGER, options BLOB, sha256 TEXT, source TEXT)")
         self._db.execute("CREATE INDEX seen_by_audio ON seen (size, options, sha256)")
 

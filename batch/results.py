@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import json
 import os
@@ -18,7 +17,7 @@ from typing import IO, Any, Final, NamedTuple
 
 import msgspec
 
-from batch import stores
+from batch import refusals, stores
 from batch.errors import DiaristError, Permanent, Postponed, Unavailable, Usage
 from batch.formats import FORMATS
 from batch.formats.names import Names, named
@@ -38,7 +37,6 @@ SUMMARY: Final = "summary.json"
 _HEAD: Final = b'{"recording":'
 _LONG_LINE: Final = 1 << 20
 _OWN: Final = tuple(f".{form.suffix}" for form in FORMATS.values() if form.suffix.endswith(".json"))
-_DISK_TROUBLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
 
 
 class _Spoken(msgspec.Struct):
@@ -360,14 +358,13 @@ def _is_failed_list(path: Path) -> bool:
 
 
 def _unwritable(path: Path, error: OSError) -> DiaristError:
-    """A disk that refuses everybody ends the run; a name that this disk cannot hold is one recording's trouble."""
-    if error.errno in _DISK_TROUBLE:
-        return Unavailable(
-            f"cannot write {path}: {error.strerror}. Free some space or make it writable, then run the same command "
-            "again: the transcript is fetched again, not paid again",
-            kind="disk",
-        )
-    return Postponed(f"cannot write {path}: {error.strerror}. Give the recording another id", kind="unwritable")
+    """What meets every recording alike ends the run; a name that this disk cannot hold is one recording's trouble."""
+    said = f"cannot write {path}: {error.strerror}. {refusals.advice(error)}"
+    if refusals.meets_all(error):
+        kind = "open_files" if refusals.is_of_limits(error) else "disk"
+        again = "then run the same command again: a transcript is fetched again, not paid again"
+        return Unavailable(f"{said}; {again}", kind=kind)
+    return Postponed(said, kind="unwritable")
 
 
 def count_speakers(transcript: bytes) -> int:

@@ -66,8 +66,8 @@ class Summary:
     run has not handled (yet). ``carried_over`` come on top: jobs that the service had from an earlier run, and that
     no row that was read names. ``total`` is the number of rows in all (None: not counted), ``read_all``: each was
     told of. ``alive`` counts the jobs on their way by state, ``ended`` those that ended in this run; ``shared`` the
-    collected ones that an identical recording has paid for; ``behind`` counts results of recordings that are done, and
-    that could not be given what their rows say now; ``shown`` the first twenty jobs that ended, ``failures``
+    collected ones that an identical recording has paid for; ``behind`` counts results of recordings that are done
+    and could not be given what their rows say now; ``shown`` the first twenty jobs that ended, ``failures``
     by kind, ``last_failures`` a sentence each; ``failed_list`` is known at the end. ``usd`` is what the collected
     ones cost (None: nothing is charged), ``meter`` knows rates, ``stage`` what does not change, ``run`` is the run's
     own id. Memory does not grow with rows.

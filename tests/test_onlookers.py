@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,17 @@ CLEAN = {name: value for name, value in os.environ.items() if not name.startswit
 def started(*arguments: object, environ: dict[str, str] | None = None, **given: Any) -> subprocess.Popen[bytes]:
     """A child that stands apart, with the streams and descriptors that ``given`` says."""
     command = [sys.executable, "-W", "error", "-m", "batch", *map(str, arguments)]
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | given
+    streams: dict[str, Any] = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+    } | given
     return subprocess.Popen(command, env=CLEAN | (environ or {}), **streams)
+
+
+def closing(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 async def ended(child: subprocess.Popen[bytes]) -> int:
@@ -91,7 +101,7 @@ async def test_closed_streams_change_nothing_and_no_file_takes_their_place(
     manifest = archive(tmp_path / "audio", COUNT)
     async with start_service(tmp_path / "service") as service:
         arguments = running(manifest, tmp_path / "out", service)
-        child = started(*arguments, preexec_fn=lambda: [os.close(descriptor) for descriptor in closed])
+        child = started(*arguments, preexec_fn=partial(closing, *closed))
         assert await ended(child) == 0
         check(tmp_path, service)
 
@@ -228,13 +238,14 @@ async def test_short_answers_to_nobody_are_no_trouble(tmp_path: Path, arguments:
     manifest, out = archive(tmp_path / "audio", 2), tmp_path / "out"
     async with start_service(tmp_path / "service") as service:
         assert await ended(started(*running(manifest, out, service))) == 0
-        of = {
+        given: dict[str, list[object]] = {
             "status": [out],
             "doctor": ["--out", out, "--service", service.base_url],
             "plan": [manifest, "--out", out, "--service", service.base_url],
-        }.get(arguments[0], [])  # fmt: skip
+        }
+        of = given.get(arguments[0], [])
         for closed in ((0, 1, 2), (1,)):
-            child = started(*arguments, *of, preexec_fn=lambda gone=closed: [os.close(number) for number in gone])
+            child = started(*arguments, *of, preexec_fn=partial(closing, *closed))
             assert await ended(child) == 0
         reads, writes = os.pipe()
         os.close(reads)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import sqlite3
-import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final
 
-from batch.errors import Usage
+from batch import sqlite
+from batch.errors import Unavailable, Usage
 from batch.results import INNER
 from batch.search.entries import Entry
 
@@ -76,21 +76,19 @@ def opened(directory: Path, notify: Callable[[str], None]) -> Iterator[sqlite3.C
 def opened_to_read(directory: Path) -> Iterator[sqlite3.Connection]:
     """The index as it stands, where nothing can be written. Raises ``Unwritable`` if that is not possible."""
     path = directory / INNER / FILE
-    wal = path.with_name(f"{FILE}-wal")
     with _explained():
-        if not path.exists() or (wal.exists() and wal.stat().st_size):
-            raise Unwritable(f"{path} is not there, or not whole")
-        uri = f"file:{urllib.parse.quote(str(path.absolute()))}?mode=ro&immutable=1"
-        with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as db:
+        if not path.exists():
+            raise Unwritable(f"{path} is not there")
+        with contextlib.closing(sqlite.open_to_read(path)) as db:
             if db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
                 raise Unwritable(f"{path} is another version's")
             yield db
 
 
 @contextlib.contextmanager
-def temporary() -> Iterator[sqlite3.Connection]:
-    """An empty index that nobody else sees, in the system's folder for temporary files."""
-    with _explained(), contextlib.closing(sqlite3.connect("", isolation_level=None)) as db:
+def temporary(directory: Path) -> Iterator[sqlite3.Connection]:
+    """An empty index that nobody else sees, of the results in ``directory``."""
+    with _explained(), contextlib.closing(sqlite.scratch(directory / INNER)) as db:
         db.executescript(_SCHEMA)
         yield db
 
@@ -195,10 +193,13 @@ def _lock(path: Path) -> Iterator[IO[str]]:
     try:
         path.parent.mkdir(exist_ok=True)
         file = path.with_name("search.lock").open("a", encoding="utf-8")
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(file)
+            fcntl.flock(file, fcntl.LOCK_SH)
+            stack.pop_all()
     except OSError as error:
         raise Unwritable(str(error)) from error
     with file:
-        fcntl.flock(file, fcntl.LOCK_SH)
         yield file
 
 
@@ -211,6 +212,8 @@ def _explained() -> Iterator[None]:
     """SQLite's errors in our words."""
     try:
         yield
+    except Unavailable as error:
+        raise Unwritable(str(error)) from error
     except sqlite3.DatabaseError as error:
         if _is_damage(error):
             raise Damaged(str(error)) from error

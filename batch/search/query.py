@@ -127,7 +127,7 @@ def _unkept(directory: Path, question: Question, notify: Callable[[str], None], 
         pass
     notify(f"no search index can be kept in {directory} ({why}): one is made for this search only")
     try:
-        with index.temporary() as db:
+        with index.temporary(directory) as db:
             upkeep.compare(db, directory)
             upkeep.catch_up(db, directory, notify)
             return _answer(db, directory, question)

@@ -116,7 +116,9 @@ async def _alone(data: Path) -> contextlib.ExitStack:
             try:
                 stack.enter_context(lock.held(data / "lock", datetime.now()))
                 return stack.pop_all()
-            except Unavailable:
+            except Unavailable as error:
+                if error.kind != "locked":
+                    raise Usage(str(error)) from error
                 if time.monotonic() > until:
                     holder = lock.holder(data / "lock")
                     raise Usage(f"another service has its jobs in {data}: {holder}. Choose another --data") from None
