@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import statistics
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,6 +17,7 @@ import msgspec
 
 from batch import sources, sqlite
 from batch.admission import Admission, Judged, Verdict
+from batch.errors import Unavailable
 from batch.journal import Journal
 from batch.model import Job, Recording
 from batch.prices import Prices, billed_channels, price
@@ -246,10 +248,15 @@ class _Seen:
         self._db.execute("CREATE INDEX seen_by_audio ON seen (size, options, sha256)")
 
     def before(self, recordings: Sequence[Recording], sizes: Mapping[str, int]) -> dict[str, str]:
-        """Those whose audio and options an earlier row has. Blocks."""
-        self._db.execute("BEGIN")
-        with self._db:
-            again = [row.key for row in recordings if self._is_again(row, sizes[row.key])]
+        """Those whose audio and options an earlier row has. Blocks. Raises ``Unavailable`` if there is no room."""
+        try:
+            self._db.execute("BEGIN")
+            with self._db:
+                again = [row.key for row in recordings if self._is_again(row, sizes[row.key])]
+        except sqlite3.OperationalError as error:
+            raise Unavailable(
+                f"no room for temporary tables: {error}. Set SQLITE_TMPDIR to a folder with more", kind="temporary"
+            ) from error
         return dict.fromkeys(again, "duplicate of another row")
 
     def _is_again(self, recording: Recording, size_bytes: int) -> bool:

@@ -23,6 +23,7 @@ import pytest
 from batch import errors, lock, sqlite
 from batch.journal import Journal
 from batch.model import Job, Recording, State
+from batch.plan import _Seen
 from batch.results import Results
 from batch.search import index
 from batch.service.serve import Serving, main
@@ -212,8 +213,11 @@ async def test_what_does_not_fit_into_memory_is_told(tmp_path: Path, monkeypatch
             await journal.claim(rows)
         await journal.record(Job(rows[0], "local", State.LISTED))
         assert await journal.counts() == {State.LISTED: 1}
-    with contextlib.closing(sqlite.scratch(tmp_path)) as db, pytest.raises(sqlite3.OperationalError, match="full"):
-        db.execute("CREATE TABLE t AS SELECT randomblob(1000000)")
+    audio = tmp_path / "a.wav"
+    audio.write_bytes(b"RIFF")
+    rows = [Recording(f"{n}", str(audio), "m.csv", n, {"prompt": f"{n}" * 50}) for n in range(2000)]
+    with contextlib.closing(_Seen(tmp_path)) as seen, pytest.raises(errors.Unavailable, match="Set SQLITE_TMPDIR"):
+        seen.before(rows, {row.key: 4 for row in rows})
 
 
 def test_a_disk_without_locks_is_no_other_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
