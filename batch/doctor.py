@@ -22,11 +22,12 @@ import msgspec
 from yarl import URL
 
 from batch import client, errors, manifest, outgoing, refusals, sqlite, stores
-from batch.endpoint import HOSTS, Endpoint, resolve
+from batch.endpoint import HOSTS, Endpoint
 from batch.model import Recording
-from batch.results import INNER
+from batch.results import JOURNAL, inner_of
 from batch.service.launch import local_service
 from batch.settings import Local, Settings
+from batch.wiring.places import placed
 
 _LITTLE_SPACE_BYTES: Final = 2_000_000_000
 _SLOW_FSYNC_SECONDS: Final = 0.1
@@ -73,12 +74,15 @@ async def examine(
     """
     yield _locale()
     yield _open_files(settings)
-    for check in (_space, _disk, _journal):
-        yield await asyncio.to_thread(check, out)
+    inner = await asyncio.to_thread(inner_of, out, settings.journal_dir)
+    yield await asyncio.to_thread(_space, out)
+    for place in dict.fromkeys((out, inner) if settings.journal_dir else (out,)):
+        yield await asyncio.to_thread(_disk, place)
+    yield await asyncio.to_thread(_journal, out, inner)
     for finding in await asyncio.to_thread(lambda: [*_read_from(manifests, settings), *_written_to(copies)]):
         yield finding
     try:
-        endpoint = resolve(settings.service, environ)
+        endpoint = (await asyncio.to_thread(placed, out, settings, environ)).service
     except errors.Fatal as error:
         yield _bad("service", str(error), "", error.exit_code)
         return
@@ -132,8 +136,8 @@ def _disk(out: Path) -> Finding:
     return _warn("disk", said, "is it a network disk? The journal must lie on a local one: choose another --out")
 
 
-def _journal(out: Path) -> Finding:
-    path = out / INNER / "journal.db"
+def _journal(out: Path, inner: Path) -> Finding:
+    path = inner / JOURNAL
     if not path.exists():
         return _ok("journal", f"none in {out} yet")
     try:

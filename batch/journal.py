@@ -75,10 +75,10 @@ _REST: Final = (
     """,
     f"PRAGMA user_version = {_SCHEMA_VERSION}",
 )
-_TEMPORARY: Final = """
-CREATE TEMP TABLE claimed (place TEXT PRIMARY KEY, row TEXT, is_carried INTEGER) WITHOUT ROWID;
-CREATE TEMP TABLE copies (name TEXT PRIMARY KEY, size_bytes INTEGER) WITHOUT ROWID;
-"""
+_CLAIMED: Final = (
+    "CREATE TEMP TABLE IF NOT EXISTS claimed (place TEXT PRIMARY KEY, row TEXT, is_carried INTEGER) WITHOUT ROWID"
+)
+_COPIES: Final = "CREATE TEMP TABLE IF NOT EXISTS copies (name TEXT PRIMARY KEY, size_bytes INTEGER) WITHOUT ROWID"
 _UPSERT: Final = (
     f"INSERT INTO jobs ({_ALL}) VALUES ({', '.join('?' * len(_TYPES))}) "
     f"ON CONFLICT (key) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _TYPES if name != 'key')}"
@@ -151,11 +151,11 @@ class Journal:
         this run only, so a manifest of millions costs no memory.
         """
         claims = list(zip(recordings, places, strict=True))
-        return await self._ask(lambda db: [_claim(db, row, place, is_carried) for row, place in claims])
+        return await self._ask(lambda db: _claim_all(db, claims, is_carried))
 
     async def add_copies(self, names: Sequence[tuple[str, int]]) -> None:
         """Note objects that lie in the bucket of the results, with their sizes in bytes, for this run only."""
-        await self._ask(lambda db: db.executemany("INSERT OR REPLACE INTO copies VALUES (?, ?)", names))
+        await self._ask(lambda db: _add_copies(db, names))
 
     async def copies(self, names: Sequence[str]) -> dict[str, int]:
         """Of ``names``, those that were noted, with their sizes in bytes."""
@@ -277,7 +277,6 @@ def _open(path: Path) -> sqlite3.Connection:
     sqlite.keep_temporaries(db, path.parent)
     if version < _SCHEMA_VERSION:
         _migrate(db)
-    db.executescript(_TEMPORARY)
     return db
 
 
@@ -317,7 +316,6 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
     elif db.execute("PRAGMA user_version").fetchone()[0] < _SCHEMA_VERSION:
         raise errors.Usage(f"{path} was written by an older diarist: `diarist run` brings it up to date")
     sqlite.keep_temporaries(db, path.parent)
-    db.executescript(_TEMPORARY)
     return db
 
 
@@ -447,12 +445,28 @@ def _same_audio(job: Job) -> tuple[str, tuple[Any, ...]]:
     return "size_bytes = ? AND sha256 = ?", (job.size_bytes, job.sha256)
 
 
+def _add_copies(db: sqlite3.Connection, names: Sequence[tuple[str, int]]) -> None:
+    db.execute(_COPIES)
+    db.executemany("INSERT OR REPLACE INTO copies VALUES (?, ?)", names)
+
+
+def _claim_all(
+    db: sqlite3.Connection, claims: Iterable[tuple[Recording, str]], is_carried: bool
+) -> list[Recording | None]:
+    db.execute(_CLAIMED)
+    return [_claim(db, row, place, is_carried) for row, place in claims]
+
+
 def _claim(db: sqlite3.Connection, recording: Recording, place: str, is_carried: bool) -> Recording | None:
     """The row in the way of a recording, if there is one; else the place is its own from now on."""
     inside = f"{place}.json/"
     ancestors = [place[:at] for at in range(len(place)) if place.startswith(".json/", at)]
-    query = f"SELECT row FROM claimed WHERE place >= ? AND place < ? OR place IN ({', '.join('?' * len(ancestors))})"
-    if other := db.execute(query, (inside, inside[:-1] + "0", *ancestors)).fetchone():
+    other = db.execute(
+        "SELECT row FROM claimed WHERE place >= ? AND place < ?", (inside, inside[:-1] + "0")
+    ).fetchone()
+    for ancestor in ancestors:
+        other = other or db.execute("SELECT row FROM claimed WHERE place = ?", (ancestor,)).fetchone()
+    if other:
         return msgspec.json.decode(other[0], type=Recording)
     first = db.execute("SELECT row, is_carried FROM claimed WHERE place = ?", (place,)).fetchone()
     owner = msgspec.json.decode(first[0], type=Recording) if first else None

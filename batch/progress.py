@@ -12,7 +12,7 @@ import msgspec
 
 from batch.errors import Usage
 from batch.model import State
-from batch.results import INNER, SUMMARY
+from batch.results import JOURNAL, SUMMARY, inner_of
 from batch.summary import FailedList, Failure, Stage, Summary
 
 REPLACED: Final = "replaced"
@@ -137,7 +137,7 @@ def _stopped_by(summary: Summary) -> str | None:
 
 def journal_of(directory: Path) -> Path:
     """The journal of the runs that have written into a directory. Raises ``Usage`` if there was none."""
-    path = directory / INNER / "journal.db"
+    path = inner_of(directory) / JOURNAL
     if not path.is_file():
         raise Usage(f"{directory} has no journal: nothing has run there, or --out was another directory")
     return path
@@ -145,13 +145,13 @@ def journal_of(directory: Path) -> Path:
 
 def replaced(directory: Path) -> Kept:
     """What is kept in a directory of results that were replaced. Blocks."""
-    sizes = [path.stat().st_size for path in (directory / INNER / REPLACED).rglob("*.json") if path.is_file()]
+    sizes = [path.stat().st_size for path in (inner_of(directory) / REPLACED).rglob("*.json") if path.is_file()]
     return Kept(len(sizes), sum(sizes))
 
 
 def last_run(directory: Path) -> Progress | None:
     """How the last run of a directory stands, or ended; None if it was an older diarist's."""
     try:
-        return msgspec.json.decode((directory / INNER / SUMMARY).read_bytes(), type=Progress)
+        return msgspec.json.decode((inner_of(directory) / SUMMARY).read_bytes(), type=Progress)
     except (FileNotFoundError, msgspec.DecodeError):
         return None

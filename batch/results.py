@@ -300,6 +300,7 @@ class Results:
             with _whole(path, durable) as file:
                 yield file
             self.written.note(name)
+            self.written.keep()
         except OSError as error:
             raise _unwritable(path, error) from error
 

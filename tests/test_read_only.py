@@ -210,7 +210,7 @@ async def test_what_does_not_fit_into_memory_is_told(tmp_path: Path, monkeypatch
     rows = [Recording(f"{n}" * 50, "/a", "m.csv", n, {}) for n in range(2000)]
     with contextlib.closing(Journal(tmp_path / "journal.db")) as journal:
         with pytest.raises(errors.Unavailable, match="full"):
-            await journal.claim(rows)
+            await journal.claim(rows, [row.key for row in rows])
         await journal.record(Job(rows[0], "local", State.LISTED))
         assert await journal.counts() == {State.LISTED: 1}
     audio = tmp_path / "a.wav"

@@ -26,7 +26,7 @@ from batch.report import pages
 from batch.report.figures import Figures
 from batch.report.heard import Heard, hear
 from batch.report.table import Parts, Table
-from batch.results import INNER, Results, is_result
+from batch.results import Results, inner_of, is_result
 
 INLINE_BYTES: Final = 1_500_000
 """So much of packed transcripts is in the page itself; more lies beside it, read when a recording is opened."""
@@ -109,7 +109,7 @@ def _write(directory: Path, wanted: Wanted, figures: Figures, table: Table, besi
         figures=figures,
         run=last_run(directory),
         replaced=replaced(directory),
-        at_work=lock.holder(directory / INNER / "lock"),
+        at_work=lock.holder(inner_of(directory) / "lock"),
         since=datetime.fromtimestamp(wanted.since, UTC) if wanted.since else None,
         rows=table.packed(results=results, beside=beside.prefix),
         parts=beside.inline,

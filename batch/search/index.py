@@ -16,7 +16,7 @@ from typing import IO, Final
 
 from batch import sqlite
 from batch.errors import Unavailable, Usage
-from batch.results import INNER
+from batch.results import inner_of
 from batch.search.entries import Entry
 
 FILE: Final = "search.db"
@@ -59,7 +59,7 @@ class Unwritable(Exception):
 def opened(directory: Path, notify: Callable[[str], None]) -> Iterator[sqlite3.Connection]:
     """The index of the results in ``directory``, made if it is not there, and anew if it is damaged or of another
     version. Raises ``Damaged`` for damage that is found later, ``Unwritable`` if it cannot be written."""
-    path = directory / INNER / FILE
+    path = inner_of(directory) / FILE
     with _explained(), _lock(path) as lock:
         if why := _wrong(path):
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -75,7 +75,7 @@ def opened(directory: Path, notify: Callable[[str], None]) -> Iterator[sqlite3.C
 @contextlib.contextmanager
 def opened_to_read(directory: Path) -> Iterator[sqlite3.Connection]:
     """The index as it stands, where nothing can be written. Raises ``Unwritable`` if that is not possible."""
-    path = directory / INNER / FILE
+    path = inner_of(directory) / FILE
     with _explained():
         if not path.exists():
             raise Unwritable(f"{path} is not there")
@@ -88,14 +88,14 @@ def opened_to_read(directory: Path) -> Iterator[sqlite3.Connection]:
 @contextlib.contextmanager
 def temporary(directory: Path) -> Iterator[sqlite3.Connection]:
     """An empty index that nobody else sees, of the results in ``directory``."""
-    with _explained(), contextlib.closing(sqlite.scratch(directory / INNER)) as db:
+    with _explained(), contextlib.closing(sqlite.scratch(inner_of(directory))) as db:
         db.executescript(_SCHEMA)
         yield db
 
 
 def remove(directory: Path) -> None:
     """Remove the index, once nobody has it open."""
-    path = directory / INNER / FILE
+    path = inner_of(directory) / FILE
     with _explained(), _lock(path) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _unlink(path)

@@ -13,7 +13,7 @@ from typing import Final
 
 from batch import sqlite
 from batch.cores import on_all_cores
-from batch.results import INNER, result_paths
+from batch.results import inner_of, result_paths
 from batch.search import index
 from batch.search.entries import Entry, read_entry
 
@@ -30,7 +30,7 @@ CREATE TEMP TABLE gone AS SELECT id FROM recordings WHERE key NOT IN (SELECT key
 def compare(db: sqlite3.Connection, directory: Path) -> int:
     """Note which results of ``directory`` the index does not know as they are, and which it knows and are gone: how
     many. Notes are in temporary tables, so that memory does not grow with the archive."""
-    sqlite.keep_temporaries(db, directory / INNER)
+    sqlite.keep_temporaries(db, inner_of(directory))
     db.executescript(
         "DROP TABLE IF EXISTS temp.found; DROP TABLE IF EXISTS temp.news; DROP TABLE IF EXISTS temp.gone;"
         "CREATE TEMP TABLE found (key TEXT UNIQUE, size_bytes INTEGER, mtime_ns INTEGER)"
