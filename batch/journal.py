@@ -70,7 +70,8 @@ _REST: Final = (
     CREATE TRIGGER keep_what_was_paid BEFORE UPDATE ON jobs
     WHEN OLD.state = 'collected' AND OLD.transcript_id IS NOT NULL AND OLD.transcript_id IS NOT NEW.transcript_id
     BEGIN
-        INSERT OR REPLACE INTO replaced ({_ALL}) VALUES ({", ".join(f"OLD.{name}" for name in _TYPES)});
+        DELETE FROM replaced WHERE key = OLD.key AND transcript_id = OLD.transcript_id;
+        INSERT INTO replaced ({_ALL}) VALUES ({", ".join(f"OLD.{name}" for name in _TYPES)});
     END
     """,
     f"PRAGMA user_version = {_SCHEMA_VERSION}",
