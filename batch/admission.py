@@ -342,13 +342,13 @@ class Admission:
 
     def _paid_before(self, judged: Judged, placed: Placed | None, known: Known) -> Judged:
         """A row that would be paid for, unless a transcript that answers it is found."""
-        there = self._proof(judged.recording.key, placed, known)
+        there, whole = self._proof(judged.recording.key, placed, known)
         if there is None and placed and not self._results.may_be_ours(judged.recording.key):
             return self._refused(
                 judged, f"{self._results.path(judged.recording.key)} is not diarist's, and stays as it is: move it"
             )
         if there and self._answers(there, judged.recording):
-            decision = decide(judged.recording, there, self._service, self._wish, changed=False, stored=True)
+            decision = decide(judged.recording, there, self._service, self._wish, changed=False, stored=whole)
             return Judged(judged.recording, there, decision, stamp=judged.stamp, adopted=True)
         if not self._wish.force:
             for old in known.replaced:
@@ -364,11 +364,14 @@ class Admission:
             "not know, and that does not answer this row: let `diarist recover` make the journal know it",
         )
 
-    def _proof(self, key: str, placed: Placed | None, known: Known) -> Job | None:
-        """The job of the result that stands at the place of the key, on disk or in the bucket."""
-        if placed:
-            return self._results.stored(key)
-        return self._results.stored_copy(key) if f"{key}.json" in known.copies else None
+    def _proof(self, key: str, placed: Placed | None, known: Known) -> tuple[Job | None, bool]:
+        """The job of the result that stands at the place of the key, on disk or in the bucket, and whether that is
+        whole."""
+        if placed is None:
+            return (self._results.stored_copy(key) if f"{key}.json" in known.copies else None), True
+        if stored := self._results.stored(key):
+            return stored, True
+        return self._results.beginning(key), False
 
     def _refused(self, judged: Judged, why: str) -> Judged:
         advice = "give the row another id, put the keys of this run under a --prefix, or choose another --out"

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import shutil
 import stat
 import time
@@ -35,6 +36,8 @@ _STAGED: Final = ("sha256", "size_bytes", "mtime_ns", "etag", "shared_with")
 _COPY_BYTES: Final = 1 << 20
 SUMMARY: Final = "summary.json"
 _HEAD: Final = b'{"recording":'
+_FIRST_ID: Final = re.compile(r'\s*,\s*"id"\s*:\s*"([^"\\]+)"')
+"""Behind the head, where services put it."""
 _LONG_LINE: Final = 1 << 20
 _OWN: Final = tuple(f".{form.suffix}" for form in FORMATS.values() if form.suffix.endswith(".json"))
 
@@ -146,6 +149,15 @@ class Results:
     def stored(self, key: str) -> Job | None:
         """The job that a result on disk is the proof of; None if what stands there is not a whole result. Blocks
         while the file is read."""
+        try:
+            content = self.path(key).read_bytes()
+            transcript_in(content)
+            return job_of(content, self.path(key).stat().st_mtime)
+        except (OSError, ValueError):
+            return None
+
+    def beginning(self, key: str) -> Job | None:
+        """The same of a result of which only the first part is left: it is enough to fetch the rest again."""
         try:
             return job_of(self.path(key).read_bytes(), self.path(key).stat().st_mtime)
         except (OSError, ValueError):
@@ -427,7 +439,9 @@ def job_of(result: bytes, ended_at: float) -> Job:
         found = msgspec.json.decode(result, type=_Result)
     except msgspec.DecodeError:
         text = result.decode("utf-8", "ignore")
-        found = _Result(json.JSONDecoder().raw_decode(text, len(_HEAD))[0])
+        about, end = json.JSONDecoder().raw_decode(text, len(_HEAD))
+        first = _FIRST_ID.match(text, end)
+        found = _Result(about, id=first[1] if first else None)
     try:
         return _proved(found, ended_at)
     except (KeyError, TypeError) as error:

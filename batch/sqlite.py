@@ -29,6 +29,9 @@ _OF_SYSTEM: Final[Mapping[int, int]] = {
     sqlite3.SQLITE_PROTOCOL: errno.ENOLCK,
 }
 
+_NO_ROOM_BESIDE: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR)
+"""What SQLite says where it cannot make its files beside a database: on a read-only disk, or on a full one."""
+
 
 def open_to_read(path: Path) -> sqlite3.Connection:
     """The database at ``path`` as it stands, also where nothing can be written beside it: SQLite makes files there
@@ -40,9 +43,9 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     try:
         db.execute("PRAGMA user_version").fetchone()
         return db
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
         db.close()
-        if os.access(path.parent, os.W_OK):
+        if error.sqlite_errorcode & 0xFF not in _NO_ROOM_BESIDE:
             raise
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and log.stat().st_size:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,22 +12,25 @@ from batch.progress import Progress
 from batch.summary import Stage
 
 _BARE: Final = frozenset({"--force", "--yes"})
-"""Flags of ``run`` without a value. A suggestion has neither: it never pays again, nor unasked."""
+"""Flags of ``run`` without a value. A suggestion has neither, for it never pays again, nor unasked: but for the one
+to go on with a forced pass, which is paid for once however often it is given."""
 _HIDDEN: Final = "…"
 """What ``told.discreet`` leaves of a secret."""
 
 
-def again(stage: Stage, here: Path | None, *, retry: bool = False, listed: str = "") -> str:
+def again(stage: Stage, here: Path | None, *, retry: bool = False, listed: str = "", goes_on: bool = False) -> str:
     """The command of a run once more, as a shell takes it; empty if the run was not asked by what a command can say.
 
     It names the service that the run took and the directory that it wrote into, whatever the environment says by
-    then. ``retry``: failed recordings, too. ``listed``: the file that lists them, for a run whose rows came from
-    standard input. ``here``: where it will be typed (None: anywhere).
+    then. ``goes_on``: it goes on with a forced pass. ``retry``: failed recordings, too. ``listed``: the file that
+    lists them, for a run whose rows came from standard input. ``here``: where it will be typed (None: anywhere).
     """
     command = stage.command or _older(stage)
     if not command:
         return ""
     manifests, flags = _parts(command)
+    forced = goes_on and ("--force", "") in flags
+    flags = [flag for flag in flags if forced or flag[0] not in _BARE]
     changed: dict[str, str] = {"--out": stage.out, "--service": stage.service}
     if "-" in manifests and listed:
         manifests, changed = [listed], {**changed, "--dialect": "jsonl"}
@@ -56,9 +58,9 @@ def _parts(command: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
 
 def _with(flags: Sequence[tuple[str, str]], changed: Mapping[str, str]) -> Iterator[str]:
     """The words of ``flags``, each of ``changed`` in its place, or behind them."""
-    kept = [(flag, changed.get(flag) or value) for flag, value in flags if flag not in _BARE]
+    kept = [(flag, changed.get(flag) or value) for flag, value in flags]
     added = [(flag, value) for flag, value in changed.items() if value and flag not in dict(kept)]
-    return itertools.chain.from_iterable([*kept, *added])
+    return (word for flag in (*kept, *added) for word in flag if word or flag[0] not in _BARE)
 
 
 def _shown(words: Sequence[str], cwd: str, here: Path | None) -> str:
@@ -84,7 +86,8 @@ def advice(now: Progress, here: Path | None) -> Iterator[str]:
         yield f"rows that were rejected must be mended first, then: {again(now.stage, here) or 'the same command'}"
     if now.left or now.exit_code not in (0, 2, 3):
         more = ", with the same list on standard input" if "-" in now.stage.manifests else ""
-        yield f"to go on with what is left: {again(now.stage, here) or 'the same command'}{more}"
+        command = again(now.stage, here, goes_on=True)
+        yield f"to go on with what is left: {command or 'the same command'}{more}"
 
 
 def _kinds(now: Progress) -> set[str]:
