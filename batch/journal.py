@@ -197,7 +197,7 @@ class Journal:
         whose transcript, submitted ``since`` then, is good or may become so."""
         audio, values = _same_audio(job)
         where = (
-            f"WHERE {audio} AND key != ? AND service = ? AND asked = ? AND submitted_at >= ? "
+            f"WHERE {audio} AND key != ? AND service = ? AND asked = ? AND coalesce(submitted_at, 0) >= ? "
             "AND kind IS NULL AND state IN ('submitted', 'collected')"
         )
         values += (job.key, job.service, _asked(_text(job.recording.options)), since)
