@@ -160,11 +160,16 @@ class Admission:
         self.exhausted = False
         self._read_rows = 0
 
-    async def jobs(self, under_way: frozenset[str] = frozenset()) -> AsyncIterator[Job]:
+    async def jobs(
+        self,
+        under_way: frozenset[str] = frozenset(),
+        relabel: Callable[[Recording], bool] = lambda recording: False,
+    ) -> AsyncIterator[Job]:
         """The jobs to carry, in the order of the manifest. Raises what reading the manifest raises.
 
         ``under_way``: the keys that are carried anyway because the service has them. Their rows give a job only if
-        they ask for something else now.
+        they ask for something else now; labels that have changed are handed to ``relabel``, which says whether the
+        job is still being carried.
         """
         await self._claim_carried(under_way)
         admitted = 0
@@ -174,6 +179,7 @@ class Admission:
                 job = judged.job_to_carry(self._service)
                 if judged.recording.key in under_way and not judged.asks_for_something_else:
                     self._tell("admitted", judged.job, "submitted before", Verdict.UNDER_WAY)
+                    await self._relabel(judged, relabel)
                 elif job is None:
                     self._tell("skipped", judged.job, judged.decision.why, judged.decision.verdict)
                 elif judged.decision.pays_again and not self._agreed:
@@ -217,6 +223,16 @@ class Admission:
             self._notify(Event("notice", job=judged.job, message=message, kind="result_behind"))
             return
         await self._journal.record(job)
+
+    async def _relabel(self, judged: Judged, relabel: Callable[[Recording], bool]) -> None:
+        """Let a result that is on its way say what its row says now."""
+        row, job = judged.recording, judged.job
+        if job is None or job.recording.labels == row.labels or relabel(row):
+            return
+        job = (await self._journal.find([row.key]))[row.key]
+        if job.state is State.COLLECTED and job.recording.labels != row.labels:
+            done = Decision(Verdict.DONE, "done before")
+            await self._bring_up_to_date(Judged(row, job, done, upkeep=Upkeep.REWRITE, journals=job))
 
     async def judged(self) -> AsyncIterator[list[Judged]]:
         """Every row of this window that is the first of its key, judged, in batches. Refused rows are told."""
@@ -351,7 +367,7 @@ class Admission:
             decision = decide(judged.recording, there, self._service, self._wish, changed=False, stored=whole)
             return Judged(judged.recording, there, decision, stamp=judged.stamp, adopted=True)
         if not self._wish.force:
-            for old in known.replaced:
+            for old in itertools.chain(known.replaced, self._results.kept_jobs(judged.recording.key)):
                 if self._answers(old, judged.recording):
                     return Judged(judged.recording, old, Decision(Verdict.REFETCH, "transcribed before"))
         if there is None or there.transcript_id in _ids(known):

@@ -23,7 +23,7 @@ from batch import behalf, errors, policy
 from batch.client import Client
 from batch.duplicates import Duplicates
 from batch.journal import Journal
-from batch.model import WITH_SERVICE, Event, Job, Stamp, State
+from batch.model import WITH_SERVICE, Event, Job, Recording, Stamp, State
 from batch.protocol import (
     DELETED_URL,
     DONE,
@@ -45,6 +45,7 @@ from batch.watch import Watcher
 
 T = TypeVar("T")
 Step = Callable[[Job], Awaitable[Job]]
+Admit = Callable[[frozenset[str], Callable[[Recording], bool]], AsyncIterator[Job]]
 _WEIGHTS: Final[Mapping[str, Callable[[Job], float]]] = {
     "manifest": lambda job: 0.0,
     "longest": lambda job: float(job.size_bytes or 0),
@@ -84,6 +85,7 @@ class Pipeline:
         self._ahead, self._room = Ahead(limits.ahead_bytes), asyncio.Semaphore(limits.room)
         self._weight, self._chunk_bytes = _WEIGHTS[limits.order], chunk_bytes(limits.uploads)
         self._alive: dict[str, asyncio.Task[None]] = {}
+        self._relabelled: dict[str, Recording] = {}
         self._steps: Final[Mapping[State, Step]] = {
             State.LISTED: self._stage,
             State.STAGED: self._submit,
@@ -91,12 +93,12 @@ class Pipeline:
             State.SUBMITTED: self._collect,
         }
 
-    async def run(self, with_service: Iterable[Job], admit: Callable[[frozenset[str]], AsyncIterator[Job]]) -> None:
+    async def run(self, with_service: Iterable[Job], admit: Admit) -> None:
         """Settle what an earlier run left uncertain, then carry what the service has and all that ``admit`` gives.
 
-        ``admit`` is told the keys that the service has. A failure of one recording is recorded and told, and the
-        others go on. Raises an ExceptionGroup holding the ``Fatal`` that ended the run. Cancelling it stops admission
-        and lets requests under way be recorded.
+        ``admit`` is told the keys that the service has, and where new labels of their rows go. A failure of one
+        recording is recorded and told, and the others go on. Raises an ExceptionGroup holding the ``Fatal`` that
+        ended the run. Cancelling it stops admission and lets requests under way be recorded.
         """
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(self._watcher.run()), group.create_task(self._reconciler.run())]
@@ -105,7 +107,7 @@ class Pipeline:
                 for job in settled:
                     self._occupy(job)
                     await self._start(carriers, job)
-                async for job in admit(frozenset(job.key for job in settled)):
+                async for job in admit(frozenset(job.key for job in settled), self._relabel):
                     await self._start(carriers, job)
             for task in beside:
                 task.cancel()
@@ -136,6 +138,8 @@ class Pipeline:
         try:
             while step := self._steps.get(job.state):
                 job = await step(job)
+            if (row := self._relabelled.get(job.key)) and job.state is State.COLLECTED:
+                await _whole(self._rewrite(job, row))
         except (errors.Permanent, errors.StaleLink) as error:
             await self._fail(job, error.kind, str(error))
         except errors.Postponed as error:
@@ -149,7 +153,19 @@ class Pipeline:
             self._ahead.give_back(job.key)
             self._duplicates.gives_up(job.key)
             self._alive.pop(job.key, None)
+            self._relabelled.pop(job.key, None)
             self._room.release()
+
+    def _relabel(self, row: Recording) -> bool:
+        """Let the result of a job say what its row says now, if the job is still being carried: whether it is."""
+        if row.key in self._alive:
+            self._relabelled[row.key] = row
+        return row.key in self._alive
+
+    async def _rewrite(self, job: Job, row: Recording) -> None:
+        labelled = msgspec.structs.replace(job.recording, labels=row.labels)
+        job = await self._off_loop(self._results.rewrite, msgspec.structs.replace(job, recording=labelled))
+        await self._journal.record(job)
 
     # ── the four verbs ──────────────────────────────────────────────────────────────────────────────────────────
 

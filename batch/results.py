@@ -232,6 +232,12 @@ class Results:
         except (OSError, ValueError):
             return None
 
+    def kept_jobs(self, key: str) -> Iterator[Job]:
+        """The jobs of the replaced results of a recording that are still kept, also those that no journal knows."""
+        for path in (self.inner / REPLACED / key).glob("*.json"):
+            with contextlib.suppress(OSError, ValueError):
+                yield job_of(path.read_bytes(), path.stat().st_mtime)
+
     def forget_kept(self, days: float, now: float) -> None:
         """Remove the replaced results that were kept for longer."""
         for path in (self.inner / REPLACED).rglob("*.json"):

@@ -132,7 +132,7 @@ async def test_all_kinds_of_rows_at_once_add_up_in_all_five_places(tmp_path: Pat
         *(("4", "job_error"), ("2", "job_error"), ("other", "job_error")),
         *(("x", "bad_row"), ("1", "bad_row"), ("blocked/1", "bad_row")),
     ]
-    assert (listed[-1]["_failed"]["manifest"], listed[-1]["_failed"]["line"]) == (str(manifest), 9)
+    assert (listed[-1]["_failed"]["manifest"], listed[-1]["_failed"]["line"]) == (str(manifest), 10)
 
 
 async def test_a_job_of_an_earlier_run_counts_for_the_row_that_names_it(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from batch.admission import Admission, Wish
 from batch.budget import Purse
 from batch.duplicates import Duplicates
 from batch.journal import Journal
-from batch.model import WITH_SERVICE, Event, Job
+from batch.model import WITH_SERVICE, Event, Job, Recording
 from batch.pipeline import Pipeline, with_service
 from batch.results import JOURNAL, Results, inner_of
 from batch.search.arrivals import Arrivals
@@ -230,10 +230,12 @@ async def _counted(counting: asyncio.Task[None], summary: Summary) -> None:
     counting.cancel()
 
 
-def _known_to(summary: Summary, admission: Admission, under_way: frozenset[str]) -> AsyncIterator[Job]:
+def _known_to(
+    summary: Summary, admission: Admission, under_way: frozenset[str], relabel: Callable[[Recording], bool]
+) -> AsyncIterator[Job]:
     """The jobs to carry beside those that are ``under_way``, of which the summary knows."""
     summary.carries(under_way)
-    return admission.jobs(under_way)
+    return admission.jobs(under_way, relabel)
 
 
 async def _first(jobs: AsyncIterator[Job], stop: asyncio.Event | None) -> Job | None:
@@ -248,7 +250,9 @@ async def _first(jobs: AsyncIterator[Job], stop: asyncio.Event | None) -> Job | 
         looking.cancel()
 
 
-async def _with_first(first: Job, rest: AsyncIterator[Job], under_way: frozenset[str]) -> AsyncIterator[Job]:
+async def _with_first(
+    first: Job, rest: AsyncIterator[Job], under_way: frozenset[str], relabel: Callable[[Recording], bool]
+) -> AsyncIterator[Job]:
     """``first`` was drawn to see whether there is anything to do; nothing was under way then."""
     yield first
     async for job in rest:
