@@ -36,7 +36,7 @@ TRIED_ANYWAY: Final = frozenset(
     {
         *("missing", "unreadable", "empty", "too_large", "changed"),
         *("not_connected", "broken_connection", "timeout", "bad_answer", "server_error"),
-        *("throttled", "upload_failed", "link_refused", "forbidden", "download_error"),
+        *("throttled", "upload_failed", "link_refused", "forbidden", "download_error", "internal_error"),
     }
 )
 """Failures that cost nothing and that time or the user may have mended: the next run tries them unasked."""
@@ -332,8 +332,8 @@ class Admission:
         return self._paid_before(judged, placed, known) if decision.verdict is Verdict.RUN else judged
 
     def _whole(self, job: Job, placed: Placed | None, known: Known) -> Job | None:
-        """The job, with the stamp of its result, if the result is in place and whole: on disk, or where there is a
-        bucket, at least there."""
+        """The job, with the stamp and the labels of its result, if the result is in place and whole: on disk, or where
+        there is a bucket, at least there."""
         stamp = (job.result_bytes, job.result_mtime_ns)
         if placed is None:
             there = known.copies.get(f"{job.key}.json")
@@ -343,7 +343,9 @@ class Admission:
         stored = self._results.stored(job.key)
         if stored is None or stored.transcript_id != job.transcript_id:
             return None
-        return msgspec.structs.replace(job, result_bytes=placed.size_bytes, result_mtime_ns=placed.mtime_ns)
+        says = msgspec.structs.replace(job.recording, labels=stored.recording.labels)
+        stamp_now = {"result_bytes": placed.size_bytes, "result_mtime_ns": placed.mtime_ns}
+        return msgspec.structs.replace(job, recording=says, **stamp_now)
 
     def _upkeep(self, judged: Judged, placed: Placed | None, known: Known) -> Upkeep:
         job, names = judged.job, self._results.names(judged.recording.key)
@@ -365,7 +367,9 @@ class Admission:
             )
         if there and self._answers(there, judged.recording):
             decision = decide(judged.recording, there, self._service, self._wish, changed=False, stored=whole)
-            return Judged(judged.recording, there, decision, stamp=judged.stamp, adopted=True)
+            adopted = Judged(judged.recording, there, decision, stamp=judged.stamp, adopted=True)
+            upkeep = self._upkeep(adopted, placed, known) if decision.verdict is Verdict.DONE else Upkeep.NONE
+            return adopted._replace(upkeep=upkeep)
         if not self._wish.force:
             for old in itertools.chain(known.replaced, self._results.kept_jobs(judged.recording.key)):
                 if self._answers(old, judged.recording):

@@ -156,7 +156,8 @@ def export(directory: str, formats: str, out: str | None, speakers: str | None, 
     )
     done = exporting.export(Path(directory), wanted, lambda problem: click.echo(problem, err=True))
     told = f"{done.results:,} results: {done.written:,} files written, {done.unchanged:,} as they were"
-    click.echo(told + (f", {done.problems:,} not written" if done.problems else ""), err=True)
+    told += f", {done.problems:,} not written" if done.problems else ""
+    click.echo(told + (f"; {done.foreign:,} other JSON files were passed over" if done.foreign else ""), err=True)
     sys.exit(3 if done.problems else 0)
 
 

@@ -17,7 +17,7 @@ import msgspec
 from batch.cores import on_all_cores
 from batch.errors import Postponed, Usage
 from batch.formats import FORMATS, TABLES, corpora, names, spoken, tables
-from batch.results import Results, result_files
+from batch.results import Results, is_foreign, result_files
 from batch.written import Note
 
 _GROUP_ROWS: Final = 50_000
@@ -35,12 +35,14 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Exported(msgspec.Struct):
-    """How many results were read, how many files were written or found as they should be, and what went wrong."""
+    """How many results were read, how many files were written or found as they should be, what went wrong, and how
+    many JSON files are none of ours."""
 
     results: int = 0
     written: int = 0
     unchanged: int = 0
     problems: int = 0
+    foreign: int = 0
 
 
 class _Done(msgspec.Struct):
@@ -49,6 +51,7 @@ class _Done(msgspec.Struct):
     problems: list[str] = []
     rows: Rows = {}
     notes: list[Note] = []
+    is_foreign: bool = False
 
 
 def read_formats(text: str) -> tuple[str, ...]:
@@ -101,7 +104,8 @@ def export(directory: Path, wanted: Wanted, notify: Callable[[str], None]) -> Ex
         sinks = [stack.enter_context(_SINKS[name](results)) for name in wanted.formats if name in TABLES]
         work = on_all_cores(partial(_one, directory, wanted), result_files(directory))
         for done in stack.enter_context(contextlib.closing(work)):
-            exported.results += 1
+            exported.results += not done.is_foreign
+            exported.foreign += done.is_foreign
             exported.written += done.written
             exported.unchanged += done.unchanged
             exported.problems += len(done.problems)
@@ -121,7 +125,10 @@ def _one(directory: Path, wanted: Wanted, path: Path) -> _Done:
     done, results = _Done(), Results(wanted.out, make=False)
     key = path.relative_to(directory).as_posix().removesuffix(".json")
     try:
-        said = names.named(_relabelled(spoken.read(key, path.read_bytes()), wanted.turns), wanted.speakers)
+        content = path.read_bytes()
+        if is_foreign(content):
+            return _Done(is_foreign=True)
+        said = names.named(_relabelled(spoken.read(key, content), wanted.turns), wanted.speakers)
     except (msgspec.DecodeError, UnicodeDecodeError, OSError, ValueError) as error:
         done.problems.append(f"{path}: {error}")
         return done

@@ -515,6 +515,11 @@ def is_result(path: Path) -> bool:
         return False
 
 
+def is_foreign(content: bytes) -> bool:
+    """Whether a JSON file is surely not one of our results, nor what is left of one."""
+    return not _HEAD.startswith(content[: len(_HEAD)])
+
+
 def result_files(directory: Path) -> Iterator[Path]:
     """The JSON files below ``directory``, by name: results, and what somebody else has put there; none of our own
     other formats, unless a recording of that name has its result there."""

@@ -17,6 +17,7 @@ from batch.formats.breaks import sentences
 from batch.formats.names import LABEL, read_label
 from batch.formats.spoken import UNKNOWN, UNSPACED, Spoken, join, read
 from batch.model import Utterance, Word
+from batch.results import is_foreign
 
 SEPARATOR: Final = "\x1f"
 """Stands on either side of each character of a script without spaces, so that each is a word of its own to the index
@@ -40,7 +41,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def read_entry(directory: Path, path: Path) -> Entry | None:
-    """The entry of a file below ``directory``; None if it is gone."""
+    """The entry of a file below ``directory``, which says nothing if it is none of ours; None if it is gone."""
     key = path.relative_to(directory).as_posix().removesuffix(".json")
     try:
         with path.open("rb") as file:
@@ -50,6 +51,8 @@ def read_entry(directory: Path, path: Path) -> Entry | None:
     except OSError as error:
         return Entry(key, 0, 0, problem=str(error.strerror))
     known = (key, stamp.st_size, stamp.st_mtime_ns)
+    if is_foreign(content):
+        return Entry(*known)
     try:
         said = read(key, content)
         return Entry(*known, cleaned(str(said.recording.get("source") or "")), _labels(said), list(_rows(said)))
