@@ -12,7 +12,7 @@ from batch import __version__, streams
 from batch.errors import DiaristError, Fatal, Unavailable
 
 if TYPE_CHECKING:
-    from batch.admission import Wish
+    from batch.decision import Wish
     from batch.explain import Explaining
     from batch.settings import Settings
     from batch.window import Window
@@ -342,7 +342,7 @@ def _settings(given: dict[str, Any], *flags: str) -> Settings:
 
 
 def _wish(force: bool, retry: str | None) -> Wish:
-    from batch.admission import Wish
+    from batch.decision import Wish
 
     return Wish(force=force, failed=retry is not None, empty=retry == "all")
 

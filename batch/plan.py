@@ -16,7 +16,8 @@ from typing import Final
 import msgspec
 
 from batch import sources, sqlite
-from batch.admission import Admission, Judged, Verdict
+from batch.admission import Admission
+from batch.decision import Judged, Verdict
 from batch.errors import Unavailable
 from batch.journal import Journal
 from batch.model import Job, Recording

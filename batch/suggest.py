@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from batch.admission import TRIED_ANYWAY
+from batch.decision import TRIED_ANYWAY
 from batch.progress import Progress
 from batch.summary import Stage
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batch.admission import Verdict, Wish, decide
+from batch.decision import Verdict, Wish, decide
 from batch.model import Job, Recording, State
 from batch.window import Window
 

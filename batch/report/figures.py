@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from batch.admission import TRIED_ANYWAY
 from batch.budget import likely_channels
+from batch.decision import TRIED_ANYWAY
 from batch.endpoint import HOSTS
 from batch.model import Job, State
 from batch.prices import Prices, price

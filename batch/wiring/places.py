@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from batch import errors
-from batch.admission import Wish
+from batch.decision import Wish
 from batch.endpoint import Endpoint, resolve
 from batch.journal import remembered
 from batch.results import JOURNAL, inner_of, job_of, result_files

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from batch import errors
-from batch.admission import Admission, Wish
+from batch.admission import Admission
+from batch.decision import Wish
 from batch.endpoint import Endpoint
 from batch.journal import Journal
 from batch.model import Event

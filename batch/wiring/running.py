@@ -17,8 +17,9 @@ from typing import IO, Any, Final
 import msgspec
 
 from batch import errors, lock, outside
-from batch.admission import Admission, Wish
+from batch.admission import Admission
 from batch.budget import Purse
+from batch.decision import Wish
 from batch.duplicates import Duplicates
 from batch.journal import Journal
 from batch.model import WITH_SERVICE, Event, Job, Recording
