@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from batch.client import Client
-from batch.journal import Journal, salvage
-from batch.model import ENDED, Job, Recording, State
+from batch.journal import Journal, remembered, salvage
+from batch.model import ENDED, WITH_SERVICE, Job, Recording, State
 from batch.protocol import Item, Status
 from batch.results import JOURNAL, REPLACED, job_of, result_files
 
@@ -31,12 +31,14 @@ class Recovered(msgspec.Struct):
 async def recover(directory: Path, inner: Path, now: datetime) -> tuple[Journal, Recovered]:
     """A new journal for ``directory``, opened. The old one is put aside, never deleted. Blocks while it reads.
 
-    A result is proof that its recording was collected. Jobs that the old journal still tells and that have no result
-    come back as they were, so that what the service has of them is collected or looked up, and not paid again.
+    A result is proof that its recording was collected. Jobs that the old journal still tells, and that have no result
+    or were under way to a newer one, come back as they were, so that what the service has of them is collected or
+    looked up, and not paid again. So does what the directory remembers of its runs.
     """
     path = inner / JOURNAL
     done = Recovered()
     there, replaced = salvage(path) if path.exists() else ([], [])
+    notes = remembered(path)
     salvaged = {job.key: job for job in there}
     done.aside = _put_aside(path, now)
     found, unreadable = _results(directory)
@@ -44,13 +46,18 @@ async def recover(directory: Path, inner: Path, now: datetime) -> tuple[Journal,
     journal = Journal(path)
     for key, job in found.items():
         known = salvaged.get(key)
-        await journal.record(known if known and known.state is State.COLLECTED else job)
+        counts = known if known and known.state in (*WITH_SERVICE, State.COLLECTED) else job
+        await journal.record(counts)
+        if counts.transcript_id != job.transcript_id:
+            await journal.keep(job)
     for key, job in salvaged.items():
         if key not in found and (job.state is not State.COLLECTED or job.transcript_id):
             done.journal += 1
             await journal.record(job)
     for job in (*replaced, *_kept(inner)):
         await journal.keep(job)
+    for name, value in notes.items():
+        await journal.set_note(name, value)
     return journal, done
 
 

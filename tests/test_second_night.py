@@ -380,6 +380,23 @@ async def test_recover_knows_what_was_replaced(tmp_path: Path) -> None:
     assert (summary.collected, len(service.submissions)) == (1, 2)
 
 
+async def test_recover_keeps_what_is_under_way_though_an_older_result_stands_there(tmp_path: Path) -> None:
+    folder, out = rec(tmp_path / "rec", "1.wav"), tmp_path / "out"
+    async with start_service(tmp_path / "service", seconds=0.3) as service:
+        changed = settings(service.base_url, options={"speaker_labels": True, "disfluencies": True})
+        await batch.run(str(folder), out, settings=settings(service.base_url))
+        stop = asyncio.Event()
+
+        def watch(event: Event) -> None:
+            if event.job and event.job.state is State.SUBMITTED:
+                stop.set()
+
+        await batch.run(str(folder), out, settings=changed, confirm=agree, notify=watch, stop=stop)
+        await wiring.recover(out, [], settings=changed, environ={}, adopt=False)
+        summary = await batch.run(str(folder), out, settings=changed, confirm=agree)
+    assert (summary.collected + summary.carried_over, len(service.submissions)) == (1, 2)
+
+
 async def test_the_journal_may_lie_elsewhere_and_whoever_looks_finds_it(tmp_path: Path) -> None:
     manifest, out, inner = archive(tmp_path / "rec", 2), tmp_path / "out", tmp_path / "volume" / "journal"
     async with start_service(tmp_path / "service") as service:
