@@ -18,9 +18,10 @@ import yaml
 from batch import errors, settings
 from batch.cli import _settings, cli
 from batch.ping import Ping
-from tests.running import diarist
-from tests.service.double import start_service
-from tests.test_run import archive
+from tests.running import Ended, diarist
+from tests.service.double import Double, start_service
+from tests.service.s3 import BUCKET, S3, running
+from tests.test_run import archive, wav
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 UNITS, CRONJOB = CONFIGS / "systemd", CONFIGS / "kubernetes" / "cronjob.yaml"
@@ -54,6 +55,19 @@ def given(command: list[str]) -> settings.Settings:
     return _settings(params, "service", "concurrency", "order", "progress", "log_file")
 
 
+@pytest.fixture(params=["systemd", "kubernetes"])
+def command(request: pytest.FixtureRequest) -> list[str]:
+    if request.param == "systemd":
+        return shlex.split(unit("diarist.service")["Service"]["ExecStart"])
+    return [*container()["command"], *container()["args"]]
+
+
+def test_a_night_may_cost_so_much_unasked_and_agrees_to_paying_for_nothing_again(command: list[str]) -> None:
+    budget = given(command).budget
+    assert "--yes" not in command
+    assert 0 < budget.max_cost <= (budget.confirm_above or budget.max_cost)
+
+
 def longest_end_seconds(ping: Ping) -> float:
     """From SIGTERM to the end: the drain, the wait for a ping of the start, three tries and their pauses."""
     return settings.Settings().drain_seconds + 4 * ping.timeout_seconds + 1
@@ -70,7 +84,7 @@ def test_the_service_runs_a_command_that_we_understand_and_outlives_its_drain() 
 def test_exit_codes_mean_to_systemd_what_they_mean_to_us() -> None:
     service = unit("diarist.service")["Service"]
     assert service["RestartForceExitStatus"] == str(errors.Unavailable.exit_code)
-    assert service["SuccessExitStatus"].split() == [str(errors.OverBudget.exit_code), "143"]
+    assert service["SuccessExitStatus"] == "143", "what would have been paid for again is not hidden"
 
 
 def test_systemd_has_no_complaint(tmp_path: Path) -> None:
@@ -106,6 +120,7 @@ def test_the_container_runs_a_command_that_we_understand_and_outlives_its_drain(
     assert pod["spec"]["terminationGracePeriodSeconds"] > longest_end_seconds(made.ping)
     assert (made.metrics.host, made.metrics.port) == ("0.0.0.0", ran["ports"][0]["containerPort"])
     assert pod["metadata"]["annotations"]["prometheus.io/port"] == str(made.metrics.port)
+    assert ran["workingDir"] in {mount["mountPath"] for mount in ran["volumeMounts"] if not mount.get("readOnly")}
     for variable in ran["env"]:
         settings.load(environ={variable["name"]: "x"}, flags={})  # a setting that there is, or none of ours
 
@@ -142,3 +157,51 @@ async def test_the_command_of_the_service_does_its_work(tmp_path: Path) -> None:
     assert ended.code == 0, ended.said
     assert "3 collected" in ended.said
     assert (tmp_path / "var" / "run.jsonl").stat().st_size > 0
+
+
+class Cluster:
+    """Where the container of the CronJob runs: its volumes are folders, its bucket is a real one."""
+
+    def __init__(self, folder: Path, service: Double, s3: S3) -> None:
+        self.volumes = {name: folder / name for name in ("state", "recordings", "work")}
+        self._service, self._s3 = service, s3
+        self.volumes["recordings"].mkdir()
+
+    async def night(self) -> Ended:
+        """A pod of the job from its beginning to its end, with which its empty directories go."""
+        words = [*container()["command"], *container()["args"]][1:]
+        for name, path in self.volumes.items():
+            words = [re.sub(rf"(^|=)/{name}\b", rf"\g<1>{path}", word) for word in words]
+            path.mkdir(exist_ok=True)
+        words = [word.replace("s3://transcripts/", f"s3://{BUCKET}/") for word in words]
+        environ = {"AWS_ENDPOINT_URL": self._s3.url, "AWS_ACCESS_KEY_ID": "mine", "AWS_SECRET_ACCESS_KEY": "secret"}
+        ended = await diarist(
+            *words, "--metrics-port", "0", cwd=self.volumes["work"], ASSEMBLYAI_API_KEY="k",
+            ASSEMBLYAI_BASE_URL=self._service.base_url, AWS_REGION="us-east-1", **environ,
+        )  # fmt: skip
+        shutil.rmtree(self.volumes["work"])
+        return ended
+
+
+async def test_a_container_that_loses_its_disks_pays_for_nothing_again(tmp_path: Path) -> None:
+    """The command of the CronJob, night after night in a new pod; in the end without its volume, too."""
+    with running() as s3:
+        async with start_service(tmp_path / "service", key="k") as service:
+            cluster = Cluster(tmp_path, service, s3)
+            archive(cluster.volumes["recordings"], 3)
+            first = await cluster.night()
+            assert (first.code, len(service.submissions)) == (0, 3), first.said
+            assert "3 collected" in first.said
+            (cluster.volumes["recordings"] / "3.wav").write_bytes(wav(b"another" * 100))
+            second = await cluster.night()
+            assert (second.code, len(service.submissions)) == (0, 4), second.said
+            assert "3 skipped (3 done before)" in second.said
+            asked = len(service.requests)
+            shutil.rmtree(cluster.volumes["state"])
+            s3.count_anew()
+            third = await cluster.night()
+            assert (third.code, len(service.submissions)) == (0, 4), third.said
+            assert "4 skipped (4 done before)" in third.said
+            assert len(service.requests) == asked, "what is in the bucket is known without asking"
+            assert s3.requests == {"GET client": 5}, "one listing, and one read of each result"
+        assert len(s3.keys("calls/")) == 4
