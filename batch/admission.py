@@ -185,7 +185,7 @@ class Admission:
         if not (why := await asyncio.to_thread(_clash, row, first)):
             self._tell("skipped", Job(row, self._service), f"the same as {first.where}", Verdict.DUPLICATE)
         else:
-            self._reject(Reject(row.manifest, row.line, why, row.key))
+            self._reject(Reject(row.manifest, row.line, why, row.key, row))
 
     def _reject(self, reject: Reject) -> None:
         self._notify(Event("rejected", reject=reject, message=reject.reason))
@@ -208,6 +208,7 @@ def _clash(row: Recording, first: Recording) -> str:
     else:
         return ""
     return (
-        f"the key {row.key!r} is that of {first.where}, which has different {what}: give each its own id; the first "
-        "one counts"
+        f"the key {row.key!r} is that of {first.where}, which has different {what} ({first.source} there, "
+        f"{row.source} here), and counts: give each its own id, or let the name of its manifest be the --prefix, "
+        "which is '{name}'"
     )

@@ -64,7 +64,8 @@ def cli() -> None:
 @_with_window
 @click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Admit no more once so much is spent.")
 @click.option("--max-hours", type=click.FloatRange(min=0), metavar="H", help="Admit no more after so much audio.")
-@click.option("--yes", is_flag=True, help="Do not ask, whatever it costs.")
+@click.option("--keep-done", is_flag=True, help="What is done stays as it is, whatever its row asks for now.")
+@click.option("--yes", is_flag=True, help="Do not ask: not about the price, not about paying again for what is done.")
 @click.option("--format", "formats", metavar="LIST", help="Formats beside each JSON result, e.g. srt,txt.")
 @click.option("--order", type=click.Choice(["manifest", "longest"]), help="Who is next.  [default: longest]")
 @click.option("--webhook-url", metavar="URL", help="Where the service reaches this machine, to say who is done.")
@@ -77,7 +78,7 @@ def run(manifests: tuple[str, ...], **given: Any) -> None:
     a single recording, or - for standard input. Running it again does what is left.
     """
     settings = _settings(given, "service", "concurrency", "order", "progress", "log_file")
-    wish = _wish(given["force"], given["retry"])
+    wish = _wish(given)
     sys.exit(_run(manifests, given["out"], settings, wish, _window(given), yes=given["yes"], command=_typed()))
 
 
@@ -87,6 +88,7 @@ def run(manifests: tuple[str, ...], **given: Any) -> None:
 @click.option("--service", help="As for run.")
 @click.option("-c", "--concurrency", type=int, help="As for run.")
 @click.option("--force", is_flag=True, help="As for run.")
+@click.option("--keep-done", is_flag=True, help="As for run.")
 @click.option("--retry", type=click.Choice(["failed", "all"]), help="As for run.")
 @_with_window
 @click.option("--explain", is_flag=True, help="A line for each recording: what, key, why.")
@@ -105,7 +107,7 @@ def plan(manifests: tuple[str, ...], **given: Any) -> None:
     explaining = Explaining(
         sys.stdout, sys.stderr, rows=given["explain"], as_json=given["as_json"], command=shlex.join(_typed())
     )
-    wish = _wish(given["force"], given["retry"])
+    wish = _wish(given)
     sys.exit(asyncio.run(_plan(manifests, given["out"], settings, wish, _window(given), explaining)))
 
 
@@ -341,10 +343,13 @@ def _settings(given: dict[str, Any], *flags: str) -> Settings:
     return settings.load(config, environ=os.environ, sets=given["sets"], flags=named)
 
 
-def _wish(force: bool, retry: str | None) -> Wish:
+def _wish(given: Mapping[str, Any]) -> Wish:
     from batch.decision import Wish
 
-    return Wish(force=force, failed=retry is not None, empty=retry == "all")
+    if given["force"] and given["keep_done"]:
+        raise click.UsageError("--force runs again what is done, and --keep-done leaves it: give one of them")
+    retry = given["retry"]
+    return Wish(given["force"], failed=retry is not None, empty=retry == "all", keep_done=given["keep_done"])
 
 
 def _window(given: Mapping[str, Any]) -> Window:

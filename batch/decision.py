@@ -37,6 +37,7 @@ class Verdict(StrEnum):
     UNDER_WAY = "under way"
     ELSEWHERE = "elsewhere"
     HELD = "held"
+    KEPT = "kept"
     DUPLICATE = "duplicate"
     REFUSED = "refused"
 
@@ -53,12 +54,14 @@ class Wish(msgspec.Struct, frozen=True):
     """What the user asks to be done again: everything (``force``), or what ``failed`` or also came out ``empty``.
 
     ``forced_since`` is when the forced pass began: what was submitted since then is part of it, and done.
+    ``keep_done``: what is done stays as it is, whatever its row asks for now.
     """
 
     force: bool = False
     failed: bool = False
     empty: bool = False
     forced_since: float = math.inf
+    keep_done: bool = False
 
 
 def decide(
@@ -88,7 +91,7 @@ def _decide_same(job: Job, wish: Wish, stored: bool) -> Decision:
     """For a row whose audio and options are those of its job."""
     if job.state in WITH_SERVICE:
         return Decision(Verdict.UNDER_WAY, "submitted before")
-    if wish.force and not (job.state is State.COLLECTED and (job.submitted_at or 0.0) >= wish.forced_since):
+    if wish.force and not _is_of_the_pass(job, wish):
         return Decision(Verdict.RUN, "forced", pays_again=job.state is State.COLLECTED)
     if job.state is State.FAILED:
         again = wish.failed or job.kind in TRIED_ANYWAY
@@ -98,6 +101,12 @@ def _decide_same(job: Job, wish: Wish, stored: bool) -> Decision:
     if wish.empty and job.kind == "no_speech":
         return Decision(Verdict.RUN, "came out empty before")
     return Decision(Verdict.DONE, "done before") if stored else Decision(Verdict.REFETCH, "result missing")
+
+
+def _is_of_the_pass(job: Job, wish: Wish) -> bool:
+    """Whether the job has had its turn in the forced pass, however it ended."""
+    since = job.submitted_at if job.state is State.COLLECTED else job.ended_at
+    return (since or 0.0) >= wish.forced_since
 
 
 def _collision(recording: Recording, job: Job) -> str:

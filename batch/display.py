@@ -37,6 +37,7 @@ _WHY: Final = {
     "elsewhere": "still with another service",
     "duplicate": "the same as another row",
     "held": "done, and paid for again only with --yes",
+    "kept": "done, and left as they are",
 }
 """Of rows that were skipped, where the kind does not say it all."""
 _LINES_EACH: Final = 20

@@ -17,6 +17,7 @@ import msgspec
 from batch.cores import on_all_cores
 from batch.errors import Postponed, Usage
 from batch.formats import FORMATS, TABLES, corpora, names, spoken, tables
+from batch.progress import bucket_advice
 from batch.results import Results, is_foreign, result_files
 from batch.written import Note
 
@@ -117,6 +118,8 @@ def export(directory: Path, wanted: Wanted, notify: Callable[[str], None]) -> Ex
             if len(results.written.pending) >= _NOTES:
                 results.written.keep()
     results.written.keep()
+    if not exported.results and (advice := bucket_advice(directory)):
+        raise Usage(f"there are no results in {directory}; {advice}")
     exported.written += sum(len(TABLES[name]) for name in wanted.formats if name in TABLES)
     return exported
 

@@ -160,9 +160,7 @@ class Journal:
 
     async def copies(self, names: Sequence[str]) -> dict[str, int]:
         """Of ``names``, those that were noted, with their sizes in bytes."""
-        marks = ", ".join("?" * len(names))
-        query = f"SELECT name, size_bytes FROM copies WHERE name IN ({marks})"
-        return await self._ask(lambda db: dict(db.execute(query, tuple(names)).fetchall()))
+        return await self._ask(lambda db: _copies(db, names))
 
     async def note(self, name: str) -> str | None:
         """What the directory remembers under ``name``."""
@@ -297,6 +295,15 @@ def _migrate(db: sqlite3.Connection) -> None:
     db.execute("COMMIT")
 
 
+def _migrated(older: sqlite3.Connection, beside: Path) -> sqlite3.Connection:
+    """A copy of the journal of an older diarist as it will be, for those who only look."""
+    copy = sqlite.scratch(beside)
+    with contextlib.closing(older):
+        older.backup(copy)
+    _migrate(copy)
+    return copy
+
+
 def _missing_columns(db: sqlite3.Connection) -> list[str]:
     return [
         f"ALTER TABLE {table} ADD COLUMN {name} {_TYPES[name]}"
@@ -310,12 +317,16 @@ def _columns(db: sqlite3.Connection, table: str) -> set[str]:
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
-    is_there = path.exists()
-    db = sqlite.open_to_read(path) if is_there else sqlite3.connect(":memory:", isolation_level=None)
-    if not is_there:
+    if not path.exists():
+        db = sqlite3.connect(":memory:", isolation_level=None)
         _migrate(db)
-    elif db.execute("PRAGMA user_version").fetchone()[0] < _SCHEMA_VERSION:
-        raise errors.Usage(f"{path} was written by an older diarist: `diarist run` brings it up to date")
+    else:
+        db = sqlite.open_to_read(path)
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > _SCHEMA_VERSION:
+        raise errors.Usage(f"{path} was written by a newer diarist (schema {version}): upgrade")
+    if version < _SCHEMA_VERSION:
+        db = _migrated(db, path.parent)
     sqlite.keep_temporaries(db, path.parent)
     return db
 
@@ -449,6 +460,12 @@ def _same_audio(job: Job) -> tuple[str, tuple[Any, ...]]:
 def _add_copies(db: sqlite3.Connection, names: Sequence[tuple[str, int]]) -> None:
     db.execute(_COPIES)
     db.executemany("INSERT OR REPLACE INTO copies VALUES (?, ?)", names)
+
+
+def _copies(db: sqlite3.Connection, names: Sequence[str]) -> dict[str, int]:
+    db.execute(_COPIES)
+    marks = ", ".join("?" * len(names))
+    return dict(db.execute(f"SELECT name, size_bytes FROM copies WHERE name IN ({marks})", tuple(names)).fetchall())
 
 
 def _claim_all(

@@ -52,10 +52,12 @@ class Judge:
             raise
         except Exception as error:
             why = f"an unexpected internal error ({error!r}): please report it"
-            return Reject(recording.manifest, recording.line, why, recording.key)
+            return Reject(recording.manifest, recording.line, why, recording.key, recording)
+        if judged.decision.pays_again and self._wish.keep_done:
+            return judged._replace(decision=Decision(Verdict.KEPT, judged.decision.why))
         if judged.decision.verdict is not Verdict.REFUSED:
             return judged
-        return Reject(recording.manifest, recording.line, judged.decision.why, recording.key)
+        return Reject(recording.manifest, recording.line, judged.decision.why, recording.key, recording)
 
     def _judge(self, recording: Recording, known: Known) -> Judged:
         """Blocks: looks at the files."""
@@ -93,17 +95,16 @@ class Judge:
         lacking = [name for name in names[1:] if name not in known.copies and not self._results.has(name)]
         if lacking or judged.recording.labels != job.recording.labels:
             return Upkeep.REWRITE
-        if placed and self._results.copies and any(name not in known.copies for name in names):
+        cut = placed and known.copies.get(names[0], placed.size_bytes) != placed.size_bytes
+        if placed and self._results.copies and (cut or any(name not in known.copies for name in names)):
             return Upkeep.PUT_COPIES
         return Upkeep.NONE
 
     def _paid_before(self, judged: Judged, placed: Placed | None, known: Known) -> Judged:
         """A row that would be paid for, unless a transcript that answers it is found."""
         there, whole = self._proof(judged.recording.key, placed, known)
-        if there is None and placed and not self._results.may_be_ours(judged.recording.key):
-            return self._refused(
-                judged, f"{self._results.path(judged.recording.key)} is not diarist's, and stays as it is: move it"
-            )
+        if there is None and (foreign := self._foreign(judged.recording.key, placed, known)):
+            return self._refused(judged, f"{foreign} is not diarist's, and stays as it is: move it")
         if there and self._answers(there, judged.recording):
             decision = decide(judged.recording, there, self._service, self._wish, changed=False, stored=whole)
             adopted = Judged(judged.recording, there, decision, stamp=judged.stamp, adopted=True)
@@ -127,10 +128,19 @@ class Judge:
         """The job of the result that stands at the place of the key, on disk or in the bucket, and whether that is
         whole."""
         if placed is None:
-            return (self._results.stored_copy(key) if f"{key}.json" in known.copies else None), True
+            size = known.copies.get(f"{key}.json")
+            return self._results.stored_copy(key, size) if size is not None else (None, False)
         if stored := self._results.stored(key):
             return stored, True
         return self._results.beginning(key), False
+
+    def _foreign(self, key: str, placed: Placed | None, known: Known) -> str:
+        """What stands in the place of the result, on disk or in the bucket, and is none of ours; empty: nothing."""
+        if placed and not self._results.may_be_ours(key):
+            return str(self._results.path(key))
+        name = f"{key}.json"
+        is_foreign = name in known.copies and self._results.is_foreign_copy(name)
+        return self._results.copy(name) if is_foreign else ""
 
     def _refused(self, judged: Judged, why: str) -> Judged:
         advice = "give the row another id, put the keys of this run under a --prefix, or choose another --out"

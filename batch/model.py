@@ -40,12 +40,14 @@ class Recording(msgspec.Struct, frozen=True):
 
 
 class Reject(msgspec.Struct, frozen=True):
-    """A row that cannot become a recording, and why; the others go on. ``key`` is None if it could not be told."""
+    """A row that cannot run, and why; the others go on. ``key`` is None if it could not be told; ``recording`` is
+    what it names, if that could be read."""
 
     manifest: str
     line: int
     reason: str
     key: str | None = None
+    recording: Recording | None = None
 
     @property
     def where(self) -> str:

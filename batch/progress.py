@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from batch.errors import Usage
+from batch.journal import remembered
 from batch.model import State
 from batch.results import JOURNAL, SUMMARY, inner_of
 from batch.summary import FailedList, Failure, Stage, Summary
@@ -141,6 +142,12 @@ def journal_of(directory: Path) -> Path:
     if not path.is_file():
         raise Usage(f"{directory} has no journal: nothing has run there, or --out was another directory")
     return path
+
+
+def bucket_advice(directory: Path) -> str:
+    """What to do about results that are not on this disk, if the runs of a directory put them into a bucket, too."""
+    copies = remembered(inner_of(directory) / JOURNAL).get("copies")
+    return f"results may lie in {copies} alone: copy them to {directory} to have them here" if copies else ""
 
 
 def replaced(directory: Path) -> Kept:

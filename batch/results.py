@@ -38,6 +38,7 @@ SUMMARY: Final = "summary.json"
 _HEAD: Final = b'{"recording":'
 _FIRST_ID: Final = re.compile(r'\s*,\s*"id"\s*:\s*"([^"\\]+)"')
 """Behind the head, where services put it."""
+_TAIL: Final = b"}\n"
 _LONG_LINE: Final = 1 << 20
 _OWN: Final = tuple(f".{form.suffix}" for form in FORMATS.values() if form.suffix.endswith(".json"))
 
@@ -99,7 +100,7 @@ class Results:
         self.written = Written(self.directory, self.inner)
         if make:
             self._make()
-        self._folds = _folds_case(self.inner)
+        self._folds = _folds_case(self.directory / INNER)
 
     def _make(self) -> None:
         try:
@@ -163,11 +164,25 @@ class Results:
         except (OSError, ValueError):
             return None
 
-    def stored_copy(self, key: str) -> Job | None:
-        """The same of the copy in the store, of which no more than the first part is read."""
+    def stored_copy(self, key: str, size_bytes: int) -> tuple[Job | None, bool]:
+        """The same of the copy in the store, which has so many bytes, and whether it is whole. No more than the first
+        part and the end are read."""
+        url = self.copy(f"{key}.json")
         with contextlib.suppress(Permanent, ValueError):
-            return job_of(stores.head(self.copy(f"{key}.json"), _COPY_BYTES), time.time())
-        return None
+            content = stores.head(url, _COPY_BYTES)
+            job = msgspec.structs.replace(job_of(content, time.time()), result_bytes=size_bytes)
+            if size_bytes > _COPY_BYTES:
+                return job, _end_of(url, size_bytes) == _TAIL
+            return job, _is_whole(content)
+        return None, False
+
+    def is_foreign_copy(self, name: str) -> bool:
+        """Whether an object lies in the store where ours would, and is none of ours."""
+        try:
+            content = stores.head(self.copy(name), len(_HEAD))
+        except Permanent:
+            return False
+        return is_foreign(content) if name.endswith(".json") else not self.written.is_noted(name)
 
     def names(self, key: str) -> list[str]:
         """The files of a recording: its result, then each format that is asked for."""
@@ -223,7 +238,12 @@ class Results:
         """Put what lies on disk of a recording into the store, too."""
         for name in self.names(key):
             with contextlib.suppress(FileNotFoundError):
-                stores.put(self.copy(name), (self.directory / name).read_bytes())
+                self._put_copy(name, (self.directory / name).read_bytes())
+
+    def _put_copy(self, name: str, content: bytes) -> None:
+        if self.is_foreign_copy(name):
+            raise Postponed(f"{self.copy(name)} is not diarist's, and stays as it is: move it away")
+        stores.put(self.copy(name), content)
 
     def kept(self, key: str, transcript_id: str) -> bytes | None:
         """The service's object of a transcript whose result was replaced, if it is still kept."""
@@ -252,10 +272,8 @@ class Results:
         """Keep the paid transcript that a new one is about to replace; return where. What is no result of ours is
         not replaced at all."""
         old = _known_result(path)
-        if old is None and self._copies and job.past_ids and (there := self.stored_copy(job.key)):
-            kept = self._kept_path(job.key, there.transcript_id or "unknown")
-            _replace(kept, stores.get(self.copy(f"{job.key}.json")))
-            return kept
+        if old is None and self._copies and job.past_ids:
+            return self._keep_copy_aside(job)
         if old is None or old.transcript_id == job.transcript_id:
             return None
         kept = self._kept_path(old.key, old.transcript_id or "unknown")
@@ -267,6 +285,17 @@ class Results:
                 shutil.copyfile(path, kept)
             _sync(kept.parent)
         return kept
+
+    def _keep_copy_aside(self, job: Job) -> Path | None:
+        """The same where the only result is that in the store."""
+        with contextlib.suppress(Permanent, ValueError):
+            content = stores.get(self.copy(f"{job.key}.json"))
+            there = job_of(content, 0.0)
+            if there.transcript_id != job.transcript_id:
+                kept = self._kept_path(there.key, there.transcript_id or "unknown")
+                _replace(kept, content)
+                return kept
+        return None
 
     def _publish(self, key: str, whole: bytes) -> None:
         if self._copies:
@@ -282,7 +311,7 @@ class Results:
                 content = form.content(named(read(key, result), Names()))
                 self.write_beside(key, form.suffix, content)
                 if self._copies:
-                    stores.put(self.copy(f"{key}.{form.suffix}"), content)
+                    self._put_copy(f"{key}.{form.suffix}", content)
             except (Postponed, ValueError) as error:
                 self._notify(f"{key}: no {name} was written: {error}")
         if self.written.pending:
@@ -360,11 +389,11 @@ class Results:
 
 
 def _as_row(failed: Job | Reject) -> dict[str, Any]:
-    row = failed if isinstance(failed, Reject) else failed.recording
-    kind = "bad_row" if isinstance(failed, Reject) else failed.kind
-    why = {"_failed": {"kind": kind, "reason": failed.reason, "manifest": row.manifest, "line": row.line}}
-    if isinstance(row, Reject):
-        return {"id": row.key, "audio": None, **why}
+    row = failed.recording
+    kind, where = ("bad_row", failed) if isinstance(failed, Reject) else (failed.kind, failed.recording)
+    why = {"_failed": {"kind": kind, "reason": failed.reason, "manifest": where.manifest, "line": where.line}}
+    if row is None:
+        return {"id": failed.key, "audio": None, **why}
     return {"id": row.key, "audio": row.source, **row.options, **row.labels, **why}
 
 
@@ -405,10 +434,10 @@ def inner_of(directory: Path, journal_dir: str = "") -> Path:
     return directory / INNER
 
 
-def _folds_case(inner: Path) -> bool:
-    """Whether the disk finds a file by its name in another case, as exFAT, macOS and SMB do."""
+def _folds_case(path: Path) -> bool:
+    """Whether the disk finds what is there by its name in another case, as exFAT, macOS and SMB do."""
     try:
-        return inner.with_name(inner.name.swapcase()).samefile(inner)
+        return path.with_name(path.name.swapcase()).samefile(path)
     except OSError:
         return False
 
@@ -427,13 +456,18 @@ def transcript_in(result: bytes) -> bytes:
     return b"{" + rest.removeprefix(b",")
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a whole result stands there. Blocks while it is read."""
+def _is_whole(content: bytes) -> bool:
     try:
-        transcript_in(path.read_bytes())
-    except (OSError, ValueError):
+        transcript_in(content)
+    except ValueError:
         return False
     return True
+
+
+def _end_of(url: str, size_bytes: int) -> bytes:
+    with stores.reader(url, size_bytes) as file:
+        file.seek(-len(_TAIL), os.SEEK_END)
+        return file.read()
 
 
 def job_of(result: bytes, ended_at: float) -> Job:

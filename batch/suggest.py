@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Final
 
 from batch.decision import TRIED_ANYWAY
+from batch.errors import OverBudget
 from batch.progress import Progress
 from batch.summary import Stage
 
-_BARE: Final = frozenset({"--force", "--yes"})
-"""Flags of ``run`` without a value. A suggestion has neither, for it never pays again, nor unasked: but for the one
-to go on with a forced pass, which is paid for once however often it is given."""
+_BARE: Final = frozenset({"--force", "--yes", "--keep-done"})
+_PAYING: Final = frozenset({"--force", "--yes"})
+"""Flags of ``run`` without a value, and those of them that a suggestion does not have, for it never pays again, nor
+unasked: but for the one to go on with a forced pass, which is paid for once however often it is given."""
 _HIDDEN: Final = "…"
 """What ``told.discreet`` leaves of a secret."""
 
@@ -30,7 +32,7 @@ def again(stage: Stage, here: Path | None, *, retry: bool = False, listed: str =
         return ""
     manifests, flags = _parts(command)
     forced = goes_on and ("--force", "") in flags
-    flags = [flag for flag in flags if forced or flag[0] not in _BARE]
+    flags = [flag for flag in flags if forced or flag[0] not in _PAYING]
     changed: dict[str, str] = {"--out": stage.out, "--service": stage.service}
     if "-" in manifests and listed:
         manifests, changed = [listed], {**changed, "--dialect": "jsonl"}
@@ -84,12 +86,22 @@ def advice(now: Progress, here: Path | None) -> Iterator[str]:
         yield f"to try them again: {command or 'the same command' + ' with --retry failed' * retry}"
     if now.rejected and not now.left and now.exit_code == 3:
         yield f"rows that were rejected must be mended first, then: {again(now.stage, here) or 'the same command'}"
-    if now.left or now.exit_code not in (0, 2, 3):
+    if refused := now.exit_code == OverBudget.exit_code and (now.stopped_by or now.skipped.get("held")):
+        yield f"to leave what is done as it is: {_also(again(now.stage, here), '--keep-done')}"
+        yield f"to pay for it again: {_also(again(now.stage, here), '--yes')}"
+    elsewhere = now.failures.get("elsewhere")
+    if elsewhere and not now.left:
+        yield f"what another service has is to be collected first: {elsewhere.reason}"
+    elif not refused and (now.left or now.exit_code not in (0, 2, 3)):
         more = ", with the same list on standard input" if "-" in now.stage.manifests else ""
         command = again(now.stage, here, goes_on=True)
         yield f"to go on with what is left: {command or 'the same command'}{more}"
 
 
+def _also(command: str, flag: str) -> str:
+    return f"{command} {flag}" if command else f"the same command with {flag}"
+
+
 def _kinds(now: Progress) -> set[str]:
     """Of failures; a few may be of recordings that were put off."""
-    return now.failures.keys() - {"bad_row"}
+    return now.failures.keys() - {"bad_row", "elsewhere"}

@@ -116,8 +116,10 @@ class Summary:
                 self._moved(job)
             case Event(name="admitted", job=Job() as job, kind=kind):
                 self._admitted(job, is_carried=kind == "under way")
-            case Event(name="skipped", job=job, kind=kind):
+            case Event(name="skipped", job=job, kind=kind, message=message):
                 self.skipped[kind] += 1
+                if kind == "elsewhere" and job:
+                    self._failed(kind, job.recording.where, job.key, message)
                 if kind == "failed before" and job:
                     self._failed(job.kind or "", job.recording.where, job.key, job.reason or "")
             case Event(name="rejected", reject=reject) if reject:

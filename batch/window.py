@@ -31,6 +31,11 @@ class Window(msgspec.Struct, frozen=True):
     sample: int | None = None
 
     @property
+    def takes_all(self) -> bool:
+        """Whether it leaves nothing out of its shard."""
+        return self.limit is None and self.since is None and self.until is None and self.sample is None
+
+    @property
     def is_countable(self) -> bool:
         """Whether its rows, those behind the limit among them, can be told without looking at what they name."""
         return self.since is None and self.until is None and self.sample is None

@@ -54,6 +54,12 @@ class Written:
             return noted is not None and noted[0] == _digest(path)
         return False
 
+    def is_noted(self, name: str) -> bool:
+        """Whether a file of that name was ever written by us."""
+        with contextlib.suppress(sqlite3.Error, OSError), self._opened() as db:
+            return db.execute("SELECT 1 FROM written WHERE name = ?", (name,)).fetchone() is not None
+        return False
+
     @contextlib.contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
         self._inner.mkdir(exist_ok=True)

@@ -72,9 +72,9 @@ async def test_every_other_end_is_told_by_its_exit_code(tmp_path: Path) -> None:
         to = ["--out", out, "--service", service.base_url]
         for arguments, key, code, says in (
             (["run", manifest, *to], "k", 3, "2 collected, 1 failed"),
-            (["run", manifest, *to, "--force"], "wrong", 4, "ASSEMBLYAI_API_KEY"),
+            (["run", manifest, *to, "--force", "--yes"], "wrong", 4, "ASSEMBLYAI_API_KEY"),
             (["run", tmp_path / "absent.csv", *to], "k", 2, "absent.csv"),
-            (["run", manifest, *to, "--force", "--max-hours", "0.0000001"], "k", 8, "0 collected"),
+            (["run", manifest, *to, "--force", "--yes", "--max-hours", "0.0000001"], "k", 8, "0 collected"),
         ):
             ended = await diarist(*arguments, DIARIST_PING__URL=f"{url}/", ASSEMBLYAI_API_KEY=key)
             assert ended.code == code, ended.said

@@ -34,6 +34,7 @@ from batch.results import Results, result_files
 from batch.search.query import Question, search
 from batch.summary import Summary
 from batch.window import Window
+from tests import running
 from tests.service.double import Double, start_service
 from tests.test_run import agree, archive, settings, submitted_audio, wav
 
@@ -335,6 +336,86 @@ async def test_a_forced_pass_that_failed_for_one_is_gone_on_with(tmp_path: Path)
         assert len(service.submissions) == 8, "the pass had come to its end: this is another"
 
 
+async def test_a_forced_recording_that_the_service_fails_has_had_its_turn(tmp_path: Path) -> None:
+    from batch.service.engine import BadAudio
+
+    folder, out = rec(tmp_path / "rec", "1.wav", "2.wav"), tmp_path / "out"
+    bad = (folder / "2.wav").read_bytes()
+    failing = lambda audio: BadAudio("no audio in it") if audio == bad else None  # noqa: E731
+    async with start_service(tmp_path / "service", failing=failing) as service:
+        forced = {"settings": settings(service.base_url), "wish": Wish(force=True), "confirm": agree}
+        codes = [(await batch.run(str(folder), out, **forced)).exit_code for _ in range(3)]
+        assert (codes, len(service.submissions)) == ([3, 3, 3], 2)
+
+
+async def test_forced_shards_are_passes_of_their_own(tmp_path: Path) -> None:
+    folder, out = rec(tmp_path / "rec", *(f"take {n}.wav" for n in range(12))), tmp_path / "out"
+    async with start_service(tmp_path / "service", seconds=0.05) as service:
+        at = settings(service.base_url, concurrency=1)
+        await batch.run(str(folder), out, settings=at)
+        forced = {"settings": at, "wish": Wish(force=True), "confirm": agree}
+        one, two = Window(shard=1, shards=2), Window(shard=2, shards=2)
+        stop = asyncio.Event()
+
+        def watch(event: Event) -> None:
+            if event.name == "moved" and event.job and event.job.state is State.COLLECTED:
+                stop.set()
+
+        await batch.run(str(folder), out, window=one, notify=watch, stop=stop, **forced)
+        await batch.run(str(folder), out, window=two, **forced)
+        assert (await batch.run(str(folder), out, window=one, **forced)).exit_code == 0
+    assert len(service.submissions) == 24
+
+
+async def test_a_pass_that_nobody_goes_on_with_is_over_after_a_day(tmp_path: Path) -> None:
+    folder, out = rec(tmp_path / "rec", "1.wav"), tmp_path / "out"
+    (folder / "2.wav").write_bytes(b"")
+    async with start_service(tmp_path / "service") as service:
+        forced = {"settings": settings(service.base_url), "wish": Wish(force=True), "confirm": agree}
+        await batch.run(str(folder), out, **forced)
+        with closing(sqlite3.connect(out / ".diarist" / "journal.db")) as db, db:
+            began = db.execute("SELECT value FROM notes WHERE name LIKE 'forced: %'").fetchone()[0].split()[0]
+            at = f"{began} {time.time() - 23 * 3600}"
+            db.execute("UPDATE notes SET value = ? WHERE name LIKE 'forced: %'", (at,))
+        await batch.run(str(folder), out, **forced)
+        assert len(service.submissions) == 1
+        with closing(sqlite3.connect(out / ".diarist" / "journal.db")) as db, db:
+            at = f"{began} {time.time() - 25 * 3600}"
+            db.execute("UPDATE notes SET value = ? WHERE name LIKE 'forced: %'", (at,))
+        await batch.run(str(folder), out, **forced)
+        assert len(service.submissions) == 2
+
+
+async def test_what_is_done_may_be_kept_as_it_is_and_only_what_is_new_runs(tmp_path: Path) -> None:
+    folder, out = rec(tmp_path / "rec", "1.wav", "2.wav"), tmp_path / "out"
+    changed = {"options": {"speaker_labels": True, "disfluencies": True}}
+    async with start_service(tmp_path / "service") as service:
+        await batch.run(str(folder), out, settings=settings(service.base_url))
+        rec(folder, "3.wav")
+        at, keeping = settings(service.base_url, **changed), Wish(keep_done=True)
+        plan = await planned(folder, out, service, wish=keeping, **changed)
+        assert (plan.recordings, plan.again.total()) == (1, 0)
+        summary = await batch.run(str(folder), out, settings=at, wish=keeping)
+    assert (summary.collected, summary.skipped["kept"], summary.exit_code) == (1, 2, 0)
+    assert len(service.submissions) == 3
+
+
+async def test_what_another_service_has_is_told_with_its_name(tmp_path: Path) -> None:
+    folder, out = rec(tmp_path / "rec", "1.wav"), tmp_path / "out"
+    async with start_service(tmp_path / "one", seconds=30) as one, start_service(tmp_path / "two") as two:
+        stop = asyncio.Event()
+
+        def watch(event: Event) -> None:
+            if event.job and event.job.state is State.SUBMITTED:
+                stop.set()
+
+        await batch.run(str(folder), out, settings=settings(one.base_url), notify=watch, stop=stop)
+        ended = await running.diarist("run", folder, "--out", out, "--service", two.base_url)
+    assert ended.code == 5
+    assert f"still with {one.base_url}: run with --service {one.base_url} first" in ended.said
+    assert "to go on with what is left" not in ended.said
+
+
 # ── Proof of payment is wherever it lies ────────────────────────────────────────────────────────────────────────
 
 
@@ -410,6 +491,10 @@ async def test_the_journal_may_lie_elsewhere_and_whoever_looks_finds_it(tmp_path
         assert search(out, Question("sha256")).recordings == 2
         with pytest.raises(errors.Usage, match="is that of"):
             await batch.run(str(manifest), tmp_path / "another", settings=at)
+        with pytest.raises(errors.Usage, match="move it there"):
+            await batch.run(
+                str(manifest), out, settings=settings(service.base_url, journal_dir=str(tmp_path / "new"))
+            )
         shutil.rmtree(out)
         summary = await batch.run(str(manifest), out, settings=at)
     assert (summary.collected, len(service.submissions)) == (2, 2), "fetched again, not paid again"

@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urljoin, urlsplit
 
 from batch import options
+from batch.locations import identity, is_url
 from batch.manifest.rows import AUDIO_COLUMNS, CONTROL, Row, printable, unexpected
 from batch.manifest.web import escaped, is_web
 from batch.model import Recording, Reject
@@ -25,6 +26,8 @@ _NAMING: Final = (*AUDIO_COLUMNS, *KEY_COLUMNS)
 _COMPONENT_BYTES: Final = 200
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _CACHED: Final = 1024
+_SIGNED: Final = "?"
+"""Among the columns that were told of: signed URLs were."""
 
 
 class Maker:
@@ -75,6 +78,7 @@ class Maker:
         asked = {name: value for name, value in rest.items() if options.is_option(name)}
         labels = {name: value for name, value in rest.items() if name not in asked}
         self._hint(labels)
+        self._tell_of_signature(source)
         return Recording(key, source, self._manifest, row.line, self._options(asked), labels, row.stamp)
 
     def _source(self, audio: str) -> str:
@@ -134,6 +138,15 @@ class Maker:
                 self._read.clear()
             self._read[cells] = options.read_options(given, self._defaults)
         return self._read[cells]
+
+    def _tell_of_signature(self, source: str) -> None:
+        """Tell once that a signed URL is known by what stays when it is signed anew."""
+        if _SIGNED not in self._seen and "?" in source and is_url(source) and identity(source) != source:
+            self._seen.add(_SIGNED)
+            self._notice(
+                f"{self._manifest}: some URLs are signed; a recording is known by its URL without the signature, so "
+                "that it is the same one when it is signed anew"
+            )
 
     def _hint(self, labels: Mapping[str, Any]) -> None:
         """Tell once of each label that looks like a misspelt option."""

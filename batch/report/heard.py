@@ -12,6 +12,7 @@ from batch.formats.measures import measures
 from batch.formats.spans import spans
 from batch.formats.spoken import Spoken
 from batch.model import Job, State
+from batch.progress import bucket_advice
 from batch.results import Results
 
 _DECIMALS: Final = 4
@@ -55,7 +56,8 @@ def hear(directory: Path, job: Job) -> Heard:
         said = names.named(spoken.read(job.key, result), names.Names())
         facts = _FACTS.decode(result)
     except FileNotFoundError:
-        return _unheard(job, f"{path} is not there: the next run fetches it again, not paid again")
+        advice = bucket_advice(directory) or "the next run fetches it again, not paid again"
+        return _unheard(job, f"{path} is not there: {advice}")
     except (msgspec.DecodeError, UnicodeDecodeError, OSError, ValueError) as error:
         return _unheard(job, f"{path} cannot be read: {error}")
     told = facts.metadata.warnings if facts.metadata else None

@@ -14,6 +14,7 @@ import msgspec
 from batch.errors import Unavailable, Usage
 from batch.formats.names import Names
 from batch.formats.spoken import title
+from batch.progress import bucket_advice
 from batch.search import index, upkeep
 from batch.search.entries import Times, cleaned, readable, searchable
 
@@ -142,7 +143,8 @@ def _answer(db: sqlite3.Connection, directory: Path, question: Question) -> Answ
 
 def _found(db: sqlite3.Connection, directory: Path, question: Question) -> Answer:
     if not db.execute("SELECT 1 FROM recordings WHERE problem = '' LIMIT 1").fetchone():
-        raise Usage(f"there are no results in {directory}")
+        advice = bucket_advice(directory)
+        raise Usage(f"there are no results in {directory}{advice and '; '}{advice}")
     called = _Called(question.names)
     where, values = _conditions(db, question, called)
     among = f"FROM said JOIN recordings ON recordings.id = said.rowid >> {index.BITS} WHERE {where}"

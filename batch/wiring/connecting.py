@@ -43,7 +43,7 @@ async def connected(
         base_url = service.base_url
         if base_url is None:
             base_url = await stack.enter_async_context(_local(inner, settings))
-        tell(Event("notice", message=f"service: {service.name}" + (f" at {base_url}" if service.key else "")))
+        tell(Event("notice", message=f"service: {service.name}" + (f" at {base_url}" if service.is_vendors else "")))
         short = min(_HELLO_SECONDS, settings.patience.outage_seconds)
         hello = msgspec.structs.replace(settings.patience, outage_seconds=short)
         gate = throttle.Throttle(

@@ -17,9 +17,10 @@ from batch.journal import remembered
 from batch.results import JOURNAL, inner_of, job_of, result_files
 from batch.settings import Settings
 from batch.stores import is_stored, local_directory
+from batch.window import Window
 
 _PASS_SECONDS: Final = 24 * 3600.0
-"""A forced pass that did not come to its end is gone on with for so long; then it is begun anew."""
+"""A forced pass that did not come to its end is gone on with, unless nobody has gone on with it for so long."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -37,14 +38,15 @@ class Place(msgspec.Struct, frozen=True):
         """Whether anything was ever transcribed into the directory. Blocks for a look."""
         return "paid" in self.notes or next(result_files(self.directory), None) is not None
 
-    def pass_name(self, manifests: Sequence[str]) -> str:
-        """The note that says since when these manifests are being run again by force."""
-        return f"forced: {json.dumps([*manifests, self.service.name])}"
+    def pass_name(self, manifests: Sequence[str], window: Window) -> str:
+        """The note that says since when this shard of these manifests is being run again by force, and when that was
+        last gone on with."""
+        return f"forced: {json.dumps([*manifests, self.service.name, window.shard, window.shards])}"
 
-    def in_pass(self, wish: Wish, manifests: Sequence[str]) -> Wish:
+    def in_pass(self, wish: Wish, manifests: Sequence[str], window: Window) -> Wish:
         """The wish, as a part of the forced pass that has begun and did not come to its end, if there is one."""
-        began = float(self.notes.get(self.pass_name(manifests)) or 0.0)
-        is_open = wish.force and time.time() - began < _PASS_SECONDS
+        began, seen = map(float, (self.notes.get(self.pass_name(manifests, window)) or "0 0").split())
+        is_open = wish.force and time.time() - seen < _PASS_SECONDS
         return msgspec.structs.replace(wish, forced_since=began) if is_open else wish
 
 
@@ -55,11 +57,14 @@ def placed(out: Path | str, settings: Settings, environ: Mapping[str, str]) -> P
     or if the journal is that of another directory.
     """
     directory = local_directory(str(out))
-    inner = inner_of(directory, settings.journal_dir)
+    inner, known = inner_of(directory, settings.journal_dir), inner_of(directory)
+    if inner.absolute() != known.absolute() and (known / JOURNAL).exists():
+        raise errors.Usage(f"the journal of {directory} is in {known}, not in {inner}: move it there, or say so")
     notes = remembered(inner / JOURNAL) or _told_by_results(directory)
     copies = str(out) if is_stored(str(out)) else notes.get("copies", "")
     whose = notes.get("out")
-    if settings.journal_dir and whose and whose != (copies or str(directory.absolute())):
+    ours = str(out).rstrip("/") if is_stored(str(out)) else str(directory.absolute())
+    if settings.journal_dir and whose and ours not in (whose.rstrip("/"), str(local_directory(whose).absolute())):
         raise errors.Usage(f"the journal in {inner} is that of {whose}: give each --out a journal_dir of its own")
     return Place(str(out), directory, copies, inner, _service(settings.service, notes.get("service"), environ), notes)
 

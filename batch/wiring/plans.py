@@ -45,7 +45,7 @@ async def planning(
     """
     rows = rows_of(manifests, settings, stdin, notify)
     place = await asyncio.to_thread(placed, out, settings, environ)
-    wish, service = place.in_pass(wish, manifests), place.service
+    wish, service = place.in_pass(wish, manifests, window), place.service
     with contextlib.closing(Journal(place.inner / JOURNAL, read_only=True)) as journal:
         results = Results(
             place.directory, copies=place.copies, formats=settings.formats, inner=place.inner, make=False
@@ -95,7 +95,9 @@ async def agreed_to_pay_again(
     cost = _too_much(planner.plan, given["settings"].budget.confirm_above if costly else math.inf)
     if cost and not await asyncio.to_thread(confirm, cost):
         raise errors.OverBudget(
-            f"{cost}: look at it with `diarist plan`, then run it with --yes, or a part of it with --max-cost"
+            f"{cost}: look at it with `diarist plan`, then agree with --yes"
+            + ("; or leave what is done as it is with --keep-done" if planner.plan.again else "")
+            + ("; or run a part of it with --max-cost" if costly else "")
         )
     return bool(planner.plan.again)
 

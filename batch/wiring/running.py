@@ -37,6 +37,7 @@ from batch.wiring.plans import agreed_to_pay_again, prices_of
 from batch.wiring.reporting import Rejected, asked, command_of, list_failed, report_no_beginning, reported, staged
 from batch.wiring.rows import count_rows, peeked, rows_of
 
+_NOTING_SECONDS: Final = 600.0
 _COUNTING_SECONDS: Final = 1.0
 """So long a run that ends early waits for the number of its rows."""
 
@@ -105,7 +106,7 @@ async def _run(
     """``run``, with everything given and everybody watching."""
     place = await asyncio.to_thread(placed, out, settings, environ)
     service, window = place.service, window or Window()
-    wish = place.in_pass(wish or Wish(), manifests)
+    wish = place.in_pass(wish or Wish(), manifests, window)
     purse = Purse(settings.budget, prices_of(service, settings))
 
     summary.stage = staged(summary.stage, service, settings)
@@ -138,7 +139,8 @@ async def _run(
         await stack.enter_async_context(reported(results, summary))
         journal = stack.enter_context(contextlib.closing(Journal(inner / JOURNAL)))
         await stack.enter_async_context(_failures_listed(journal, rejected, results, summary, notice))
-        wish = await _forced_pass(journal, place, manifests, wish, notice)
+        name = place.pass_name(manifests, window)
+        wish = await stack.enter_async_context(_forced_pass(journal, name, wish, notice))
         if settings.replaced_days:
             await asyncio.to_thread(results.forget_kept, settings.replaced_days, time.time())
         before = with_service(await journal.in_states(WITH_SERVICE), service.name)
@@ -152,7 +154,9 @@ async def _run(
             jobs = admission.jobs()
             if (first := await _first(jobs, stop)) is None:
                 await _counted(asyncio.create_task(count_rows(manifests, settings, window, tell)), summary)
-                await _end_pass(journal, place, manifests, wish, admission, summary)
+                await _end_pass(journal, name, wish, window, admission, summary)
+                if await journal.note("service") is None and await journal.has_results():
+                    await _remember(journal, place, notice)  # of results that were found
                 return summary
             admit = partial(_with_first, first, jobs)
         counting = asyncio.create_task(count_rows(manifests, settings, window, tell))
@@ -173,7 +177,7 @@ async def _run(
             summary.stopped_by = _first_fatal(group)
         finally:
             await _counted(counting, summary)
-        await _end_pass(journal, place, manifests, wish, admission, summary)
+        await _end_pass(journal, name, wish, window, admission, summary)
     return summary
 
 
@@ -185,30 +189,45 @@ async def _remember(journal: Journal, place: Place, notice: Callable[[str], None
     facts = {"service": place.service.name, "copies": place.copies or None, "paid": "yes"}
     facts["out"] = place.copies or str(place.directory.absolute())
     for name, value in facts.items():
-        if place.notes.get(name) != value:
+        if await journal.note(name) != value:
             await journal.set_note(name, value)
 
 
-async def _forced_pass(
-    journal: Journal, place: Place, manifests: Sequence[str], wish: Wish, notice: Callable[[str], None]
-) -> Wish:
+@contextlib.asynccontextmanager
+async def _forced_pass(journal: Journal, name: str, wish: Wish, notice: Callable[[str], None]) -> AsyncIterator[Wish]:
     """With ``--force`` everything is run again once: a pass is noted before anything is paid, and given again the
     command goes on with it until it has come to its end."""
     if not wish.force:
-        return wish
+        yield wish
+        return
     if math.isfinite(wish.forced_since):
         notice(f"goes on with what --force began at {datetime.fromtimestamp(wish.forced_since):%Y-%m-%d %H:%M:%S}")
-        return wish
-    now = time.time()
-    await journal.set_note(place.pass_name(manifests), str(now))
-    return msgspec.structs.replace(wish, forced_since=now)
+    else:
+        wish = msgspec.structs.replace(wish, forced_since=time.time())
+    await _note_pass(journal, name, wish)
+    noting = asyncio.create_task(_keep_noting(journal, name, wish))
+    try:
+        yield wish
+    finally:
+        noting.cancel()
+
+
+async def _note_pass(journal: Journal, name: str, wish: Wish) -> None:
+    await journal.set_note(name, f"{wish.forced_since} {time.time()}")
+
+
+async def _keep_noting(journal: Journal, name: str, wish: Wish) -> None:
+    while True:
+        await asyncio.sleep(_NOTING_SECONDS)
+        await _note_pass(journal, name, wish)
 
 
 async def _end_pass(
-    journal: Journal, place: Place, manifests: Sequence[str], wish: Wish, admission: Admission, summary: Summary
+    journal: Journal, name: str, wish: Wish, window: Window, admission: Admission, summary: Summary
 ) -> None:
-    if wish.force and admission.exhausted and summary.exit_code == 0:
-        await journal.set_note(place.pass_name(manifests), None)
+    nothing_is_left = admission.exhausted and not summary.left and summary.exit_code == 0
+    if wish.force and window.takes_all and nothing_is_left:
+        await journal.set_note(name, None)
 
 
 @contextlib.asynccontextmanager
