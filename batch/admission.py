@@ -12,6 +12,7 @@ from batch.budget import Purse
 from batch.decision import Decision, Judged, Upkeep, Verdict, Wish
 from batch.journal import Journal
 from batch.judge import Judge, Known
+from batch.locations import identity
 from batch.model import WITH_SERVICE, Event, Job, Recording, Reject, State
 from batch.options import differing
 from batch.results import Results
@@ -207,8 +208,9 @@ def _clash(row: Recording, first: Recording) -> str:
         what = "labels"
     else:
         return ""
+    there, here = identity(first.source), identity(row.source)
     return (
-        f"the key {row.key!r} is that of {first.where}, which has different {what} ({first.source} there, "
-        f"{row.source} here), and counts: give each its own id, or let the name of its manifest be the --prefix, "
+        f"the key {row.key!r} is that of {first.where}, which has different {what} ({there} there, {here} here), and "
+        "counts: give each its own id, or let the name of its manifest be the --prefix, "
         "which is '{name}'"
     )

@@ -230,7 +230,7 @@ def report(directory: str, out: str | None, since: str | None, **given: Any) -> 
 
 
 @cli.command()
-@click.argument("directory", metavar="DIR", type=click.Path(file_okay=False))
+@click.argument("directory", metavar="DIR")
 @click.argument("manifests", metavar="[MANIFEST]...", nargs=-1)
 @click.option("--service", help="Also take over what this service has of public URLs in MANIFEST.")
 @_with_settings
@@ -241,12 +241,11 @@ def recover(directory: str, manifests: tuple[str, ...], **given: Any) -> None:
     """
     import asyncio
     import os
-    from pathlib import Path
 
     from batch import wiring
 
     settings, adopt = _settings(given, "service"), given["service"] is not None
-    done = asyncio.run(wiring.recover(Path(directory), manifests, settings=settings, environ=os.environ, adopt=adopt))
+    done = asyncio.run(wiring.recover(directory, manifests, settings=settings, environ=os.environ, adopt=adopt))
     for path in done.unreadable:
         click.echo(f"not a result, left alone: {path}", err=True)
     click.echo(

@@ -110,9 +110,10 @@ def _is_of_the_pass(job: Job, wish: Wish) -> bool:
 
 
 def _collision(recording: Recording, job: Job) -> str:
+    owner, other = identity(job.recording.source), identity(recording.source)
     return (
-        f"the key {recording.key!r} belongs to {job.recording.source} ({job.recording.where}), and "
-        f"{recording.source} is another recording: nothing was paid, the result stays. Give the row another id, "
+        f"the key {recording.key!r} belongs to {owner} ({job.recording.where}), and {other} is another recording: "
+        "nothing was paid, the result stays. Give the row another id, "
         "put the keys of this run under a --prefix, or choose another --out"
     )
 
@@ -140,7 +141,7 @@ class Judged(NamedTuple):
 
     @property
     def asks_for_something_else(self) -> bool:
-        job, row = self.job, self.recording
+        job, row = self.journals, self.recording
         return job is not None and (self.changed or bool(differing(row.options, job.recording.options)))
 
     @property

@@ -15,13 +15,15 @@ import msgspec
 
 from batch import errors, sources
 from batch.decision import Decision, Judged, Upkeep, Verdict, Wish, decide
-from batch.model import Job, Recording, Reject, State
+from batch.locations import identity
+from batch.model import WITH_SERVICE, Job, Recording, Reject, State
 from batch.options import differing
 from batch.results import Placed, Results
 from batch.same_audio import compared
 from batch.stores import is_stored
 
 _LOOKS_AT_ONCE: Final = 32
+_BEFORE: Final = Decision(Verdict.REFETCH, "transcribed before")
 
 
 class Known(NamedTuple):
@@ -107,21 +109,24 @@ class Judge:
             return self._refused(judged, f"{foreign} is not diarist's, and stays as it is: move it")
         if there and self._answers(there, judged.recording):
             decision = decide(judged.recording, there, self._service, self._wish, changed=False, stored=whole)
-            adopted = Judged(judged.recording, there, decision, stamp=judged.stamp, adopted=True)
+            if decision.verdict is Verdict.DONE and judged.journals and judged.journals.state in WITH_SERVICE:
+                return judged._replace(job=there, decision=_BEFORE)  # what is under way will have replaced it
+            adopted = judged._replace(job=there, decision=decision, adopted=True)
             upkeep = self._upkeep(adopted, placed, known) if decision.verdict is Verdict.DONE else Upkeep.NONE
             return adopted._replace(upkeep=upkeep)
         if not self._wish.force:
             for old in itertools.chain(known.replaced, self._results.kept_jobs(judged.recording.key)):
                 if self._answers(old, judged.recording):
-                    return Judged(judged.recording, old, Decision(Verdict.REFETCH, "transcribed before"))
+                    return judged._replace(job=old, decision=_BEFORE)
         if there is None or there.transcript_id in _ids(known):
             return judged
         if there.key != judged.recording.key:
             return self._refused(judged, f"on this disk its result would be that of {there.key!r}: rename it")
+        source = identity(there.recording.source)
         return self._refused(
             judged,
-            f"{self._results.path(there.key)} holds a transcript of {there.recording.source} that the journal does "
-            "not know, and that does not answer this row: let `diarist recover` make the journal know it",
+            f"{self._results.path(there.key)} holds a transcript of {source} that the journal does not "
+            f"know, and that does not answer this row: let `diarist recover` make the journal know it",
         )
 
     def _proof(self, key: str, placed: Placed | None, known: Known) -> tuple[Job | None, bool]:

@@ -148,6 +148,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "content_safety_confidence": 50,
     "language_confidence_threshold": 0,
     "speech_threshold": 0,
+    "audio_start_from": 0,
     "temperature": 0,
     "redact_pii_sub": "hash",
     "redact_pii_audio_quality": "mp3",

@@ -14,7 +14,7 @@ from batch.client import Client
 from batch.journal import Journal, remembered, salvage
 from batch.model import ENDED, WITH_SERVICE, Job, Recording, State
 from batch.protocol import Item, Status
-from batch.results import JOURNAL, REPLACED, job_of, result_files
+from batch.results import JOURNAL, REPLACED, Results, job_of, result_files
 
 
 class Recovered(msgspec.Struct):
@@ -28,20 +28,20 @@ class Recovered(msgspec.Struct):
     unreadable: tuple[Path, ...] = ()
 
 
-async def recover(directory: Path, inner: Path, now: datetime) -> tuple[Journal, Recovered]:
-    """A new journal for ``directory``, opened. The old one is put aside, never deleted. Blocks while it reads.
+async def recover(results: Results, now: datetime) -> tuple[Journal, Recovered]:
+    """A new journal for a directory of results, opened. The old one is put aside, not deleted. Blocks while it reads.
 
     A result is proof that its recording was collected. Jobs that the old journal still tells, and that have no result
     or were under way to a newer one, come back as they were, so that what the service has of them is collected or
     looked up, and not paid again. So does what the directory remembers of its runs.
     """
-    path = inner / JOURNAL
+    path = results.inner / JOURNAL
     done = Recovered()
     there, replaced = salvage(path) if path.exists() else ([], [])
     notes = remembered(path)
     salvaged = {job.key: job for job in there}
     done.aside = _put_aside(path, now)
-    found, unreadable = _results(directory)
+    found, unreadable = _found(results)
     done.unreadable, done.results = tuple(unreadable), len(found)
     journal = Journal(path)
     for key, job in found.items():
@@ -54,7 +54,7 @@ async def recover(directory: Path, inner: Path, now: datetime) -> tuple[Journal,
         if key not in found and (job.state is not State.COLLECTED or job.transcript_id):
             done.journal += 1
             await journal.record(job)
-    for job in (*replaced, *_kept(inner)):
+    for job in (*replaced, *_kept(results.inner)):
         await journal.keep(job)
     for name, value in notes.items():
         await journal.set_note(name, value)
@@ -70,9 +70,13 @@ def _put_aside(path: Path, now: datetime) -> Path | None:
     return aside if aside.exists() else None
 
 
-def _results(directory: Path) -> tuple[dict[str, Job], list[Path]]:
+def _found(results: Results) -> tuple[dict[str, Job], list[Path]]:
+    """The jobs of all results, on disk and in the bucket, and the files that are none."""
     jobs, unreadable = {}, []
-    for path in result_files(directory):
+    for name, size_bytes in results.list_copies() if results.copies else ():
+        if name.endswith(".json") and (job := results.stored_copy(name.removesuffix(".json"), size_bytes)[0]):
+            jobs[job.key] = job
+    for path in result_files(results.directory):
         try:
             job = job_of(path.read_bytes(), path.stat().st_mtime)
         except (ValueError, OSError):

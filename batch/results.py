@@ -38,6 +38,11 @@ SUMMARY: Final = "summary.json"
 _HEAD: Final = b'{"recording":'
 _FIRST_ID: Final = re.compile(r'\s*,\s*"id"\s*:\s*"([^"\\]+)"')
 """Behind the head, where services put it."""
+_BOM: Final = b"\xef\xbb\xbf"
+_MARK: Final = b'"recording"'
+_FIRST_BYTES: Final = 4096
+PAGE_MARK: Final = b'<meta name="generator" content="diarist">'
+"""In the first lines of a report."""
 _TAIL: Final = b"}\n"
 _LONG_LINE: Final = 1 << 20
 _OWN: Final = tuple(f".{form.suffix}" for form in FORMATS.values() if form.suffix.endswith(".json"))
@@ -180,9 +185,13 @@ class Results:
         """Whether an object lies in the store where ours would, and is none of ours."""
         try:
             content = stores.head(self.copy(name), len(_HEAD))
+            if name.endswith(".json") and _HEAD.startswith(content):
+                return False
+            return (
+                is_foreign(stores.get(self.copy(name))) if name.endswith(".json") else not self.written.is_noted(name)
+            )
         except Permanent:
             return False
-        return is_foreign(content) if name.endswith(".json") else not self.written.is_noted(name)
 
     def names(self, key: str) -> list[str]:
         """The files of a recording: its result, then each format that is asked for."""
@@ -200,8 +209,7 @@ class Results:
     def may_be_ours(self, key: str) -> bool:
         """Whether what stands at the place of a result is one, or what is left of one: nothing, or its beginning."""
         try:
-            with self.path(key).open("rb") as file:
-                return _HEAD.startswith(file.read(len(_HEAD)))
+            return not is_foreign(self.path(key).read_bytes())
         except OSError:
             return False
 
@@ -248,7 +256,8 @@ class Results:
     def kept(self, key: str, transcript_id: str) -> bytes | None:
         """The service's object of a transcript whose result was replaced, if it is still kept."""
         try:
-            return transcript_in(self._kept_path(key, transcript_id).read_bytes())
+            content = self._kept_path(key, transcript_id).read_bytes()
+            return transcript_in(content) if job_of(content, 0.0).transcript_id == transcript_id else None
         except (OSError, ValueError):
             return None
 
@@ -336,8 +345,9 @@ class Results:
         return True
 
     @contextlib.contextmanager
-    def table(self, name: str, *, durable: bool = True) -> Iterator[IO[bytes]]:
-        """A file of the directory, to be written bit by bit: in place once the context ends well.
+    def table(self, name: str, *, durable: bool = True, is_marked: bool = False) -> Iterator[IO[bytes]]:
+        """A file of the directory, to be written bit by bit: in place once the context ends well. ``is_marked``: it
+        says itself that it is ours.
 
         Raises ``Unavailable`` or ``Postponed`` as ``write_beside``.
         """
@@ -346,8 +356,9 @@ class Results:
             self._check_ours(name)
             with _whole(path, durable) as file:
                 yield file
-            self.written.note(name)
-            self.written.keep()
+            if not is_marked:
+                self.written.note(name)
+                self.written.keep()
         except OSError as error:
             raise _unwritable(path, error) from error
 
@@ -355,7 +366,7 @@ class Results:
         path = self.directory / name
         if is_result(path):
             raise Postponed(f"{path} is a result, which nothing may replace: export to another --out")
-        if not self.written.is_ours(name):
+        if not _is_marked(path) and not self.written.is_ours(name):
             raise Postponed(f"{path} is not diarist's, and stays as it is: move it away, or give another --out")
 
     def write_summary(self, content: bytes) -> None:
@@ -395,6 +406,15 @@ def _as_row(failed: Job | Reject) -> dict[str, Any]:
     if row is None:
         return {"id": failed.key, "audio": None, **why}
     return {"id": row.key, "audio": row.source, **row.options, **row.labels, **why}
+
+
+def _is_marked(path: Path) -> bool:
+    """Whether a page says of itself that it is ours."""
+    try:
+        with path.open("rb") as file:
+            return PAGE_MARK in file.read(_FIRST_BYTES)
+    except OSError:
+        return False
 
 
 def _is_failed_list(path: Path) -> bool:
@@ -450,10 +470,24 @@ def _whole_result(job: Job, transcript: bytes) -> bytes:
 def transcript_in(result: bytes) -> bytes:
     """The service's object in a result, byte for byte. Raises ``ValueError`` if it is not a whole result."""
     if not result.startswith(_HEAD):
-        raise ValueError("not a result of diarist")
+        return _laid_out_anew(result)[1]
     about = msgspec.json.decode(result, type=_Head).recording
     rest = result[len(_HEAD) + len(bytes(about)) :].strip()
     return b"{" + rest.removeprefix(b",")
+
+
+def _laid_out_anew(result: bytes) -> tuple[_Result, bytes]:
+    """A result that somebody has formatted otherwise: what we know of it, and the service's object. Raises
+    ``ValueError`` if it is none of ours."""
+    plain = result.removeprefix(_BOM)
+    if _MARK not in plain[:_FIRST_BYTES]:
+        raise ValueError("not a result of diarist")
+    found = msgspec.json.decode(plain, type=_Result)
+    if not {"key", "source", "service"} <= found.recording.keys():
+        raise ValueError("not a result of diarist")
+    tree = msgspec.json.decode(plain)
+    del tree["recording"]
+    return found, msgspec.json.encode(tree)
 
 
 def _is_whole(content: bytes) -> bool:
@@ -473,19 +507,22 @@ def _end_of(url: str, size_bytes: int) -> bytes:
 def job_of(result: bytes, ended_at: float) -> Job:
     """The job that a result is the proof of, from the whole file or from its first part. Raises ``ValueError`` if it
     is not one of ours, or names no transcript."""
-    if not result.startswith(_HEAD):
-        raise ValueError("not a result of diarist")
     try:
-        found = msgspec.json.decode(result, type=_Result)
+        return _proved(_found_in(result), ended_at)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a result of diarist: {error!r}") from error
+
+
+def _found_in(result: bytes) -> _Result:
+    if not result.startswith(_HEAD):
+        return _laid_out_anew(result)[0]
+    try:
+        return msgspec.json.decode(result, type=_Result)
     except msgspec.DecodeError:
         text = result.decode("utf-8", "ignore")
         about, end = json.JSONDecoder().raw_decode(text, len(_HEAD))
         first = _FIRST_ID.match(text, end)
-        found = _Result(about, id=first[1] if first else None)
-    try:
-        return _proved(found, ended_at)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"not a result of diarist: {error!r}") from error
+        return _Result(about, id=first[1] if first else None)
 
 
 def _proved(found: _Result, ended_at: float) -> Job:
@@ -541,17 +578,24 @@ def _about(job: Job) -> dict[str, Any]:
 
 
 def is_result(path: Path) -> bool:
-    """Whether a result stands there, by its first bytes."""
+    """Whether a result stands there, by its first bytes, or whole if somebody has formatted it otherwise."""
     try:
         with path.open("rb") as file:
-            return file.read(len(_HEAD)) == _HEAD
+            first = file.read(_FIRST_BYTES)
+            return first.startswith(_HEAD) or (_MARK in first and not is_foreign(first + file.read()))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return False
 
 
 def is_foreign(content: bytes) -> bool:
     """Whether a JSON file is surely not one of our results, nor what is left of one."""
-    return not _HEAD.startswith(content[: len(_HEAD)])
+    if _HEAD.startswith(content[: len(_HEAD)]):
+        return False
+    try:
+        _laid_out_anew(content)
+    except ValueError:
+        return True
+    return False
 
 
 def result_files(directory: Path) -> Iterator[Path]:

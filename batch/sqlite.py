@@ -29,6 +29,7 @@ _OF_SYSTEM: Final[Mapping[int, int]] = {
     sqlite3.SQLITE_PROTOCOL: errno.ENOLCK,
 }
 
+_LEAST_BYTES: Final = 1 << 16
 _NO_ROOM_BESIDE: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR)
 """What SQLite says where it cannot make its files beside a database: on a read-only disk, or on a full one."""
 
@@ -79,10 +80,19 @@ def keep_temporaries(db: sqlite3.Connection, beside: Path) -> None:
 def explained(error: sqlite3.Error | OSError, path: Path) -> str:
     """What went wrong with the database at ``path``, and what to do, as two sentences without the end."""
     found = error if isinstance(error, OSError) else _of_system(error, path)
+    if _is_full(path) and (found is None or found.errno == errno.EIO):
+        found = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if found is None:
         return f"{error}. Look at it with `diarist doctor`"
     said = str(found.strerror) if found is error else f"{error} ({found.strerror})"
     return f"{said}. {refusals.advice(found, 'Choose another --out')}"
+
+
+def _is_full(path: Path) -> bool:
+    """Whether the disk has no room: SQLite may tell that as an error of reading and writing."""
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(path.parent).free < _LEAST_BYTES
+    return False
 
 
 def _connected(path: Path, mode: str) -> sqlite3.Connection:

@@ -367,7 +367,7 @@ async def test_forced_shards_are_passes_of_their_own(tmp_path: Path) -> None:
     assert len(service.submissions) == 24
 
 
-async def test_a_pass_that_nobody_goes_on_with_is_over_after_a_day(tmp_path: Path) -> None:
+async def test_a_pass_that_nobody_goes_on_with_is_over_after_a_week(tmp_path: Path) -> None:
     folder, out = rec(tmp_path / "rec", "1.wav"), tmp_path / "out"
     (folder / "2.wav").write_bytes(b"")
     async with start_service(tmp_path / "service") as service:
@@ -375,12 +375,12 @@ async def test_a_pass_that_nobody_goes_on_with_is_over_after_a_day(tmp_path: Pat
         await batch.run(str(folder), out, **forced)
         with closing(sqlite3.connect(out / ".diarist" / "journal.db")) as db, db:
             began = db.execute("SELECT value FROM notes WHERE name LIKE 'forced: %'").fetchone()[0].split()[0]
-            at = f"{began} {time.time() - 23 * 3600}"
+            at = f"{began} {time.time() - 6 * 86400}"
             db.execute("UPDATE notes SET value = ? WHERE name LIKE 'forced: %'", (at,))
         await batch.run(str(folder), out, **forced)
         assert len(service.submissions) == 1
         with closing(sqlite3.connect(out / ".diarist" / "journal.db")) as db, db:
-            at = f"{began} {time.time() - 25 * 3600}"
+            at = f"{began} {time.time() - 8 * 86400}"
             db.execute("UPDATE notes SET value = ? WHERE name LIKE 'forced: %'", (at,))
         await batch.run(str(folder), out, **forced)
         assert len(service.submissions) == 2
@@ -556,6 +556,7 @@ SAME = [
         {"redact_pii": True, "redact_pii_policies": ["date", "drug"], "redact_pii_sub": "hash"},
     ),
     ({"temperature": 0}, {"temperature": 0.0}),
+    ({}, {"audio_start_from": 0}),
 ]  # fmt: skip
 OTHERS = [
     ({}, {"punctuate": False}),
@@ -610,6 +611,16 @@ async def test_a_result_that_was_only_written_otherwise_is_whole_and_stays(tmp_p
         os.utime(path, (1, 1))
         for _ in range(2):
             assert (await batch.run(str(folder), out, settings=at)).skipped["done"] == 1
+        path.write_text("\ufeff" + json.dumps(json.loads(path.read_bytes()), indent=2, sort_keys=True))
+        mine = path.read_bytes()
+        for _ in range(2):
+            assert (await batch.run(str(folder), out, settings=at)).skipped["done"] == 1
+        (out / ".diarist" / "journal.db").unlink()
+        assert (await batch.run(str(folder), out, settings=at)).skipped["done"] == 1
+        assert path.read_bytes() == mine
+        assert len(service.submissions) == 1
+        assert (await batch.run(str(folder), out, settings=at, wish=Wish(force=True), confirm=agree)).collected == 1
+        assert [old.read_bytes() for old in kept(out)] == [mine]
 
 
 async def test_labels_names_and_formats_reach_results_that_are_done_without_a_request(tmp_path: Path) -> None:
@@ -868,3 +879,20 @@ def test_a_summary_says_that_something_was_held() -> None:
     summary = Summary()
     summary.take(Event("skipped", kind="held"))
     assert summary.exit_code == 8
+
+
+async def test_a_report_replaces_its_own_page_and_nobody_elses(tmp_path: Path) -> None:
+    from batch.prices import Prices
+    from batch.report import build
+
+    folder, out, page = rec(tmp_path / "rec", "1.wav"), tmp_path / "out", tmp_path / "desk" / "report.html"
+    async with start_service(tmp_path / "service") as service:
+        await batch.run(str(folder), out, settings=settings(service.base_url))
+    page.parent.mkdir()
+    for _ in range(2):
+        await asyncio.to_thread(build.report, out, build.Wanted(page, Prices()), print)
+    assert [path.name for path in page.parent.iterdir()] == ["report.html"]
+    page.write_text("<html>mine</html>")
+    with pytest.raises(errors.Postponed, match="is not diarist's"):
+        await asyncio.to_thread(build.report, out, build.Wanted(page, Prices()), print)
+    assert page.read_text() == "<html>mine</html>"

@@ -8,6 +8,7 @@ import http.server
 import itertools
 import json
 import random
+import shutil
 import sys
 import threading
 import urllib.request
@@ -547,3 +548,48 @@ def test_other_stores_are_told_apart_by_their_scheme(scheme: str, monkeypatch: p
     link = stores.link(f"{scheme}://bucket/calls/1.wav", 60)
     assert (link or "").startswith("https://account.blob") if scheme == "az" else link is None
     stores._store.cache_clear()
+
+
+async def test_the_bucket_of_the_results_is_part_of_done(
+    tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy that is missing or cut is put back, a user's object stays, and a bucket alone is proof of payment."""
+    monkeypatch.chdir(tmp_path)
+    filled(s3, 4)
+    s3.put("results/003.wav.json", b'{"mine": 1}')
+    async with start_service(tmp_path / "service", private=True) as service:
+        first = await ran(service.base_url, f"{ROOT}/results", f"{ROOT}/calls/")
+        assert (first.collected, first.rejected, first.exit_code, len(service.submissions)) == (3, 1, 3, 3)
+        whole = s3.get("results/000.wav.json")
+        s3.client.delete_object(Bucket=BUCKET, Key="results/000.wav.json")
+        s3.put("results/001.wav.json", s3.get("results/001.wav.json")[:100])
+        await ran(service.base_url, f"{ROOT}/results", f"{ROOT}/calls/")
+        assert s3.get("results/000.wav.json") == whole
+        json.loads(s3.get("results/001.wav.json"))
+        shutil.rmtree(tmp_path / "results")  # a new container
+        s3.put("results/002.wav.json", s3.get("results/002.wav.json")[:700])
+        again = await ran(service.base_url, f"{ROOT}/results", f"{ROOT}/calls/")
+        assert (again.skipped["done"], again.collected, again.rejected) == (2, 1, 1)
+        json.loads(s3.get("results/002.wav.json"))
+        shutil.rmtree(tmp_path / "results")
+        done = await wiring.recover(
+            f"{ROOT}/results", [], settings=settings(service.base_url), environ={}, adopt=False
+        )  # fmt: skip
+        assert done.results == 3
+        last = await ran(service.base_url, f"{ROOT}/results", f"{ROOT}/calls/")
+        assert (last.skipped["done"], last.rejected, len(service.submissions)) == (3, 1, 3)
+    assert s3.get("results/003.wav.json") == b'{"mine": 1}'
+
+
+async def test_an_object_that_is_named_anew_or_copied_is_not_new_audio(tmp_path: Path, s3: S3) -> None:
+    filled(s3, 2)
+    async with start_service(tmp_path / "service", private=True) as service:
+        await ran(service.base_url, tmp_path / "out", f"{ROOT}/calls/")
+        widened = await ran(service.base_url, tmp_path / "out", f"{ROOT}/")
+        assert (widened.collected, widened.shared) == (2, 2), "other keys, the same objects"
+        s3.client.copy_object(Bucket=BUCKET, Key="calls/000.wav", CopySource=f"{BUCKET}/calls/001.wav")
+        s3.put("calls/000.wav", s3.get("calls/000.wav"))
+        manifest_file = tmp_path / "m.csv"
+        manifest_file.write_text(f"id,audio\nlater,{ROOT}/calls/001.wav\n")
+        later = await ran(service.base_url, tmp_path / "out", str(manifest_file))
+        assert (later.collected, later.shared, len(service.submissions)) == (1, 1, 2)

@@ -114,7 +114,7 @@ def _write(directory: Path, wanted: Wanted, figures: Figures, table: Table, besi
         rows=table.packed(results=results, beside=beside.prefix),
         parts=beside.inline,
     )
-    with Results(wanted.page.parent, make=False).table(wanted.page.name) as file:
+    with Results(wanted.page.parent, make=False).table(wanted.page.name, is_marked=True) as file:
         for piece in pages.html(page):
             file.write(piece.encode("utf-8", "replace"))
         return file.tell()
@@ -155,7 +155,7 @@ class _Beside:
 
     def _put(self, part: str) -> None:
         name = f"{self._folder.name}/{self._stamp}-{self.written}.js"
-        with self._results.table(name, durable=False) as file:
+        with self._results.table(name, durable=False, is_marked=True) as file:
             file.write(f'diarist({self.written},"{part}")\n'.encode())
         self.written += 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from batch.settings import Settings
 from batch.stores import is_stored, local_directory
 from batch.window import Window
 
-_PASS_SECONDS: Final = 24 * 3600.0
+_PASS_SECONDS: Final = 7 * 24 * 3600.0
 """A forced pass that did not come to its end is gone on with, unless nobody has gone on with it for so long."""
 
 
@@ -41,7 +42,8 @@ class Place(msgspec.Struct, frozen=True):
     def pass_name(self, manifests: Sequence[str], window: Window) -> str:
         """The note that says since when this shard of these manifests is being run again by force, and when that was
         last gone on with."""
-        return f"forced: {json.dumps([*manifests, self.service.name, window.shard, window.shards])}"
+        named = sorted(name if name == "-" or "://" in name else os.path.abspath(name) for name in manifests)  # noqa: PTH100
+        return f"forced: {json.dumps([*named, self.service.name, window.shard, window.shards])}"
 
     def in_pass(self, wish: Wish, manifests: Sequence[str], window: Window) -> Wish:
         """The wish, as a part of the forced pass that has begun and did not come to its end, if there is one."""

@@ -12,27 +12,31 @@ from pathlib import Path
 from batch import client, errors, lock
 from batch import recover as recovering
 from batch.endpoint import resolve
-from batch.journal import Journal
+from batch.journal import Journal, remembered
 from batch.model import Recording
 from batch.recover import Recovered
-from batch.results import inner_of
+from batch.results import JOURNAL, Results, inner_of
 from batch.settings import Settings
 from batch.sources import is_url
+from batch.stores import is_stored, local_directory
 from batch.wiring.rows import rows_of
 
 
 async def recover(
-    directory: Path, manifests: Sequence[str], *, settings: Settings, environ: Mapping[str, str], adopt: bool
+    out: Path | str, manifests: Sequence[str], *, settings: Settings, environ: Mapping[str, str], adopt: bool
 ) -> Recovered:
-    """Make the journal of ``directory`` anew (see ``batch.recover``).
+    """Make the journal of a directory, or of a bucket's prefix, anew (see ``batch.recover``).
 
     With ``adopt`` also from the list of the service that the settings name, for public URLs in ``manifests``.
     """
-    if not await asyncio.to_thread(directory.is_dir):
+    directory, copies = local_directory(str(out)), str(out) if is_stored(str(out)) else ""
+    if not copies and not await asyncio.to_thread(directory.is_dir):
         raise errors.Usage(f"{directory} is not a directory of results")
     inner = inner_of(directory, settings.journal_dir)
+    copies = copies or remembered(inner / JOURNAL).get("copies", "")
+    results = await asyncio.to_thread(lambda: Results(directory, copies=copies, inner=inner))
     with lock.held(inner / "lock", datetime.now()):
-        journal, done = await recovering.recover(directory, inner, datetime.now())
+        journal, done = await recovering.recover(results, datetime.now())
         with contextlib.closing(journal):
             if adopt:
                 done.service = await _adopt(journal, manifests, settings, environ)
