@@ -113,7 +113,7 @@ def _collision(recording: Recording, job: Job) -> str:
     owner, other = identity(job.recording.source), identity(recording.source)
     return (
         f"the key {recording.key!r} belongs to {owner} ({job.recording.where}), and {other} is another recording: "
-        "nothing was paid, the result stays. Give the row another id, "
+        "nothing was paid, and what was paid for stays. Give the row another id, "
         "put the keys of this run under a --prefix, or choose another --out"
     )
 

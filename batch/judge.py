@@ -104,6 +104,8 @@ class Judge:
 
     def _paid_before(self, judged: Judged, placed: Placed | None, known: Known) -> Judged:
         """A row that would be paid for, unless a transcript that answers it is found."""
+        if not self._results.can_hold(judged.recording.key):
+            return self._refused(judged, "this disk cannot hold a file of that name")
         there, whole = self._proof(judged.recording.key, placed, known)
         if there is None and (foreign := self._foreign(judged.recording.key, placed, known)):
             return self._refused(judged, f"{foreign} is not diarist's, and stays as it is: move it")

@@ -43,6 +43,7 @@ _MARK: Final = b'"recording"'
 _FIRST_BYTES: Final = 4096
 PAGE_MARK: Final = b'<meta name="generator" content="diarist">'
 """In the first lines of a report."""
+_ODD: Final = frozenset(':?*"<>|')
 _TAIL: Final = b"}\n"
 _LONG_LINE: Final = 1 << 20
 _OWN: Final = tuple(f".{form.suffix}" for form in FORMATS.values() if form.suffix.endswith(".json"))
@@ -78,11 +79,17 @@ class Placed(NamedTuple):
     in_the_way: str = ""
 
 
+Proof = tuple[Job | None, bool]
+"""The job that a result is the proof of, and whether the result is whole."""
+Proofs = dict[tuple[str, int], Proof]
+"""Of copies in a store, by key and size in bytes."""
+
+
 class Results:
     """The result files under ``directory``, made at once unless it is only looked at, with ``copies`` under a prefix
     of an object store and, beside each, its other ``formats``. ``arrived`` is told each key whose result is in place.
     ``inner`` is where the journal and all else lie that diarist keeps for itself: ``.diarist`` in the directory,
-    unless a setting says otherwise.
+    unless a setting says otherwise. ``read_copies`` is shared by those who look at the same copies in turn.
 
     Every method blocks: call it off the event loop. Raises ``Usage`` at the start if the directory cannot be written,
     ``Unavailable`` when the disk refuses later.
@@ -98,10 +105,13 @@ class Results:
         arrived: Callable[[str], None] = lambda key: None,
         make: bool = True,
         inner: Path | None = None,
+        read_copies: Proofs | None = None,
     ) -> None:
         self.directory, self._copies = directory, copies.rstrip("/")
         self.inner = inner or inner_of(directory)
         self._formats, self._notify, self._arrived = formats, notify, arrived
+        self._holds_odd: dict[str, bool] = {}
+        self._read_copies: Proofs = {} if read_copies is None else read_copies
         self.written = Written(self.directory, self.inner)
         if make:
             self._make()
@@ -117,7 +127,7 @@ class Results:
             if self.inner != self.directory / INNER:
                 pointer = self.directory / INNER / _POINTER
                 pointer.parent.mkdir(exist_ok=True)
-                pointer.write_text(str(self.inner.absolute()), "utf-8")
+                pointer.write_text(f"{self.inner.absolute()}\n{self.directory.absolute()}\n", "utf-8")
         except OSError as error:
             place = error.filename or self.directory
             raise Usage(f"cannot write to {place}: {error.strerror}. Choose another --out") from error
@@ -152,6 +162,23 @@ class Results:
             return Placed(in_the_way=f"{self.path(key)} is not a file")
         return Placed(facts.st_size, stamp_of(facts).mtime_ns)
 
+    def can_hold(self, key: str) -> bool:
+        """Whether this disk can hold the name of a result: some disks take no colons and the like. Asked of the disk
+        once for each sort of name. Blocks."""
+        odd = "".join(sorted(set(key) & _ODD)) + key[-1:] * (key[-1:] in ". ")
+        if not odd or not self.inner.exists():
+            return True
+        if odd not in self._holds_odd:
+            probe = self.directory / INNER / f".name{odd}"
+            try:
+                probe.parent.mkdir(exist_ok=True)
+                probe.touch()
+                probe.unlink()
+                self._holds_odd[odd] = True
+            except OSError as error:
+                self._holds_odd[odd] = refusals.meets_all(error)
+        return self._holds_odd[odd]
+
     def stored(self, key: str) -> Job | None:
         """The job that a result on disk is the proof of; None if what stands there is not a whole result. Blocks
         while the file is read."""
@@ -169,10 +196,14 @@ class Results:
         except (OSError, ValueError):
             return None
 
-    def stored_copy(self, key: str, size_bytes: int) -> tuple[Job | None, bool]:
+    def stored_copy(self, key: str, size_bytes: int) -> Proof:
         """The same of the copy in the store, which has so many bytes, and whether it is whole. No more than the first
-        part and the end are read."""
-        url = self.copy(f"{key}.json")
+        part and the end are read, once."""
+        if (key, size_bytes) not in self._read_copies:
+            self._read_copies[key, size_bytes] = self._read_copy(self.copy(f"{key}.json"), size_bytes)
+        return self._read_copies[key, size_bytes]
+
+    def _read_copy(self, url: str, size_bytes: int) -> Proof:
         with contextlib.suppress(Permanent, ValueError):
             content = stores.head(url, _COPY_BYTES)
             job = msgspec.structs.replace(job_of(content, time.time()), result_bytes=size_bytes)
@@ -450,16 +481,21 @@ def inner_of(directory: Path, journal_dir: str = "") -> Path:
     if journal_dir:
         return Path(journal_dir)
     with contextlib.suppress(OSError):
-        return Path((directory / INNER / _POINTER).read_text("utf-8").strip())
+        inner, _, whose = (directory / INNER / _POINTER).read_text("utf-8").strip().partition("\n")
+        if is_same_or_moved(whose or str(directory.absolute()), directory):
+            return Path(inner)
     return directory / INNER
 
 
+def is_same_or_moved(known: str, directory: Path) -> bool:
+    """Whether a directory is the one that was ``known`` by its path, or that one moved; a copy of it is another."""
+    return known == str(directory.absolute()) or not Path(known).exists()
+
+
 def _folds_case(path: Path) -> bool:
-    """Whether the disk finds what is there by its name in another case, as exFAT, macOS and SMB do."""
-    try:
-        return path.with_name(path.name.swapcase()).samefile(path)
-    except OSError:
-        return False
+    """Whether the disk finds what is there by its name in another case, as exFAT, macOS and SMB do. (They may give it
+    another inode then.)"""
+    return path.exists() and path.with_name(path.name.swapcase()).exists()
 
 
 def _whole_result(job: Job, transcript: bytes) -> bytes:

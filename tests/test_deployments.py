@@ -203,5 +203,5 @@ async def test_a_container_that_loses_its_disks_pays_for_nothing_again(tmp_path:
             assert (third.code, len(service.submissions)) == (0, 4), third.said
             assert "4 skipped (4 done before)" in third.said
             assert len(service.requests) == asked, "what is in the bucket is known without asking"
-            assert s3.requests == {"GET client": 5}, "one listing, and one read of each result"
+            assert s3.requests == {"GET client": 7}, "three listings, and one read of each result"
         assert len(s3.keys("calls/")) == 4

@@ -484,7 +484,7 @@ async def test_the_journal_may_lie_elsewhere_and_whoever_looks_finds_it(tmp_path
         at = settings(service.base_url, journal_dir=str(inner))
         await batch.run(str(manifest), out, settings=at)
         assert {path.name for path in inner.iterdir()} >= {"journal.db", "summary.json", "lock"}
-        assert [path.name for path in (out / ".diarist").iterdir()] == ["elsewhere"]
+        assert {path.name for path in (out / ".diarist").iterdir()} == {"elsewhere", "lock"}
         from batch import status
 
         assert (await status.look(out)).journal == {"collected": 2}
@@ -896,3 +896,55 @@ async def test_a_report_replaces_its_own_page_and_nobody_elses(tmp_path: Path) -
     with pytest.raises(errors.Postponed, match="is not diarist's"):
         await asyncio.to_thread(build.report, out, build.Wanted(page, Prices()), print)
     assert page.read_text() == "<html>mine</html>"
+
+
+async def test_a_copy_of_an_archive_leaves_the_originals_journal_alone_and_a_moved_one_keeps_it(
+    tmp_path: Path,
+) -> None:
+    folder, out, inner = rec(tmp_path / "rec", "1.wav"), tmp_path / "out", tmp_path / "journal"
+    async with start_service(tmp_path / "service") as service:
+        at = settings(service.base_url)
+        kept_there = settings(service.base_url, journal_dir=str(inner))
+        await batch.run(str(folder), out, settings=kept_there)
+        shutil.copytree(out, tmp_path / "copy")
+        rec(folder, "2.wav")
+        copied = await batch.run(str(folder), tmp_path / "copy", settings=at)
+        assert (copied.skipped["done"], copied.collected) == (1, 1)
+        assert (tmp_path / "copy" / ".diarist" / "journal.db").exists()
+        await batch.run(str(folder), out, settings=kept_there)
+        out.rename(tmp_path / "moved")
+        moved = await batch.run(str(folder), tmp_path / "moved", settings=kept_there)
+        assert (moved.skipped["done"], moved.exit_code) == (2, 0)
+    assert len(service.submissions) == 3
+
+
+async def test_two_runs_never_share_a_directory_wherever_their_journals_lie(tmp_path: Path) -> None:
+    folder, out = rec(tmp_path / "rec", "1.wav"), tmp_path / "out"
+    async with start_service(tmp_path / "service", seconds=1.0) as service:
+        one = settings(service.base_url, journal_dir=str(tmp_path / "a"))
+        other = settings(service.base_url, journal_dir=str(tmp_path / "b"))
+        first = asyncio.create_task(batch.run(str(folder), out, settings=one))
+        while not service.submissions:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        with pytest.raises((errors.Unavailable, errors.Usage)):
+            await batch.run(str(folder), out, settings=other)
+        assert (await first).collected == 1
+    assert len(service.submissions) == 1
+
+
+async def test_a_name_that_the_disk_cannot_hold_is_told_before_it_is_paid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, touch = tmp_path / "m.csv", Path.touch
+
+    def picky(self: Path, *given: Any, **named: Any) -> None:
+        if ":" in self.name:
+            raise OSError(22, "Invalid argument")
+        touch(self, *given, **named)
+
+    monkeypatch.setattr(Path, "touch", picky)
+    rec(tmp_path, "1.wav", "2.wav")
+    manifest.write_text("id,audio\nq:r,1.wav\nok,2.wav\n")
+    async with start_service(tmp_path / "service") as service:
+        summary = await batch.run(str(manifest), tmp_path / "out", settings=settings(service.base_url))
+    assert (summary.collected, summary.rejected, len(service.submissions)) == (1, 1, 1)

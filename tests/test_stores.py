@@ -576,6 +576,11 @@ async def test_the_bucket_of_the_results_is_part_of_done(
             f"{ROOT}/results", [], settings=settings(service.base_url), environ={}, adopt=False
         )  # fmt: skip
         assert done.results == 3
+        shutil.rmtree(tmp_path / "results")
+        forced = await batch.run(
+            [f"{ROOT}/calls/"], f"{ROOT}/results", settings=settings("auto"), environ={}, wish=Wish(keep_done=True)
+        )
+        assert (forced.skipped["done"], forced.exit_code) == (3, 3), "auto is the service of the bucket's results"
         last = await ran(service.base_url, f"{ROOT}/results", f"{ROOT}/calls/")
         assert (last.skipped["done"], last.rejected, len(service.submissions)) == (3, 1, 3)
     assert s3.get("results/003.wav.json") == b'{"mine": 1}'

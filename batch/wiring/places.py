@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import time
@@ -15,18 +17,21 @@ from batch import errors
 from batch.decision import Wish
 from batch.endpoint import Endpoint, resolve
 from batch.journal import remembered
-from batch.results import JOURNAL, inner_of, job_of, result_files
+from batch.results import JOURNAL, Proofs, Results, inner_of, is_same_or_moved, job_of, result_files
 from batch.settings import Settings
 from batch.stores import is_stored, local_directory
 from batch.window import Window
 
+_LOOKED_AT: Final = 100
+"""So many objects of a bucket are looked at for one that is a result."""
 _PASS_SECONDS: Final = 7 * 24 * 3600.0
 """A forced pass that did not come to its end is gone on with, unless nobody has gone on with it for so long."""
 
 
 class Place(msgspec.Struct, frozen=True):
     """``out`` as it was given, ``directory`` of the results on disk, ``copies`` the prefix in a store where they go,
-    too; ``inner`` is where the journal lies, ``notes`` what it remembers (see ``Journal.note``)."""
+    too; ``inner`` is where the journal lies, ``notes`` what it remembers (see
+    ``Journal.note``), ``read_copies`` what was read in the store so far."""
 
     out: str
     directory: Path
@@ -34,10 +39,11 @@ class Place(msgspec.Struct, frozen=True):
     inner: Path
     service: Endpoint
     notes: dict[str, str]
+    read_copies: Proofs
 
     def has_results(self) -> bool:
         """Whether anything was ever transcribed into the directory. Blocks for a look."""
-        return "paid" in self.notes or next(result_files(self.directory), None) is not None
+        return "paid" in self.notes or bool(self.copies) or next(result_files(self.directory), None) is not None
 
     def pass_name(self, manifests: Sequence[str], window: Window) -> str:
         """The note that says since when this shard of these manifests is being run again by force, and when that was
@@ -62,13 +68,17 @@ def placed(out: Path | str, settings: Settings, environ: Mapping[str, str]) -> P
     inner, known = inner_of(directory, settings.journal_dir), inner_of(directory)
     if inner.absolute() != known.absolute() and (known / JOURNAL).exists():
         raise errors.Usage(f"the journal of {directory} is in {known}, not in {inner}: move it there, or say so")
-    notes = remembered(inner / JOURNAL) or _told_by_results(directory)
-    copies = str(out) if is_stored(str(out)) else notes.get("copies", "")
+    read_copies: Proofs = {}
+    bucket = str(out) if is_stored(str(out)) else ""
+    notes = remembered(inner / JOURNAL) or _told_by_results(directory, bucket, read_copies)
+    copies = bucket or notes.get("copies", "")
     whose = notes.get("out")
-    ours = str(out).rstrip("/") if is_stored(str(out)) else str(directory.absolute())
-    if settings.journal_dir and whose and ours not in (whose.rstrip("/"), str(local_directory(whose).absolute())):
+    ours = bucket.rstrip("/") or str(directory.absolute())
+    theirs = str(local_directory(whose).absolute()) if whose else ours
+    if settings.journal_dir and whose and ours != whose.rstrip("/") and not is_same_or_moved(theirs, directory):
         raise errors.Usage(f"the journal in {inner} is that of {whose}: give each --out a journal_dir of its own")
-    return Place(str(out), directory, copies, inner, _service(settings.service, notes.get("service"), environ), notes)
+    service = _service(settings.service, notes.get("service"), environ)
+    return Place(str(out), directory, copies, inner, service, notes, read_copies)
 
 
 def _service(named: str, known: str | None, environ: Mapping[str, str]) -> Endpoint:
@@ -87,11 +97,13 @@ def _service(named: str, known: str | None, environ: Mapping[str, str]) -> Endpo
     return service
 
 
-def _told_by_results(directory: Path) -> dict[str, str]:
+def _told_by_results(directory: Path, copies: str, read_copies: Proofs) -> dict[str, str]:
     """What results without a journal tell: which service they are from."""
     for path in result_files(directory):
-        try:
+        with contextlib.suppress(OSError, ValueError):
             return {"service": job_of(path.read_bytes(), 0.0).service}
-        except (OSError, ValueError):
-            continue
+    results = Results(directory, copies=copies, make=False, read_copies=read_copies)
+    for name, size_bytes in itertools.islice(results.list_copies() if copies else (), _LOOKED_AT):
+        if name.endswith(".json") and (job := results.stored_copy(name.removesuffix(".json"), size_bytes)[0]):
+            return {"service": job.service}
     return {}

@@ -38,18 +38,20 @@ async def planning(
     stdin: IO[bytes] | None = None,
     notify: Callable[[Event], None] = lambda event: None,
     probing: bool = True,
+    place: Place | None = None,
 ) -> AsyncIterator[Planner]:
     """Who says what ``run`` with the same arguments would do. Writes nothing, asks no service.
 
     Raises ``Usage`` as ``run`` does. Rows that cannot run are told to ``notify``.
     """
     rows = rows_of(manifests, settings, stdin, notify)
-    place = await asyncio.to_thread(placed, out, settings, environ)
+    place = place if place else await asyncio.to_thread(placed, out, settings, environ)
     wish, service = place.in_pass(wish, manifests, window), place.service
     with contextlib.closing(Journal(place.inner / JOURNAL, read_only=True)) as journal:
         results = Results(
-            place.directory, copies=place.copies, formats=settings.formats, inner=place.inner, make=False
-        )
+            place.directory, copies=place.copies, formats=settings.formats, inner=place.inner, make=False,
+            read_copies=place.read_copies,
+        )  # fmt: skip
         admission = Admission(rows, journal, results, service.name, wish=wish, window=window, notify=notify)
         yield Planner(
             admission, journal, service.name, prices_of(service, settings), limit=window.limit,
@@ -89,7 +91,7 @@ async def agreed_to_pay_again(
         return not is_new and await asyncio.to_thread(confirm, doubt)
     if is_new and not costly:
         return False
-    async with planning(manifests, place.out, probing=costly, **given) as planner:
+    async with planning(manifests, place.out, probing=costly, place=place, **given) as planner:
         async for _ in planner.rows():
             pass
     cost = _too_much(planner.plan, given["settings"].budget.confirm_above if costly else math.inf)

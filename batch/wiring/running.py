@@ -24,7 +24,7 @@ from batch.duplicates import Duplicates
 from batch.journal import Journal
 from batch.model import WITH_SERVICE, Event, Job, Recording
 from batch.pipeline import Pipeline, with_service
-from batch.results import JOURNAL, Results, inner_of
+from batch.results import INNER, JOURNAL, Results, inner_of
 from batch.search.arrivals import Arrivals
 from batch.settings import Settings
 from batch.slots import Slots
@@ -129,12 +129,13 @@ async def _run(
     arrivals = Arrivals(place.directory, notice) if settings.search else None
     results = await asyncio.to_thread(lambda: Results(
             place.directory, copies=place.copies, formats=settings.formats, notify=notice,
-            arrived=arrivals.take if arrivals else lambda key: None, inner=place.inner,
+            arrived=arrivals.take if arrivals else lambda key: None, inner=place.inner, read_copies=place.read_copies,
         )
     )  # fmt: skip
     inner = place.inner
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(lock.held(inner / "lock", datetime.now()))
+        for folder in dict.fromkeys((inner, results.directory / INNER)):  # another run may keep its journal elsewhere
+            stack.enter_context(lock.held(folder / "lock", datetime.now()))
         stack.enter_context(arrivals or contextlib.nullcontext())
         await stack.enter_async_context(reported(results, summary))
         journal = stack.enter_context(contextlib.closing(Journal(inner / JOURNAL)))
