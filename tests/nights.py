@@ -53,6 +53,10 @@ WAYS: Final[Sequence[Sequence[Mapping[str, Any]]]] = (
     ({"language_code": "en_us", "disfluencies": True}, {"language_code": "EN_US", "disfluencies": "true"}),
 )
 """Options that rows ask for: in each line those that come to the same."""
+MANNERS: Final = {
+    "plain": 40, "force": 6, "limit": 5, "hours": 3, "stop": 8, "kill": 8, "away": 4, "faults": 10,
+}  # fmt: skip
+"""How a night runs, and how often."""
 TROUBLES: Final = (
     Fault(What.DROP_AFTER, route="submit", probability=0.3),
     Fault(What.DROP_BEFORE, route="submit", probability=0.1),
@@ -226,9 +230,7 @@ class Year:
         if folders and rng.random() < 0.35:
             night.folder = folders[-1] if rng.random() < 0.6 else rng.choice(folders)
             night.prefix = "" if rng.random() < 0.15 else "{name}"
-        match rng.choices(
-            ("plain", "force", "limit", "hours", "stop", "kill", "away", "faults"), (40, 6, 5, 3, 8, 8, 4, 10)
-        )[0]:
+        match rng.choices([*MANNERS], [*MANNERS.values()])[0]:
             case "force":
                 night.force, night.yes = True, rng.random() < 0.8
                 night.stop_after = rng.randint(1, 8) if rng.random() < 0.5 else None
@@ -260,16 +262,16 @@ class Year:
     async def run(self, night: Night) -> Ending:
         """One run, and what has to be so after it."""
         rows = self.listed(night)
-        unpaid = self.expect(night, rows)
+        undone = self.expect(night, rows)
         self.write(night)
         before = Counter(self.till.taken)
         self.till.is_away = night.away
-        self.till.faults = Faults(TROUBLES, self.rng) if night.faults else None
+        self.till.faults = Faults(TROUBLES, random.Random(self.number)) if night.faults else None
         ending = await (self.killed(night) if night.kill else self.ran(night))
         self.till.is_away, self.till.faults = False, None
         paid = len(self.till.taken) - before.total()
         self.tell(f"run {night} -> {ending.code}, {paid} paid{f' ({ending.why})' if ending.why else ''}")
-        self.check(night, rows, ending, unpaid)
+        self.check(night, rows, ending, undone)
         return ending
 
     async def ran(self, night: Night) -> Ending:
@@ -387,8 +389,9 @@ class Year:
         return bool(known and known.paid.sha256 == paid.sha256 and known.paid.way != paid.way and not taken[paid])
 
     def is_proved(self, key: str, paid: Paid, rows: Iterable[Row]) -> bool:
-        """Whether a payment that the journal has forgotten is proved by a file where this run looks."""
-        places = [self.out / f"{row.key}.json" for row in rows]
+        """Whether a payment that the journal has forgotten is proved by a file where this run looks: in the place of
+        a row that asks for it, or among what this one has replaced."""
+        places = [self.out / f"{row.key}.json" for row in rows if self.paid_for(row) == paid]
         kept = (self.out / ".diarist" / "replaced" / key).glob("*.json")
         return paid in self.proofs((*places, *kept))
 
@@ -486,7 +489,7 @@ class Year:
     def grow(self) -> None:
         """Tonight's recordings: the names are those of every night."""
         folder = self.rec / f"n{self.number:03}"
-        count = self.rng.choice((0, 1, 1, 2, 2, 3, 4))
+        count = self.rng.choice((0, 1, 1, 2, 2, 3, 4)) if self.rows else 1
         for n in range(count):
             path = folder / f"call-{n}.wav"
             content = wav(self.rng.randbytes(self.rng.randint(400, 600)))

@@ -10,9 +10,9 @@ import pytest
 from tests.nights import Year
 
 
-async def test_forty_nights_of_ordinary_life_cost_what_was_asked_for(tmp_path: Path) -> None:
+async def test_sixty_nights_of_ordinary_life_cost_what_was_asked_for(tmp_path: Path) -> None:
     year = Year(tmp_path / "year", 1)
-    await year.live(40)
+    await year.live(60)
     assert year.till.taken
     assert year.done
 
