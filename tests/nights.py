@@ -145,7 +145,7 @@ class Till:
     """Stands in the service: what it has accepted, and what goes wrong on the way tonight."""
 
     def __init__(self) -> None:
-        self.taken: list[Paid] = []
+        self.taken: Counter[Paid] = Counter()
         self.double: Double
         self.faults: Faults | None = None
         self.is_away = False
@@ -163,7 +163,7 @@ class Till:
         if (request.method, request.path, answer.status) == ("POST", "/v2/transcript", 200):
             asked = json.loads(await request.read())
             sha256 = self.double.digest_of(asked.pop("audio_url"))
-            self.taken.append(Paid(sha256, _WAY[_asked(asked)]))
+            self.taken[Paid(sha256, _WAY[_asked(asked)])] += 1
         return answer
 
 
@@ -264,12 +264,12 @@ class Year:
         rows = self.listed(night)
         undone = self.expect(night, rows)
         self.write(night)
-        before = Counter(self.till.taken)
+        before = self.till.taken.total()
         self.till.is_away = night.away
         self.till.faults = Faults(TROUBLES, random.Random(self.number)) if night.faults else None
         ending = await (self.killed(night) if night.kill else self.ran(night))
         self.till.is_away, self.till.faults = False, None
-        paid = len(self.till.taken) - before.total()
+        paid = self.till.taken.total() - before
         self.tell(f"run {night} -> {ending.code}, {paid} paid{f' ({ending.why})' if ending.why else ''}")
         self.check(night, rows, ending, undone)
         return ending
@@ -355,7 +355,7 @@ class Year:
 
     def expect(self, night: Night, rows: Sequence[Row]) -> frozenset[str]:
         """Note what tonight's run may be paid for; the keys of rows that it cannot do, or may not without consent."""
-        taken, undone = Counter(self.till.taken), set[str]()
+        taken, undone = self.till.taken, set[str]()
         if night.force and night.yes:
             delivered = frozenset(each.paid for each in self.done.values())
             self.passes.setdefault(self.manifest(night), Pass({}, taken.copy(), delivered))
@@ -368,7 +368,7 @@ class Year:
                 undone.add(row.key)
             if paid in self.forgotten and not self.is_proved(row.key, paid, rows):
                 self.asked[paid] = max(self.asked[paid], taken[paid] + 1)
-            elif not night.yes and self.pays_again(row, paid, taken):
+            elif not night.yes and self.pays_again(row, paid):
                 undone.add(row.key)
                 continue
             else:
@@ -383,10 +383,12 @@ class Year:
         known = self.done.get(row.key)
         return bool(known and known.audio != row.audio and known.paid.sha256 != self.content[row.audio])
 
-    def pays_again(self, row: Row, paid: Paid, taken: Counter[Paid]) -> bool:
+    def pays_again(self, row: Row, paid: Paid) -> bool:
         """Whether the recording is done, and something else is asked for of the same audio that nobody has paid."""
         known = self.done.get(row.key)
-        return bool(known and known.paid.sha256 == paid.sha256 and known.paid.way != paid.way and not taken[paid])
+        return bool(
+            known and known.paid.sha256 == paid.sha256 and known.paid.way != paid.way and not self.till.taken[paid]
+        )
 
     def is_proved(self, key: str, paid: Paid, rows: Iterable[Row]) -> bool:
         """Whether a payment that the journal has forgotten is proved by a file where this run looks: in the place of
@@ -419,7 +421,7 @@ class Year:
             self.end_pass(night, rows)
 
     def check_payments(self) -> None:
-        for paid, count in Counter(self.till.taken).items():
+        for paid, count in self.till.taken.items():
             if paid.sha256 not in self.bad and count > self.asked[paid]:
                 of = [row.key for row in self.rows.values() if self.content[row.audio] == paid.sha256]
                 self.wrong(f"{paid} (of {of}) was paid {count} times instead of {self.asked[paid]}")
@@ -455,6 +457,7 @@ class Year:
             self.wrong(f"the result of {row.key} says {found}, its row {row.labels} and {row.way}")
         self.done[row.key] = Done(row.audio, paid)
         self.forgotten.discard(paid)
+        self.asked[paid] = self.till.taken[paid]  # whoever has it need not pay for it any more
         self.kept[row.key].add(about["transcript_id"])
         return None
 
@@ -469,7 +472,7 @@ class Year:
 
     def end_pass(self, night: Night, rows: Sequence[Row]) -> None:
         ended = self.passes.pop(self.manifest(night), None)
-        taken = Counter(self.till.taken)
+        taken = self.till.taken
         if ended is None or self.is_vague:
             return
         for row in rows:
@@ -675,7 +678,7 @@ class Year:
         for path in (self.out / ".diarist").glob("journal.db*"):
             if "damaged" not in path.name:
                 shutil.copy2(path, there)
-        self.journals = [*self.journals[-2:], (there, Counter(self.till.taken), set(self.forgotten))]
+        self.journals = [*self.journals[-2:], (there, self.till.taken.copy(), set(self.forgotten))]
         return there.name
 
     def _without_journal(self) -> None:
@@ -762,9 +765,8 @@ def main(arguments: Sequence[str]) -> int:
         except Wrong as wrong:
             print(str(wrong).partition("\n")[0])
             return 1
-        print(
-            f"{nights} nights, {len(year.till.taken)} payments, {len(year.done)} recordings: all is as it should be"
-        )
+        paid, kept = year.till.taken.total(), len(year.done)
+        print(f"{nights} nights, {paid} payments, {kept} recordings: all is as it should be")
     return 0
 
 
