@@ -254,7 +254,7 @@ class Results:
         path = self.path(job.key)
         try:
             kept = self._keep_aside(job, path)
-            whole = _whole_result(job, transcript)
+            whole = encoded(job, transcript)
             _replace(path, whole)
             if kept:
                 os.utime(kept)  # kept from now on
@@ -498,7 +498,8 @@ def _folds_case(path: Path) -> bool:
     return path.exists() and path.with_name(path.name.swapcase()).exists()
 
 
-def _whole_result(job: Job, transcript: bytes) -> bytes:
+def encoded(job: Job, transcript: bytes) -> bytes:
+    """A result: what we know of the recording, then the service's object as it came."""
     body = transcript.strip()
     return _HEAD + msgspec.json.encode(_about(job)) + (b"," if body != b"{}" else b"") + body[1:] + b"\n"
 

@@ -109,7 +109,7 @@ def _too_much(plan: Plan, unasked: float) -> str:
     parts = []
     if plan.again:
         why = ", ".join(f"{count:,} x {why}" for why, count in plan.again.most_common(3))
-        hours = f"{plan.again_seconds / 3600:,.1f} h of audio"
+        hours = f"{plan.again_seconds / 3600:,.2f} h of audio"
         usd = "" if plan.usd is None else f", about ${plan.again_usd:,.2f}"
         parts.append(
             f"{plan.again.total():,} recordings that are done and have not changed would be paid for again ({why}): "

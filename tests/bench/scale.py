@@ -20,8 +20,11 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from batch.journal import Journal
 from batch.model import Job, Recording, State
+from batch.results import encoded
 from tests.bench.show import show
 from tests.service.double import start_service
 
@@ -86,14 +89,16 @@ def _finished(folder: Path, out: Path, number: int, service: str) -> Job:
         audio.parent.mkdir(parents=True)
         result.parent.mkdir(parents=True)
     audio.write_bytes(b"RIFF%d" % number)
-    result.write_bytes(b"{}")
     facts = audio.stat()
     options = {"speaker_labels": True, "speakers_expected": 2}
     recording = Recording(key, str(audio), "manifest.csv", number + 2, options)
-    return Job(
+    job = Job(
         recording, service, State.COLLECTED, sha256="0" * 64, size_bytes=facts.st_size, mtime_ns=facts.st_mtime_ns,
         transcript_id=f"t{number}", audio_seconds=1.0, speakers=2,
     )  # fmt: skip
+    result.write_bytes(encoded(job, b'{"id":"t%d","status":"completed"}' % number))
+    there = result.stat()
+    return msgspec.structs.replace(job, result_bytes=there.st_size, result_mtime_ns=there.st_mtime_ns)
 
 
 async def _run(manifest: Path, out: Path, service: str, *more: str) -> asyncio.subprocess.Process:
