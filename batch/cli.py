@@ -465,6 +465,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except OSError as error:
+        from batch.refusals import advice
+
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"diarist: {place}{error.strerror or error}. {advice(error, 'Choose another name')}", err=True)
+        sys.exit(Unavailable.exit_code)
     except DiaristError as error:
         click.echo(f"diarist: {error}", err=True)
         sys.exit(error.exit_code if isinstance(error, Fatal) else Unavailable.exit_code)

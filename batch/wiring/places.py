@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import stat
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from batch import errors
 from batch.decision import Wish
 from batch.endpoint import Endpoint, resolve
 from batch.journal import remembered
+from batch.options import canonical
 from batch.results import JOURNAL, Proofs, Results, inner_of, is_same_or_moved, job_of, result_files
 from batch.settings import Settings
 from batch.stores import is_stored, local_directory
@@ -51,11 +53,29 @@ class Place(msgspec.Struct, frozen=True):
         named = sorted(name if name == "-" or "://" in name else os.path.abspath(name) for name in manifests)  # noqa: PTH100
         return f"forced: {json.dumps([*named, self.service.name, window.shard, window.shards])}"
 
+    def asked(self, manifests: Sequence[str], settings: Settings) -> tuple[str, str] | None:
+        """A note, and what it says after a run that asked for what it asks for now: then no row can ask for something
+        else. None if that cannot be told without reading the rows. Blocks for a look at the manifests."""
+        stamps = [_stamp_of(name) for name in manifests]
+        if None in stamps:
+            return None
+        facts = [self.service.name, settings.prefix, settings.dialect, canonical(settings.options), stamps]
+        return f"asked: {json.dumps(sorted(manifests))}", json.dumps(facts)
+
     def in_pass(self, wish: Wish, manifests: Sequence[str], window: Window) -> Wish:
         """The wish, as a part of the forced pass that has begun and did not come to its end, if there is one."""
         began, seen = map(float, (self.notes.get(self.pass_name(manifests, window)) or "0 0").split())
         is_open = wish.force and time.time() - seen < _PASS_SECONDS
         return msgspec.structs.replace(wish, forced_since=began) if is_open else wish
+
+
+def _stamp_of(manifest: str) -> list[int] | None:
+    """What changes when the rows of a manifest ask for something else; of a directory nothing does. None: unknown."""
+    try:
+        facts = Path(manifest).stat()
+    except OSError:
+        return None
+    return [] if stat.S_ISDIR(facts.st_mode) else [facts.st_size, facts.st_mtime_ns]
 
 
 def placed(out: Path | str, settings: Settings, environ: Mapping[str, str]) -> Place:

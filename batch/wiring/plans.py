@@ -89,7 +89,7 @@ async def agreed_to_pay_again(
     if "-" in manifests:
         doubt = "recordings that are done may be paid for again, if a row of standard input asks for something else"
         return not is_new and await asyncio.to_thread(confirm, doubt)
-    if is_new and not costly:
+    if not costly and (is_new or await asyncio.to_thread(_is_asked_again, manifests, place, **given)):
         return False
     async with planning(manifests, place.out, probing=costly, place=place, **given) as planner:
         async for _ in planner.rows():
@@ -102,6 +102,13 @@ async def agreed_to_pay_again(
             + ("; or run a part of it with --max-cost" if costly else "")
         )
     return bool(planner.plan.again)
+
+
+def _is_asked_again(manifests: Sequence[str], place: Place, *, settings: Settings, wish: Wish, **given: Any) -> bool:
+    """Whether the last run of these manifests asked for just what this one asks for, and left nothing undone that was
+    done before: then nothing is paid again, and the rows need not be read twice. (A row that would be, is held.)"""
+    asked = None if wish.force else place.asked(manifests, settings)
+    return asked is not None and place.notes.get(asked[0]) == asked[1]
 
 
 def _too_much(plan: Plan, unasked: float) -> str:

@@ -156,6 +156,7 @@ async def _run(
             if (first := await _first(jobs, stop)) is None:
                 await _counted(asyncio.create_task(count_rows(manifests, settings, window, tell)), summary)
                 await _end_pass(journal, name, wish, window, admission, summary)
+                await _note_asked(journal, place, manifests, settings, summary)
                 if await journal.note("service") is None and await journal.has_results():
                     await _remember(journal, place, notice)  # of results that were found
                 return summary
@@ -179,7 +180,18 @@ async def _run(
         finally:
             await _counted(counting, summary)
         await _end_pass(journal, name, wish, window, admission, summary)
+        await _note_asked(journal, place, manifests, settings, summary)
     return summary
+
+
+async def _note_asked(
+    journal: Journal, place: Place, manifests: Sequence[str], settings: Settings, summary: Summary
+) -> None:
+    """Remember what was asked for, once every row was looked at and none was held."""
+    asked = await asyncio.to_thread(place.asked, manifests, settings)
+    has_looked_at_all = summary.read_all and not (summary.skipped["held"] or summary.rejected)
+    if asked and has_looked_at_all and place.notes.get(asked[0]) != asked[1]:
+        await journal.set_note(*asked)
 
 
 async def _remember(journal: Journal, place: Place, notice: Callable[[str], None]) -> None:
