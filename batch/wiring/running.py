@@ -179,8 +179,9 @@ async def _run(
             summary.stopped_by = _first_fatal(group)
         finally:
             await _counted(counting, summary)
-        await _end_pass(journal, name, wish, window, admission, summary)
-        await _note_asked(journal, place, manifests, settings, summary)
+        if not summary.stopped_by:
+            await _end_pass(journal, name, wish, window, admission, summary)
+            await _note_asked(journal, place, manifests, settings, summary)
     return summary
 
 
