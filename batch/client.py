@@ -22,11 +22,12 @@ from yarl import URL
 
 from batch import __version__, behalf, errors, outgoing
 from batch.model import Call
-from batch.protocol import PAGE_LIMIT, Head, Page, Route, Upload, error_text, refusal
+from batch.protocol import PAGE_LIMIT, Head, Page, Route, Upload, error_text, read_head, read_page, refusal
 
 T = TypeVar("T")
 _LARGE_BYTES: Final = 1 << 20
 """From here on the loop would stand still for milliseconds while an answer is parsed."""
+_UPLOAD: Final = msgspec.json.Decoder(Upload).decode
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 _SECONDS: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?(?:[eE]\+?[0-9]+)?")
 _PROXY_ADVICE: Final = (
@@ -66,8 +67,8 @@ class Client:
     ``session`` keeps its connections; ``fresh`` must not reuse them: a request on a connection that the service is
     just closing is lost without an answer, which for a submission costs a look at the list. ``turn`` is awaited
     right before each request: it returns when the service may be asked. ``webhook`` are parameters that go with every
-    submission. ``notify`` is told each call once it has ended. ``date`` is the time that the service gave with its
-    last answer (RFC 9110, section 6.6.1).
+    submission. ``notify`` is told each call once it has ended, ``notice`` is given sentences for the log. ``date`` is
+    the time that the service gave with its last answer (RFC 9110, section 6.6.1).
     """
 
     def __init__(
@@ -80,9 +81,11 @@ class Client:
         turn: Callable[[], Awaitable[None]] = _at_once,
         webhook: Mapping[str, str] | None = None,
         notify: Callable[[Call], None] = lambda call: None,
+        notice: Callable[[str], None] = lambda message: None,
     ) -> None:
         self._session, self._fresh, self._base, self._turn = session, fresh, URL(base_url), turn
-        self._webhook, self._notify = webhook or {}, notify
+        self._webhook, self._notify, self._notice = webhook or {}, notify, notice
+        self._odd = ""
         self._name, self._numbers = uuid.uuid4().hex[:16], itertools.count(1)
         self.date: str | None = None
         self._proxy = outgoing.proxy_for(self._base)
@@ -102,26 +105,41 @@ class Client:
             raise errors.Unanswered(f"the upload to {self._base} stands still", kind="timeout") from error
         except errors.Again as error:
             raise (broken[0] if broken else error) from error
-        return _decoded(answer, Upload).upload_url
+        return self._understood(answer, _UPLOAD).upload_url
 
     async def submit(self, audio_url: str, options: Mapping[str, Any]) -> Head:
         """Ask for a transcript: this is what costs money. ``Unanswered`` means that it may have been taken."""
         body = msgspec.json.encode({"audio_url": audio_url, **options, **self._webhook})
         headers = {"Content-Type": "application/json"}
         answer = await self._call(Route.SUBMIT, "POST", "v2/transcript", data=body, headers=headers)
-        return _decoded(answer, Head)
+        return self._understood(answer, read_head)
 
     async def fetch(self, transcript_id: str) -> tuple[Head, bytes]:
         """The transcript object as the service gave it, and the head of it."""
         answer = await self._call(Route.FETCH, "GET", f"v2/transcript/{_safe(transcript_id)}", transcript_id)
         if len(answer) > _LARGE_BYTES:
-            return await asyncio.to_thread(_decoded, answer, Head), answer
-        return _decoded(answer, Head), answer
+            return await asyncio.to_thread(self._understood, answer, read_head), answer
+        return self._understood(answer, read_head), answer
 
     async def page(self, *, before_id: str | None = None, limit: int = PAGE_LIMIT) -> Page:
         """One page of the account's transcripts, newest first; ``before_id`` asks for those older than it."""
         params = {"limit": str(limit)} | ({"before_id": before_id} if before_id else {})
-        return _decoded(await self._call(Route.LIST, "GET", "v2/transcript", params=params), Page)
+        answer = await self._call(Route.LIST, "GET", "v2/transcript", params=params)
+        page, odd = self._understood(answer, read_page)
+        if odd and not self._odd:
+            self._notice(f"a line of the service's list is not what v2 documents ({odd}): it counts as not ended")
+        self._odd = self._odd or odd
+        return page
+
+    def _understood(self, answer: bytes, read: Callable[[bytes], T]) -> T:
+        """What an answer says. One that is not what v2 documents is no answer at all."""
+        try:
+            return read(answer)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            start = answer[:80].decode("utf-8", "replace")
+            raise errors.Unanswered(
+                f"the answer is not what v2 documents ({error}): {start!r}", kind="bad_answer"
+            ) from error
 
     async def _moving(
         self, chunks: AsyncIterator[bytes], size_bytes: int, deadline: asyncio.Timeout, broken: list[Exception]
@@ -200,6 +218,7 @@ async def connect(
     turn: Callable[[], Awaitable[None]] = _at_once,
     webhook: Mapping[str, str] | None = None,
     notify: Callable[[Call], None] = lambda call: None,
+    notice: Callable[[str], None] = lambda message: None,
 ) -> AsyncIterator[Client]:
     """A client with sessions of its own, closed at the end. ``connections`` bounds each of the two sessions.
 
@@ -213,7 +232,7 @@ async def connect(
         "limit": connections,
     }
     async with outgoing.session(**given) as session, outgoing.session(**given, force_close=True) as fresh:
-        yield Client(session, fresh, base_url, key, deadlines, turn, webhook, notify)
+        yield Client(session, fresh, base_url, key, deadlines, turn, webhook, notify, notice)
 
 
 async def _count_sent(
@@ -226,17 +245,6 @@ def _safe(transcript_id: str) -> str:
     if not _SAFE_ID.fullmatch(transcript_id):
         raise errors.UnknownId(f"the service gave an unusable transcript id: {transcript_id!r}", kind="unknown_id")
     return transcript_id
-
-
-def _decoded(body: bytes, kind: type[T]) -> T:
-    """The body as ``kind``; unknown fields are ignored. A body that is not that is no answer at all."""
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        start = body[:80].decode("utf-8", "replace")
-        raise errors.Unanswered(
-            f"the answer is not what v2 documents ({error}): {start!r}", kind="bad_answer"
-        ) from error
 
 
 def _misfortune(error: Exception, base: URL, proxy: outgoing.Proxy | None) -> errors.DiaristError:

@@ -6,7 +6,7 @@ Source of every fact here: the AssemblyAI v2 specification (August 2026) and doc
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -70,6 +70,62 @@ class PageDetails(msgspec.Struct, frozen=True):
 class Page(msgspec.Struct, frozen=True):
     page_details: PageDetails
     transcripts: tuple[Item, ...]
+
+
+class _OddPage(msgspec.Struct):
+    page_details: PageDetails
+    transcripts: list[Any]
+
+
+def read_page(body: bytes) -> tuple[Page, str]:
+    """A page of the list, and what was odd about a line of it (empty: nothing).
+
+    Lines are read one by one, for most of them are other people's: a status that v2 does not know means not ended,
+    and a line without an id is nobody's. Raises ``msgspec.DecodeError`` for what is no page at all.
+    """
+    try:
+        return msgspec.json.decode(body, type=Page), ""
+    except msgspec.ValidationError as error:
+        odd = msgspec.json.decode(body, type=_OddPage)
+        items = tuple(item for line in odd.transcripts if (item := _item(line)))
+        if len(odd.transcripts) > 1 and not items:
+            raise
+        return Page(odd.page_details, items), str(error)
+
+
+def _item(line: Any) -> Item | None:
+    if not isinstance(line, dict) or not isinstance(line.get("id"), str):
+        return None
+    texts = {name: line[name] for name in _TEXTS_OF_ITEM if isinstance(line.get(name), str)}
+    status = line.get("status")
+    known = status if isinstance(status, str) and status in _STATUSES else Status.PROCESSING
+    return Item(status=Status(known), **texts)
+
+
+def read_head(body: bytes) -> Head:
+    """The head of a transcript object. What is odd in it counts as not said, unless it is its id or its status.
+
+    Raises ``msgspec.DecodeError`` for what is no transcript object at all.
+    """
+    try:
+        return msgspec.json.decode(body, type=Head)
+    except msgspec.ValidationError:
+        least = msgspec.json.decode(body, type=_Least)
+        said = msgspec.json.decode(body)
+        texts = {name: said[name] for name in ("audio_url", "error") if isinstance(said.get(name), str)}
+        seconds = said.get("audio_duration")
+        return Head(
+            least.id, least.status, **texts, audio_duration=seconds if isinstance(seconds, int | float) else None
+        )
+
+
+class _Least(msgspec.Struct):
+    id: str
+    status: Status
+
+
+_STATUSES: Final = frozenset(status.value for status in Status)
+_TEXTS_OF_ITEM: Final = tuple(name for name in Item.__struct_fields__ if name != "status")
 
 
 # ── What a refusal means ────────────────────────────────────────────────────────────────────────────────────────

@@ -50,11 +50,13 @@ _OWN: Final = tuple(f".{form.suffix}" for form in FORMATS.values() if form.suffi
 
 
 class _Spoken(msgspec.Struct):
-    speaker: str | None = None
+    """Services name speakers by letters, numbers or nothing at all."""
+
+    speaker: Any = None
 
 
 class _Said(msgspec.Struct):
-    utterances: list[_Spoken] | None = None
+    utterances: list[_Spoken | None] | None = None
 
 
 class _Result(msgspec.Struct):
@@ -63,7 +65,7 @@ class _Result(msgspec.Struct):
     recording: dict[str, Any]
     id: str | None = None
     audio_duration: float | None = None
-    utterances: list[_Spoken] | None = None
+    utterances: list[_Spoken | None] | None = None
 
 
 class _Head(msgspec.Struct):
@@ -467,12 +469,15 @@ def _unwritable(path: Path, error: OSError) -> DiaristError:
 
 
 def count_speakers(transcript: bytes) -> int:
-    """How many different speakers a transcript object names in its utterances."""
-    return _speakers(msgspec.json.decode(transcript, type=_Said).utterances)
+    """How many different speakers a transcript object names in its utterances; none, if those are none."""
+    try:
+        return _speakers(msgspec.json.decode(transcript, type=_Said).utterances)
+    except msgspec.ValidationError:
+        return 0
 
 
-def _speakers(utterances: list[_Spoken] | None) -> int:
-    return len({utterance.speaker for utterance in utterances or ()} - {None})
+def _speakers(utterances: list[_Spoken | None] | None) -> int:
+    return len({repr(said.speaker) for said in utterances or () if said and said.speaker is not None})
 
 
 def inner_of(directory: Path, journal_dir: str = "") -> Path:

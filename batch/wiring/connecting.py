@@ -56,6 +56,7 @@ async def connected(
                 deadlines=settings.deadlines, turn=gate.turn,
                 webhook=settings.webhook.parameters(_secret(inner)) if settings.webhook.url else None,
                 notify=lambda call: tell(Event("called", call=call)),
+                notice=lambda message: tell(Event("notice", message=message)),
             )
         )  # fmt: skip
         first = partial(api.page, limit=1)
