@@ -92,7 +92,8 @@ class Admission:
 
     async def _over_budget(self, job: Job) -> str:
         """The limit that the job does not fit into, if it costs anything and there is a limit."""
-        if self._purse is None or not self._purse.is_bounded or job.state in WITH_SERVICE:
+        is_paid = job.state in WITH_SERVICE and not job.kind
+        if self._purse is None or not self._purse.is_bounded or is_paid:
             return ""
         return await asyncio.to_thread(self._purse.promise, job)
 

@@ -24,6 +24,8 @@ TRIED_ANYWAY: Final = frozenset(
 )
 """Failures that cost nothing and that time or the user may have mended: the next run tries them unasked."""
 
+_GIVEN_UP: Final = frozenset({"unknown_id", "deleted"})
+"""Failures of what was paid: the service is asked for it once more before anything is paid anew."""
 
 _TAKEN: Final = WITH_SERVICE | {State.COLLECTED}
 """A key whose job is in one of these belongs to its recording for good: it was paid for, or may have been."""
@@ -154,9 +156,14 @@ class Judged(NamedTuple):
         moved = job.recording.source != self.recording.source or job.recording.labels != self.recording.labels
         return msgspec.structs.replace(job, recording=self.recording) if moved else job
 
+    def _was_given_up(self, job: Job, service: str) -> bool:
+        """Whether the transcript that answers the row was paid, and given up since the service did not know it."""
+        is_lost = job.state is State.FAILED and job.kind in _GIVEN_UP and job.transcript_id is not None
+        return is_lost and job.service == service and not self.asks_for_something_else
+
     def job_to_carry(self, service: str) -> Job | None:
         """A new job, which keeps what was already staged of the same audio for the same service; or a collected one
-        whose result is to be fetched again; or None."""
+        whose result is to be fetched again; or one whose transcript is asked for once more; or None."""
         job = self.job
         if self.decision.verdict is Verdict.REFETCH and job:
             return msgspec.structs.replace(job.move(State.SUBMITTED), recording=self.recording)
@@ -166,5 +173,7 @@ class Judged(NamedTuple):
             return Job(recording=self.recording, service=service)
         if job.state is State.STAGED and job.service == service and not self.changed:
             return msgspec.structs.replace(job, recording=self.recording)
+        if self._was_given_up(job, service):
+            return msgspec.structs.replace(job, recording=self.recording, state=State.SUBMITTED, ended_at=None)
         past_ids = (*job.past_ids, job.transcript_id) if job.transcript_id else job.past_ids
         return Job(recording=self.recording, service=service, past_ids=past_ids)

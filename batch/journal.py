@@ -27,7 +27,7 @@ from batch.model import Job, Recording, State
 from batch.options import canonical
 
 T = TypeVar("T")
-_SCHEMA_VERSION: Final = 3
+_SCHEMA_VERSION: Final = 4
 _OF_RECORDING: Final = ("key", "source", "manifest", "line", "options", "labels")
 _OF_JOB: Final = tuple(name for name in Job.__struct_fields__ if name != "recording")
 _COLUMNS: Final = (*_OF_RECORDING, *_OF_JOB)

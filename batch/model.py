@@ -89,7 +89,9 @@ class Job(msgspec.Struct, frozen=True):
     ``failures`` how often the service failed the job or could not read its link; ``sha256``, ``size_bytes``,
     ``mtime_ns`` and ``etag`` describe the audio that was staged (None for a URL that the service fetches itself).
     ``shared_with`` is the key of the identical recording that was paid for, if this one was not; ``result_bytes`` and
-    ``result_mtime_ns`` are the stamp of the result as it was last seen whole.
+    ``result_mtime_ns`` are the stamp of the result as it was last seen whole; ``key_print`` is the fingerprint of the
+    key that the service was asked with (see ``batch.fingerprint``). A job that is submitted and has a ``kind`` was
+    given up as not known to the service before, and is asked for once more.
     """
 
     recording: Recording
@@ -115,6 +117,7 @@ class Job(msgspec.Struct, frozen=True):
     etag: str | None = None
     result_bytes: int | None = None
     result_mtime_ns: int | None = None
+    key_print: str | None = None
 
     @property
     def key(self) -> str:

@@ -23,6 +23,7 @@ from batch import behalf, errors, policy
 from batch.client import Client
 from batch.duplicates import Duplicates
 from batch.journal import Journal
+from batch.missing import Missing
 from batch.model import WITH_SERVICE, Event, Job, Recording, Stamp, State
 from batch.protocol import (
     DELETED_URL,
@@ -53,11 +54,15 @@ _WEIGHTS: Final[Mapping[str, Callable[[Job], float]]] = {
 """Who gets a slot first: the longest job (by its bytes) of those that are staged, so that a run ends without a tail
 (longest processing time first: Graham, 1969), or whoever comes first."""
 
+_ASIDE: Final = 2000
+"""So many jobs may wait beside those that there is room for."""
+
 
 class Pipeline:
     """Everything it touches is given to it. ``run`` carries all jobs of a stream to their ends.
 
     ``links``: for how many seconds signed links to stored objects live; None: such objects are uploaded.
+    ``key_print``: the fingerprint of the key that the service is asked with.
     """
 
     def __init__(
@@ -69,21 +74,24 @@ class Pipeline:
         watcher: Watcher,
         reconciler: Reconciler,
         duplicates: Duplicates,
+        missing: Missing,
         *,
         slots: Slots,
         limits: Limits,
         executor: Executor,
         links: float | None = None,
+        key_print: str | None = None,
         clock: Callable[[], float],
         notify: Callable[[Event], None],
     ) -> None:
         self._client, self._journal, self._results, self._throttle = client, journal, results, throttle
         self._watcher, self._reconciler, self._duplicates = watcher, reconciler, duplicates
         self._executor, self._clock, self._notify = executor, clock, notify
-        self._links = links
+        self._links, self._missing, self._key_print = links, missing, key_print
         self._slots, self._uploads = slots, asyncio.Semaphore(limits.uploads)
         self._ahead, self._room = Ahead(limits.ahead_bytes), asyncio.Semaphore(limits.room)
         self._weight, self._chunk_bytes = _WEIGHTS[limits.order], chunk_bytes(limits.uploads)
+        self._waiting = 0
         self._alive: dict[str, asyncio.Task[None]] = {}
         self._relabelled: dict[str, Recording] = {}
         self._steps: Final[Mapping[State, Step]] = {
@@ -125,7 +133,13 @@ class Pipeline:
 
     async def _settled(self, job: Job) -> Job:
         behalf.KEY.set(job.key)
-        return await self._reconcile(job) if job.state is State.SUBMITTING else job
+        if job.state is not State.SUBMITTING:
+            return job
+        if self._is_of_another_key(job):  # whose list is not the one to look at
+            error = _other_key(job)
+            self._notify(Event("postponed", job=job, message=str(error), kind=error.kind))
+            return job
+        return await self._reconcile(job)
 
     async def _start(self, carriers: asyncio.TaskGroup, job: Job) -> None:
         await self._room.acquire()
@@ -214,6 +228,7 @@ class Pipeline:
             return None
         ended_at = twin.ended_at if twin.state is State.COLLECTED else None
         facts = {"transcript_id": twin.transcript_id, "submitted_at": twin.submitted_at, "ended_at": ended_at}
+        facts |= {"key_print": twin.key_print}
         return await self._record(job.move(State.SUBMITTED, shared_with=twin.key, **facts))
 
     async def _upload(self, job: Job) -> Job:
@@ -234,7 +249,8 @@ class Pipeline:
         if policy.is_expired(job.staged_at, self._clock(), self._life_seconds(job)):
             self._slots.give_back(job.key)
             return await self._record(job.move(State.LISTED))
-        intent = job.move(State.SUBMITTING, intent_at=self._clock(), submissions=job.submissions + 1)
+        asked = {"intent_at": self._clock(), "submissions": job.submissions + 1, "key_print": self._key_print}
+        intent = job.move(State.SUBMITTING, **asked)
         pay, what = partial(self._pay, intent, job), f"submission of {job.key}"
         try:
             return await self._throttle.insist(lambda: _whole(pay()), route=Route.SUBMIT, what=what, unanswered=False)
@@ -281,20 +297,67 @@ class Pipeline:
         return await self._record(job.move(State.STAGED))
 
     async def _taken(self, job: Job, transcript_id: str) -> Job:
-        facts = {"transcript_id": transcript_id, "submitted_at": self._clock()}
+        facts = {"transcript_id": transcript_id, "submitted_at": self._clock(), "key_print": self._key_print}
         job = await self._record(job.move(State.SUBMITTED, **facts))
         self._duplicates.paid(job)
         return job
 
     async def _collect(self, job: Job) -> Job:
         """Wait until the service has ended the job, then bring its transcript home."""
+        if job.kind:
+            return await self._asked_once_more(msgspec.structs.replace(job, kind=None, reason=None))
         try:
             return await self._brought_home(job)
         except errors.UnknownId as error:
+            self._slots.give_back(job.key)
+            if error.kind != "deleted" and not await self._is_gone(job, error):
+                return job
             if job.shared_with is None:
                 raise
             self._notify(Event("retrying", message=f"{job.key}: {error}; it is submitted by itself", kind=error.kind))
             return await self._record(job.move(State.LISTED, **_without_transcript(job)))
+
+    async def _is_gone(self, job: Job, error: errors.UnknownId) -> bool:
+        """Whether a transcript is not there any more that the service says it does not know. Raises ``Postponed``
+        while that is in doubt: for another key than ours it may be there."""
+        if self._is_of_another_key(job):
+            if job.shared_with is not None:
+                return True  # another recording's, which this one cannot wait for
+            raise _other_key(job)
+        self._notify(Event("retrying", message=f"{job.key}: {error}; looking for it again", kind=error.kind))
+        async with self._aside():
+            return await self._missing.is_gone(job)
+
+    @contextlib.asynccontextmanager
+    async def _aside(self) -> AsyncIterator[None]:
+        """Leave room to others while there is nothing to do but wait, unless too many do."""
+        if self._waiting >= _ASIDE:
+            yield
+            return
+        self._waiting += 1
+        self._room.release()
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            await self._room.acquire()
+
+    def _is_of_another_key(self, job: Job) -> bool:
+        return None not in (job.key_print, self._key_print) and job.key_print != self._key_print
+
+    async def _asked_once_more(self, job: Job) -> Job:
+        """Before a recording is paid anew whose transcript was given up: collect that, if it is there after all."""
+        try:
+            head, _ = await self._fetch(job)
+        except errors.UnknownId:
+            head = None
+        if head is None or head.audio_url == DELETED_URL or head.status is Status.ERROR:
+            return await self._record(
+                job.move(State.LISTED, **_without_transcript(job) | {"failures": 0, "submissions": 0})
+            )
+        message = f"{job.key}: transcript {head.id} is there after all: it is collected, and nothing is paid anew"
+        self._notify(Event("notice", job=job, message=message))
+        return msgspec.structs.replace(job, ended_at=self._clock() if head.status in DONE else None)
 
     async def _brought_home(self, job: Job) -> Job:
         if job.ended_at is None:
@@ -388,6 +451,14 @@ async def _paid(asking: Awaitable[T]) -> T:
         raise
     except errors.Permanent as error:
         raise errors.Postponed(str(error), kind=error.kind) from error
+
+
+def _other_key(job: Job) -> errors.Postponed:
+    return errors.Postponed(
+        "it was submitted with another key, and with the one of this run the service does not tell of it: run the "
+        "same command with that key, and nothing is paid again. If that key is gone, give the row another id",
+        kind="other_key",
+    )
 
 
 def _without_transcript(job: Job) -> dict[str, Any]:

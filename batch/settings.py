@@ -60,6 +60,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_file: str = ""
     drain_seconds: Annotated[float, Meta(ge=0)] = 8.0
     reconcile_grace_seconds: Annotated[float, Meta(ge=0)] = 10.0
+    unknown_seconds: Annotated[float, Meta(ge=0)] = 180.0
     options: dict[str, Any] = msgspec.field(default_factory=lambda: {"speaker_labels": True})
     local: Local = Local()
     patience: Patience = Patience()

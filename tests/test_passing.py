@@ -5,8 +5,13 @@ Each test is what a real service has done to a run: on the local service, with a
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import json
+import sqlite3
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +21,12 @@ from aiohttp import web
 
 import batch
 from batch import protocol
-from batch.model import Event
+from batch.admission import Wish
+from batch.model import Event, State
 from batch.protocol import Status
 from batch.results import count_speakers
 from tests.service.double import Handler, start_service
-from tests.test_run import archive, check_results, settings, submitted_audio
+from tests.test_run import archive, check_results, settings, submitted_audio, wav
 
 Change = Callable[[Any], None]
 
@@ -127,3 +133,175 @@ async def test_what_is_odd_in_a_transcript_object_counts_as_not_said(tmp_path: P
         summary = await batch.run(str(manifest), out, settings=settings(service.base_url))
     assert (summary.collected, summary.exit_code) == (2, 0)
     assert set(submitted_audio(service).values()) == {1}
+
+
+# ── A paid transcript is not given up for a passing error ───────────────────────────────────────────────────────
+
+
+class Replica:
+    """A replica that lags: a transcript is not known to it for so many seconds after it was first asked for."""
+
+    def __init__(self, seconds: float, *, lists: bool = True, status: int = 400) -> None:
+        self.seconds, self.lists, self.status = seconds, lists, status
+        self.asked: dict[str, float] = {}
+
+    @web.middleware
+    async def layer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        answer = await handler(request)
+        if request.method != "GET":
+            return answer
+        if request.path == "/v2/transcript":
+            return answer if self.lists else self._without_the_lost(answer)
+        since = self.asked.setdefault(request.path, time.monotonic())
+        if time.monotonic() - since < self.seconds:
+            return web.json_response({"error": protocol.UNKNOWN_ID_TEXT}, status=self.status)
+        return answer
+
+    def _without_the_lost(self, answer: web.StreamResponse) -> web.StreamResponse:
+        body = json.loads(bytes(getattr(answer, "body", b"")))
+        body["transcripts"] = [
+            line for line in body["transcripts"] if f"/v2/transcript/{line['id']}" not in self.asked
+        ]
+        return web.json_response(body)
+
+
+async def test_an_id_that_a_lagging_replica_does_not_know_is_collected_and_paid_once(tmp_path: Path) -> None:
+    manifest, out, replica = archive(tmp_path / "audio", 6), tmp_path / "out", Replica(0.5)
+    async with start_service(tmp_path / "service", middlewares=[replica.layer]) as service:
+        at = settings(service.base_url, unknown_seconds=2.0)
+        summary = await batch.run(str(manifest), out, settings=at)
+    assert (summary.collected, summary.failed, summary.exit_code) == (6, 0, 0)
+    assert set(submitted_audio(service).values()) == {1}
+    check_results(tmp_path / "audio", out, 6)
+
+
+async def test_an_id_that_the_list_shows_is_never_believed_to_be_unknown(tmp_path: Path) -> None:
+    manifest, out, replica = archive(tmp_path / "audio", 3), tmp_path / "out", Replica(1e9)
+    async with start_service(tmp_path / "service", middlewares=[replica.layer]) as service:
+        at = settings(service.base_url)
+        for _ in range(2):
+            summary = await batch.run(str(manifest), out, settings=at, wish=Wish(failed=True))
+            assert (summary.failed, summary.postponed, summary.exit_code) == (0, 3, 5)
+            assert "the service lists transcript" in summary.failures["unknown_id"].reason
+        replica.seconds = 0.0
+        summary = await batch.run(str(manifest), out, settings=at)
+    assert (summary.collected + summary.carried_over, summary.exit_code) == (3, 0)
+    assert set(submitted_audio(service).values()) == {1}
+
+
+@pytest.mark.parametrize("seconds", [0.4, 1e9])
+async def test_an_unknown_id_is_believed_only_after_looks_over_the_time_that_a_setting_says(
+    tmp_path: Path, seconds: float
+) -> None:
+    manifest, out, replica = archive(tmp_path / "audio", 2), tmp_path / "out", Replica(seconds, lists=False)
+    async with start_service(tmp_path / "service", middlewares=[replica.layer]) as service:
+        began = time.monotonic()
+        summary = await batch.run(str(manifest), out, settings=settings(service.base_url, unknown_seconds=1.2))
+    if seconds < 1:
+        assert (summary.collected, summary.exit_code) == (2, 0)
+    else:
+        assert (summary.failed, list(summary.failures)) == (2, ["unknown_id"])
+        assert time.monotonic() - began > 1.2
+
+
+async def test_before_anything_is_paid_anew_the_old_id_is_asked_for_once_more(tmp_path: Path) -> None:
+    manifest, out, replica = archive(tmp_path / "audio", 2), tmp_path / "out", Replica(1e9, lists=False)
+    events = list[Event]()
+    async with start_service(tmp_path / "service", middlewares=[replica.layer]) as service:
+        at = settings(service.base_url)
+        assert (await batch.run(str(manifest), out, settings=at)).failed == 2
+        asked = len(service.requests)
+        assert (await batch.run(str(manifest), out, settings=at)).skipped["failed before"] == 2
+        assert len(service.requests) == asked
+        replica.seconds, replica.lists = 0.0, True
+        again = {"settings": at, "wish": Wish(failed=True), "notify": events.append}
+        summary = await batch.run(str(manifest), out, **again)
+    assert (summary.collected, summary.exit_code) == (2, 0)
+    assert set(submitted_audio(service).values()) == {1}
+    assert len(told(events, "nothing is paid anew")) == 2
+    check_results(tmp_path / "audio", out, 2)
+
+
+class Projects:
+    """A service that shows each key the transcripts of its own project only."""
+
+    def __init__(self) -> None:
+        self.owners: dict[str, str] = {}
+
+    @web.middleware
+    async def layer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        key, answer = request.headers.get("Authorization", ""), await handler(request)
+        body = json.loads(bytes(getattr(answer, "body", b"")))
+        if request.path == "/v2/upload" or answer.status != 200:
+            return answer
+        if request.method == "POST":
+            self.owners[body["id"]] = key
+        elif request.path == "/v2/transcript":
+            body["transcripts"] = [line for line in body["transcripts"] if self.owners[line["id"]] == key]
+            return web.json_response(body)
+        elif self.owners[body["id"]] != key:
+            return web.json_response({"error": protocol.UNKNOWN_ID_TEXT}, status=400)
+        return answer
+
+
+async def stopped_at(state: State, manifest: Path, out: Path, **given: Any) -> None:
+    """A run that is stopped when the last of three jobs has come to a state."""
+    stop, seen = asyncio.Event(), set[str]()
+
+    def watch(event: Event) -> None:
+        if event.job and event.job.state is state:
+            seen.add(event.job.key)
+        if len(seen) == 3:
+            stop.set()
+
+    await batch.run(str(manifest), out, notify=watch, stop=stop, **given)
+
+
+async def test_what_was_submitted_with_another_key_waits_for_it_and_is_not_paid_again(tmp_path: Path) -> None:
+    manifest, out, projects = archive(tmp_path / "audio", 3), tmp_path / "out", Projects()
+    ours, other = {"ASSEMBLYAI_API_KEY": "the-key-of-ours"}, {"ASSEMBLYAI_API_KEY": "the-key-of-another"}
+    async with start_service(tmp_path / "service", seconds=1.0, middlewares=[projects.layer]) as service:
+        at = settings(service.base_url, unknown_seconds=60.0)
+        await stopped_at(State.SUBMITTED, manifest, out, settings=at, environ=ours)
+        with manifest.open("a") as rows:
+            rows.write("new,../audio/new.wav,,\n")
+        (tmp_path / "audio" / "new.wav").write_bytes(wav(b"new" * 1000))
+        for collected in (1, 0):
+            summary = await batch.run(str(manifest), out, settings=at, environ=other, wish=Wish(failed=True))
+            assert (summary.collected, summary.failed, summary.exit_code) == (collected, 0, 5)
+            assert "submitted with another key" in summary.failures["other_key"].reason
+            assert summary.failures["other_key"].count == 3
+        summary = await batch.run(str(manifest), out, settings=at, environ=ours)
+    assert (summary.collected + summary.carried_over, summary.exit_code) == (3, 0)
+    assert set(submitted_audio(service).values()) == {1}
+    kept = b"".join(path.read_bytes() for path in (out / ".diarist").rglob("*") if path.is_file())
+    assert b"the-key" not in kept
+    assert hashlib.sha256(b"the-key-of-ours").hexdigest()[:12].encode() not in kept, "there is salt in it"
+
+
+async def test_a_submission_without_an_answer_is_not_looked_for_in_another_keys_list(tmp_path: Path) -> None:
+    manifest, out, projects = archive(tmp_path / "audio", 3), tmp_path / "out", Projects()
+    ours, other = {"ASSEMBLYAI_API_KEY": "ours"}, {"ASSEMBLYAI_API_KEY": "another"}
+    async with start_service(tmp_path / "service", seconds=1.0, middlewares=[projects.layer]) as service:
+        at = settings(service.base_url)
+        await stopped_at(State.SUBMITTED, manifest, out, settings=at, environ=ours)
+        with closing(sqlite3.connect(out / ".diarist" / "journal.db")) as db, db:
+            assert len({row[0] for row in db.execute("SELECT key_print FROM jobs")} - {None}) == 1
+            db.execute("UPDATE jobs SET state = 'submitting', transcript_id = NULL, submitted_at = NULL")
+        summary = await batch.run(str(manifest), out, settings=at, environ=other)
+        assert (summary.failures["other_key"].count, summary.exit_code) == (3, 5)
+        summary = await batch.run(str(manifest), out, settings=at, environ=ours)
+    assert (summary.collected + summary.carried_over, summary.exit_code) == (3, 0)
+    assert set(submitted_audio(service).values()) == {1}
+
+
+async def test_a_copy_of_what_another_key_has_paid_for_is_submitted_by_itself(tmp_path: Path) -> None:
+    manifest, out, projects = archive(tmp_path / "audio", 1), tmp_path / "out", Projects()
+    ours, other = {"ASSEMBLYAI_API_KEY": "ours"}, {"ASSEMBLYAI_API_KEY": "another"}
+    async with start_service(tmp_path / "service", middlewares=[projects.layer]) as service:
+        at = settings(service.base_url, unknown_seconds=60.0)
+        await batch.run(str(manifest), out, settings=at, environ=ours)
+        with manifest.open("a") as rows:
+            rows.write("copy,0.wav,,\n")
+        summary = await batch.run(str(manifest), out, settings=at, environ=other)
+    assert (summary.collected, summary.exit_code, len(service.submissions)) == (1, 0, 2)

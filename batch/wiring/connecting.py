@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from batch import client, reconcile, throttle, watch, webhooks
+from batch import client, missing, reconcile, throttle, watch, webhooks
 from batch.duplicates import Duplicates
 from batch.endpoint import Endpoint
 from batch.journal import Journal
@@ -113,6 +113,7 @@ def pipeline_of(
     tell: Callable[[Event], None],
     slots: Slots,
     links: float | None,
+    key_print: str | None = None,
 ) -> Pipeline:
     grace = settings.reconcile_grace_seconds
     return Pipeline(
@@ -123,9 +124,11 @@ def pipeline_of(
         watcher,
         reconcile.Reconciler(api, gate, journal, grace_seconds=grace, notify=tell),
         duplicates,
+        missing.Missing(api, gate, settings.unknown_seconds),
         slots=slots,
         limits=settings.limits,
         links=links,
+        key_print=key_print,
         executor=ThreadPoolExecutor(settings.uploads + 24, "files"),
         clock=time.time,
         notify=tell,

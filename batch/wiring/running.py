@@ -21,6 +21,7 @@ from batch.admission import Admission
 from batch.budget import Purse
 from batch.decision import Wish
 from batch.duplicates import Duplicates
+from batch.fingerprint import fingerprint, new_salt
 from batch.journal import Journal
 from batch.model import WITH_SERVICE, Event, Job, Recording
 from batch.pipeline import Pipeline, with_service
@@ -172,8 +173,9 @@ async def _run(
                 await _remember(journal, place, notice)
                 twins = Duplicates(journal, began=wish.forced_since if wish.force else time.time(), anew=wish.force)
                 carrying = pipeline_of(
-                    api, gate, watcher, twins, journal, results, settings, tell, slots, links(service, settings)
-                )
+                    api, gate, watcher, twins, journal, results, settings, tell, slots, links(service, settings),
+                    await _key_print(journal, service.key),
+                )  # fmt: skip
                 await _until_stopped(carrying, carrying.run(before, admit), settings, stop)
         except* errors.Fatal as group:
             summary.stopped_by = _first_fatal(group)
@@ -205,6 +207,14 @@ async def _remember(journal: Journal, place: Place, notice: Callable[[str], None
     for name, value in facts.items():
         if await journal.note(name) != value:
             await journal.set_note(name, value)
+
+
+async def _key_print(journal: Journal, key: str | None) -> str | None:
+    """The fingerprint of the key, with the salt of the directory, which is made once."""
+    salt = await journal.note("key_salt")
+    if salt is None:
+        await journal.set_note("key_salt", salt := new_salt())
+    return await asyncio.to_thread(fingerprint, key, salt)
 
 
 @contextlib.asynccontextmanager
