@@ -20,7 +20,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from batch import __version__, behalf, errors, outgoing
+from batch import __version__, behalf, doubt, errors, outgoing
 from batch.model import Call
 from batch.protocol import PAGE_LIMIT, Head, Page, Route, Upload, error_text, read_head, read_page, refusal
 
@@ -34,17 +34,19 @@ _PROXY_ADVICE: Final = (
     ". If it wants a password, write it into the variable that names the proxy, as http://USER:PASSWORD@HOST:PORT; "
     "if the service is reached without a proxy, name its host in NO_PROXY"
 )
-LONGEST_PAUSE_SECONDS: Final = 3600.0
-"""A service that asks to be left alone for longer is asked again after an hour: it may have meant something else."""
+_LONGEST_PAUSE_SECONDS: Final = 366 * 86_400.0
+"""Whoever asks to be left alone for longer has meant something else."""
 
 
 class Deadlines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How long, in seconds, to wait: for a connection, for an answer, and for an upload that does not move."""
+    """How long, in seconds, to wait: for a connection, for an answer, and for an upload that does not move; and how
+    long an answer that would end the run must repeat once the service has spoken v2."""
 
     connect_seconds: float = 10.0
     answer_seconds: float = 60.0
     stall_seconds: float = 60.0
     upload_answer_seconds: float = 300.0
+    doubt_seconds: float = 10.0
 
 
 class _Note:
@@ -91,11 +93,14 @@ class Client:
         self._proxy = outgoing.proxy_for(self._base)
         self._headers = {"Authorization": key} if key else {}
         self._deadlines = deadlines or Deadlines()
+        self._has_spoken = False
+        self._doubts = {route: doubt.Doubt(self._deadlines.doubt_seconds) for route in Route}
 
     async def upload(self, chunks: AsyncIterator[bytes], size_bytes: int) -> str:
         """Send ``size_bytes`` of audio; return the ``upload_url``. A slow upload that still moves is healthy."""
         broken: list[Exception] = []
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size_bytes)}
+        await self._doubts[Route.UPLOAD].turn()
         await self._turn()  # before the clock of an upload that does not move begins to run
         try:
             async with asyncio.timeout(self._deadlines.stall_seconds) as deadline:
@@ -105,41 +110,44 @@ class Client:
             raise errors.Unanswered(f"the upload to {self._base} stands still", kind="timeout") from error
         except errors.Again as error:
             raise (broken[0] if broken else error) from error
-        return self._understood(answer, _UPLOAD).upload_url
+        return self._understood(Route.UPLOAD, answer, _UPLOAD).upload_url
 
     async def submit(self, audio_url: str, options: Mapping[str, Any]) -> Head:
         """Ask for a transcript: this is what costs money. ``Unanswered`` means that it may have been taken."""
         body = msgspec.json.encode({"audio_url": audio_url, **options, **self._webhook})
         headers = {"Content-Type": "application/json"}
         answer = await self._call(Route.SUBMIT, "POST", "v2/transcript", data=body, headers=headers)
-        return self._understood(answer, read_head)
+        return self._understood(Route.SUBMIT, answer, read_head)
 
     async def fetch(self, transcript_id: str) -> tuple[Head, bytes]:
         """The transcript object as the service gave it, and the head of it."""
         answer = await self._call(Route.FETCH, "GET", f"v2/transcript/{_safe(transcript_id)}", transcript_id)
         if len(answer) > _LARGE_BYTES:
-            return await asyncio.to_thread(self._understood, answer, read_head), answer
-        return self._understood(answer, read_head), answer
+            return await asyncio.to_thread(self._understood, Route.FETCH, answer, read_head), answer
+        return self._understood(Route.FETCH, answer, read_head), answer
 
     async def page(self, *, before_id: str | None = None, limit: int = PAGE_LIMIT) -> Page:
         """One page of the account's transcripts, newest first; ``before_id`` asks for those older than it."""
         params = {"limit": str(limit)} | ({"before_id": before_id} if before_id else {})
         answer = await self._call(Route.LIST, "GET", "v2/transcript", params=params)
-        page, odd = self._understood(answer, read_page)
+        page, odd = self._understood(Route.LIST, answer, read_page)
         if odd and not self._odd:
             self._notice(f"a line of the service's list is not what v2 documents ({odd}): it counts as not ended")
         self._odd = self._odd or odd
         return page
 
-    def _understood(self, answer: bytes, read: Callable[[bytes], T]) -> T:
+    def _understood(self, route: Route, answer: bytes, read: Callable[[bytes], T]) -> T:
         """What an answer says. One that is not what v2 documents is no answer at all."""
         try:
-            return read(answer)
+            said = read(answer)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             start = answer[:80].decode("utf-8", "replace")
             raise errors.Unanswered(
                 f"the answer is not what v2 documents ({error}): {start!r}", kind="bad_answer"
             ) from error
+        self._has_spoken = True
+        self._doubts[route].went_well()
+        return said
 
     async def _moving(
         self, chunks: AsyncIterator[bytes], size_bytes: int, deadline: asyncio.Timeout, broken: list[Exception]
@@ -165,6 +173,8 @@ class Client:
         session = self._fresh if route is Route.SUBMIT else self._session
         request["headers"] = self._headers | request.get("headers", {})
         request["timeout"] = self._timeout(route)
+        if route is not Route.UPLOAD:
+            await self._doubts[route].turn()
         await self._turn()
         with self._noted(route, method, path, transcript_id) as note:
             request["trace_request_ctx"] = note
@@ -177,8 +187,20 @@ class Client:
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise _misfortune(error, self._base, self._proxy) from error
             if answer.status != 200:
-                raise _refused(route, answer, body, self._base, self._proxy)
+                refused = _refused(route, answer, body, self._base, self._proxy)
+                raise self._weighed(refused, answer.status, route, transcript_id)
         return body
+
+    def _weighed(
+        self, error: errors.DiaristError, status: int, route: Route, transcript_id: str | None
+    ) -> errors.DiaristError:
+        """What an error means of a service that has spoken v2: what one transcript meets is that transcript's, and
+        what would end the run has to repeat."""
+        if not self._has_spoken or not isinstance(error, doubt.ENDING):
+            return error
+        if route is Route.FETCH and status == HTTPStatus.NOT_FOUND:
+            return errors.UnknownId(f"the service answered 404 to the fetch of {transcript_id}", kind="unknown_id")
+        return self._doubts[route].met(error, transcript_id)
 
     @contextmanager
     def _noted(self, route: Route, method: str, path: str, transcript_id: str | None) -> Iterator[_Note]:
@@ -285,10 +307,7 @@ def _refused(
     if not issubclass(row.reach, errors.Again):
         return row.reach(message, kind=row.kind)
     asked = _retry_after(answer.headers, datetime.now(UTC))
-    if asked and asked > LONGEST_PAUSE_SECONDS:
-        given = answer.headers["Retry-After"][:40]
-        message += f". Its Retry-After is {given}: it is asked again after {LONGEST_PAUSE_SECONDS:,.0f} s"
-    pause = None if asked is None else min(asked, LONGEST_PAUSE_SECONDS)
+    pause = None if asked is None else min(asked, _LONGEST_PAUSE_SECONDS)
     return row.reach(message, kind=row.kind, retry_after_seconds=pause)
 
 

@@ -19,6 +19,7 @@ TRIED_ANYWAY: Final = frozenset(
     {
         *("missing", "unreadable", "empty", "too_large", "changed"),
         *("not_connected", "broken_connection", "timeout", "bad_answer", "server_error"),
+        *("wrong_address", "key_refused"),  # of a few answers: what is so for all ends the run
         *("throttled", "upload_failed", "link_refused", "forbidden", "download_error", "internal_error"),
     }
 )

@@ -13,6 +13,7 @@
         │   └── WrongAddress  2  nothing that speaks v2 answers there
         ├── KeyRefused     4  the service does not accept the key
         ├── Unavailable    5  something that a later run of the same command can fix
+        │   └── AskedToWait   5  the service wants to be left alone for longer than we are patient
         ├── NoFunds        6  the account has no money left
         └── OverBudget     8  it would cost more than was allowed
 
@@ -84,6 +85,10 @@ class KeyRefused(Fatal):
 
 class Unavailable(Fatal):
     exit_code = 5
+
+
+class AskedToWait(Unavailable):
+    """The service wants to be left alone for longer than we are patient."""
 
 
 class NoFunds(Fatal):

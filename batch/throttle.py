@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
@@ -113,7 +114,7 @@ class Throttle:
     """Every request asks for its turn and tells how it went; ``insist`` does both, and tries again.
 
     ``rate`` bounds all requests, ``ramp`` submissions as the vendor recommends; ``narrow`` is called when the
-    service throttles.
+    service throttles. A ``Retry-After`` beyond ``longest_pause_seconds`` (None: as an outage) ends the run.
 
     A route that is down for everybody is not a recording's failure: while nothing goes well on it, tries are not
     counted against the recording, and after ``outage_seconds`` of that the run stops, to be continued later.
@@ -128,7 +129,9 @@ class Throttle:
         rate: Rate | None = None,
         ramp: bool = False,
         narrow: Callable[[], None] = lambda: None,
+        longest_pause_seconds: float | None = None,
     ) -> None:
+        self._longest_pause = longest_pause_seconds or patience.outage_seconds
         self._patience, self._rng, self._notify, self._narrow = patience, rng, notify, narrow
         self._bucket = _Bucket(rate, _now()) if rate and rate.requests else None
         self._ramp = _Ramp() if ramp else None
@@ -215,6 +218,8 @@ class Throttle:
 
     def _went_ill(self, error: errors.Again, route: Route, what: str) -> None:
         now, health = _now(), self._health[route]
+        if (error.retry_after_seconds or 0.0) > self._longest_pause:
+            raise self._asked_to_wait(error) from error
         if error.kind == "throttled" or error.retry_after_seconds:
             pause = error.retry_after_seconds or self._rng.uniform(0.0, self._patience.base_seconds)
             if now >= self._not_before:
@@ -230,6 +235,15 @@ class Throttle:
             "Run the same command again later: what was done is recorded",
             kind=error.kind,
         ) from error
+
+    def _asked_to_wait(self, error: errors.Again) -> errors.AskedToWait:
+        seconds = error.retry_after_seconds or 0.0
+        then = datetime.now().astimezone() + timedelta(seconds=seconds)
+        return errors.AskedToWait(
+            f"the service wants to be left alone for {seconds:,.0f} s, until {then:%Y-%m-%d %H:%M:%S %Z}: run the "
+            f"same command again then, what was done is recorded. Its answer: {error}",
+            kind=error.kind,
+        )
 
 
 def _now() -> float:

@@ -125,6 +125,8 @@ class Watcher:
                 try:
                     await self._sweep(dict(self._bells))
                     failures = 0
+                except errors.AskedToWait:
+                    raise
                 except (errors.Again, errors.Permanent, errors.Unavailable):
                     failures += 1
                 self._swept_at = _now()

@@ -55,7 +55,9 @@ def befallen(fault: Fault, route: Route) -> Faults:
 
 
 def quick(service: Double, **given: Any) -> Any:
-    return settings(service.base_url, deadlines=Deadlines(answer_seconds=0.7, stall_seconds=0.7), **given)
+    return settings(
+        service.base_url, deadlines=Deadlines(answer_seconds=0.7, stall_seconds=0.7, doubt_seconds=0.6), **given
+    )
 
 
 @pytest.mark.parametrize("fault", MISFORTUNES, ids=name)

@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from aiohttp import web
 import batch
 from batch import protocol
 from batch.admission import Wish
+from batch.client import Deadlines
 from batch.model import Event, State
 from batch.protocol import Status
 from batch.results import count_speakers
@@ -133,6 +135,116 @@ async def test_what_is_odd_in_a_transcript_object_counts_as_not_said(tmp_path: P
         summary = await batch.run(str(manifest), out, settings=settings(service.base_url))
     assert (summary.collected, summary.exit_code) == (2, 0)
     assert set(submitted_audio(service).values()) == {1}
+
+
+class Stray:
+    """A server behind a load balancer that is no service yet: of the requests on a route, it answers these."""
+
+    def __init__(self, method: str, path: str, at: range, status: int, location: str = "") -> None:
+        self.method, self.path, self.at, self.status, self.location = method, path, at, status, location
+        self.seen = self.met = 0
+
+    @web.middleware
+    async def layer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method != self.method or not request.path.startswith(self.path):
+            return await handler(request)
+        self.seen += 1
+        if self.seen not in self.at:
+            return await handler(request)
+        self.met += 1
+        await request.read()
+        headers = {"Location": self.location} if self.location else {}
+        return web.Response(status=self.status, text="<html>nobody here</html>", headers=headers)
+
+
+ROUTES = [("POST", "/v2/upload"), ("POST", "/v2/transcript"), ("GET", "/v2/transcript/"), ("GET", "/v2/transcript")]
+QUICKLY = Deadlines(doubt_seconds=1.0)
+
+
+@pytest.mark.parametrize(("status", "location"), [(404, ""), (302, "https://login.example/"), (401, "")])
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+async def test_a_stray_answer_in_the_middle_is_tried_again(
+    tmp_path: Path, method: str, path: str, status: int, location: str
+) -> None:
+    manifest, out, stray = archive(tmp_path / "audio", 8), tmp_path / "out", Stray(method, path, range(3, 5), status)
+    stray.location = location
+    async with start_service(tmp_path / "service", seconds=0.1, middlewares=[stray.layer]) as service:
+        at = settings(service.base_url, deadlines=QUICKLY, concurrency=4)
+        summary = await batch.run(str(manifest), out, settings=at, environ={"ASSEMBLYAI_API_KEY": "k"})
+    assert stray.met == 2
+    assert (summary.collected, summary.exit_code) == (8, 0)
+    assert set(submitted_audio(service).values()) == {1}
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, 2), (302, 2), (401, 4)])
+@pytest.mark.parametrize(("method", "path"), [*ROUTES[:2], ROUTES[3]])
+async def test_what_repeats_ends_the_run_in_few_requests(
+    tmp_path: Path, method: str, path: str, status: int, code: int
+) -> None:
+    manifest, out = archive(tmp_path / "audio", 100), tmp_path / "out"
+    stray = Stray(method, path, range(12, 10_000), status)
+    async with start_service(tmp_path / "service", seconds=0.3, middlewares=[stray.layer]) as service:
+        at = settings(service.base_url, deadlines=QUICKLY, concurrency=8, uploads=4)
+        summary = await batch.run(str(manifest), out, settings=at)
+    assert summary.exit_code == code
+    assert summary.failed == 0
+    assert 4 <= stray.met < 30
+
+
+async def test_before_its_first_good_answer_a_service_is_not_given_the_benefit_of_the_doubt(tmp_path: Path) -> None:
+    manifest, stray = archive(tmp_path / "audio", 2), Stray("GET", "/v2/transcript", range(1, 2), 302)
+    async with start_service(tmp_path / "service", middlewares=[stray.layer]) as service:
+        summary = await batch.run(str(manifest), tmp_path / "out", settings=settings(service.base_url))
+        assert (summary.exit_code, len(service.answers)) == (2, 1)
+
+
+async def test_one_transcript_that_is_always_404_is_that_transcripts_trouble(tmp_path: Path) -> None:
+    lost: list[str] = []
+
+    @web.middleware
+    async def layer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method == "GET" and request.path.startswith("/v2/transcript/"):
+            lost.append(request.path)
+            if request.path == lost[0]:
+                return web.Response(status=404)
+        return await handler(request)
+
+    manifest, out = archive(tmp_path / "audio", 5), tmp_path / "out"
+    async with start_service(tmp_path / "service", middlewares=[layer]) as service:
+        for _ in range(2):
+            summary = await batch.run(str(manifest), out, settings=settings(service.base_url))
+            assert (summary.postponed, summary.failed, summary.exit_code) == (1, 0, 5)
+        assert len(list(out.rglob("calls/*.json"))) == 4
+    assert set(submitted_audio(service).values()) == {1}
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_retry_after_beyond_the_patience_ends_the_run_and_names_the_time(
+    tmp_path: Path, method: str, path: str, status: int
+) -> None:
+    patient: list[int] = []
+
+    @web.middleware
+    async def layer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method == method and request.path.startswith(path):
+            patient.append(1)
+            if len(patient) in (3, 4):
+                return web.Response(status=status, headers={"Retry-After": "86400"})
+        return await handler(request)
+
+    manifest, out = archive(tmp_path / "audio", 6), tmp_path / "out"
+    async with start_service(tmp_path / "service", seconds=0.1, middlewares=[layer]) as service:
+        at = settings(service.base_url)
+        summary = await batch.run(str(manifest), out, settings=at)
+        assert summary.exit_code == 5
+        tomorrow = datetime.now().astimezone() + timedelta(days=1)
+        assert f"for 86,400 s, until {tomorrow:%Y-%m-%d %H:}" in str(summary.stopped_by)
+        while (again := await batch.run(str(manifest), out, settings=at)).exit_code:
+            assert len(patient) < 6
+    assert again.failed == 0
+    assert set(submitted_audio(service).values()) == {1}
+    check_results(tmp_path / "audio", out, 6)
 
 
 # ── A paid transcript is not given up for a passing error ───────────────────────────────────────────────────────

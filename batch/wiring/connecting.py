@@ -60,9 +60,9 @@ async def connected(
             )
         )  # fmt: skip
         first = partial(api.page, limit=1)
-        await throttle.Throttle(hello, rng=rng, notify=tell).insist(
-            first, route=Route.LIST, what="first request", at_last=None
-        )
+        longest = settings.patience.outage_seconds
+        greeting = throttle.Throttle(hello, rng=rng, notify=tell, longest_pause_seconds=longest)
+        await greeting.insist(first, route=Route.LIST, what="first request", at_last=None)
         yield api, gate
 
 
