@@ -3,6 +3,7 @@ failed with its reason, and was anything submitted twice?"""
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections import Counter
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 import batch
-from batch import errors
+from batch import client, errors
 from batch.admission import Wish
 from batch.client import Deadlines
 from batch.protocol import NO_FUNDS_TEXT, Route
@@ -290,3 +291,40 @@ def test_faults_are_read_from_a_file(tmp_path: Path) -> None:
 def test_probabilities_are_kept() -> None:
     faults = Faults([Fault(What.REFUSE, probability=0.1)], random.Random(0))
     assert 900 < Counter(bool(faults._due(Route.LIST)) for _ in range(10_000))[True] < 1100
+
+
+async def test_a_list_that_lags_shows_the_newest_later_and_its_pages_may_be_shuffled_and_repeat_items(
+    tmp_path: Path,
+) -> None:
+    wrong = [Fault(What.LIST_LAG, probability=1, seconds=0.3), Fault(What.LIST_SHUFFLED, probability=1)]
+    wrong.append(Fault(What.LIST_REPEATED, probability=1))
+    async with (
+        start_service(tmp_path / "service", faults=Faults(wrong, random.Random(1))) as service,
+        client.connect(service.base_url, None, connections=2) as api,
+    ):
+        first = [(await api.submit(f"http://example.invalid/{n}", {})).id for n in range(5)]
+        assert (await api.page()).transcripts == ()
+        await asyncio.sleep(0.4)
+        late = (await api.submit("http://example.invalid/late", {})).id
+        shown = [item.id for item in (await api.page()).transcripts]
+        assert late not in shown
+        assert set(shown) == set(first)
+        assert len(shown) == 8
+        assert shown[:5] != first[::-1]
+        assert len((await api.page(limit=2)).transcripts) == 4, "a full page of what it shows, and two items again"
+
+
+@pytest.mark.parametrize(("what", "status"), [(What.ACCEPT_LATE, 504), (What.HOLD, None)])
+async def test_a_submission_may_be_accepted_after_the_client_has_given_it_up(
+    tmp_path: Path, what: What, status: int | None
+) -> None:
+    faults = Faults([Fault(what, route="submit", at=(1,), status=504, seconds=0.3)], random.Random(1))
+    async with (
+        start_service(tmp_path / "service", faults=faults) as service,
+        client.connect(service.base_url, None, connections=2, deadlines=Deadlines(answer_seconds=0.2)) as api,
+    ):
+        with pytest.raises(errors.Unanswered, match=str(status or "in time")):
+            await api.submit("http://example.invalid/a", {})
+        assert not service.submissions
+        await asyncio.sleep(0.8)
+        assert len(service.submissions) == 1

@@ -4,6 +4,10 @@
     route = "submit"           # upload, submit, fetch, list, delete, or any
     what = "drop_after"        # see ``What``
     probability = 0.04         # or: at = [1, 5], the first and the fifth request on the route
+    status = 504               # of what answers with one; ``seconds`` is how long the others take
+
+A list may be wrong in several ways at once: each of ``list_lag``, ``list_shuffled`` and ``list_repeated`` that is due
+befalls it, beside the first of the other faults.
 
 ``diarist serve --faults faults.toml`` reads them; tests hand them over.
 """
@@ -16,6 +20,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -25,16 +30,18 @@ from msgspec import Meta
 
 from batch.errors import Usage
 from batch.protocol import LINK_REFUSED_TEXT, SERVER_ERROR_TEXT, THROTTLED_TEXT, Route
+from batch.service.answers import reply
 from batch.service.engine import BadAudio
 from batch.service.workers import Locate
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_OF_LISTS: Final = frozenset({"list_lag", "list_shuffled", "list_repeated"})
 _HTML: Final = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
 
 
 class What(StrEnum):
-    """The misfortunes. After ``drop_after``, ``half_body``, ``garbled`` and ``html_after`` the service has done what
-    it was asked to; after the others it has not."""
+    """The misfortunes. After ``drop_after``, ``half_body``, ``garbled``, ``html_after`` and ``hold`` the service has
+    done what it was asked to, after ``accept_late`` it is going to; after the others it has not."""
 
     REFUSE = "refuse"  # the connection is reset before a byte was read
     STALL = "stall"  # no answer for `seconds`, then the connection is closed
@@ -49,6 +56,11 @@ class What(StrEnum):
     REFUSE_LINK = "refuse_link"  # 403 `Cannot access uploaded file`
     STATUS = "status"  # `status` with `error` in JSON
     JOB_ERROR = "job_error"  # the submission is accepted, and the job ends in `error`
+    HOLD = "hold"  # a gateway keeps the request for `seconds`, then it is obeyed, whoever still waits for the answer
+    ACCEPT_LATE = "accept_late"  # `status` from a gateway at once, and the request is obeyed `seconds` later
+    LIST_LAG = "list_lag"  # the list does not show what was accepted within the last `seconds`
+    LIST_SHUFFLED = "list_shuffled"  # the items of a page are in any order
+    LIST_REPEATED = "list_repeated"  # a page shows some of its items once more
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,6 +92,8 @@ class Faults:
         self._faults, self._rng = faults, rng
         self._requests: Counter[str] = Counter()
         self._job_errors: dict[str, str] = {}
+        self._late: set[asyncio.Task[web.StreamResponse]] = set()
+        self._accepted: list[tuple[float, str]] = []
         self.met: Counter[What] = Counter()
 
     def on_the_way(self, locate: Locate) -> Locate:
@@ -94,20 +108,66 @@ class Faults:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        fault = self._due(_route(request))
-        if fault is None:
-            return await handler(request)
-        self.met[fault.what] += 1
-        return await self._commit(fault, request, handler)
+        route = _route(request)
+        self._requests[route] += 1
+        handler = self._listing(handler) if route == Route.LIST else self._noting(handler)
+        fault = self._due(route)
+        return await (self._commit(fault, request, handler) if fault else handler(request))
 
     def _due(self, route: str) -> Fault | None:
-        self._requests[route] += 1
+        """The first fault that befalls the request that has just come."""
         for fault in self._faults:
-            if fault.route not in (route, "any"):
-                continue
-            if self._requests[route] in fault.at or self._rng.random() < fault.probability:
+            if fault.what not in _OF_LISTS and fault.route in (route, "any") and self._befalls(fault, route):
                 return fault
         return None
+
+    def _befalls(self, fault: Fault, route: str) -> bool:
+        befalls = self._requests[route] in fault.at or self._rng.random() < fault.probability
+        self.met[fault.what] += befalls
+        return befalls
+
+    def _noting(self, handler: Handler) -> Handler:
+        """``handler``, with a note of when each transcript was accepted."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            answer = await handler(request)
+            if _route(request) == Route.SUBMIT and answer.status == HTTPStatus.OK:
+                said = msgspec.json.decode(_body(answer))
+                self._accepted.append((asyncio.get_running_loop().time(), said["id"]))
+            return answer
+
+        return handle
+
+    def _listing(self, handler: Handler) -> Handler:
+        """``handler`` of the list, with whatever is wrong with lists today."""
+        wrong = {fault.what: fault for fault in self._faults if fault.what in _OF_LISTS}
+        wrong = {what: fault for what, fault in wrong.items() if self._befalls(fault, Route.LIST)}
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            unseen = self._unseen(wrong[What.LIST_LAG].seconds) if What.LIST_LAG in wrong else []
+            if unseen and not request.query.keys() & {"before_id", "after_id"}:
+                request = request.clone(rel_url=request.rel_url.update_query(before_id=unseen[0]))
+            answer = await handler(request)
+            if not wrong or answer.status != HTTPStatus.OK:
+                return answer
+            page = msgspec.json.decode(_body(answer))
+            items = [item for item in page["transcripts"] if item["id"] not in unseen]
+            if What.LIST_REPEATED in wrong:
+                items += items[-3:]
+            if What.LIST_SHUFFLED in wrong:
+                self._rng.shuffle(items)
+            return reply(page | {"transcripts": items})
+
+        return handle
+
+    def _unseen(self, seconds: float) -> list[str]:
+        """The transcripts that were accepted within the last ``seconds``, oldest first."""
+        since = asyncio.get_running_loop().time() - seconds
+        return [transcript_id for at, transcript_id in self._accepted if at > since]
+
+    async def _accept_late(self, seconds: float, request: web.Request, handler: Handler) -> web.StreamResponse:
+        await asyncio.sleep(seconds)
+        return await handler(request)
 
     async def _commit(self, fault: Fault, request: web.Request, handler: Handler) -> web.StreamResponse:
         match fault.what:
@@ -134,11 +194,21 @@ class Faults:
                 asked = msgspec.json.decode(await request.read())
                 self._job_errors[str(asked.get("audio_url"))] = fault.error
                 return await handler(request)
+            case What.HOLD:
+                await request.read()
+                await asyncio.sleep(fault.seconds)
+                return await handler(request)
+            case What.ACCEPT_LATE:
+                await request.read()
+                late = asyncio.create_task(self._accept_late(fault.seconds, request, handler))
+                self._late.add(late)
+                late.add_done_callback(self._late.discard)
+                return _html(fault.status)
         return await self._spoil(fault, request, await handler(request))
 
     async def _spoil(self, fault: Fault, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
         """For requests that were obeyed: an answer that never arrives, or not as it was meant."""
-        body = bytes(getattr(answer, "body", b"") or b"")
+        body = _body(answer)
         match fault.what:
             case What.HTML_AFTER:
                 return _html(fault.status)
@@ -159,6 +229,10 @@ def _route(request: web.Request) -> str:
     if request.method == "DELETE":
         return Route.DELETE
     return Route.LIST if request.path == "/v2/transcript" else Route.FETCH
+
+
+def _body(answer: web.StreamResponse) -> bytes:
+    return bytes(getattr(answer, "body", b"") or b"")
 
 
 def _cut(request: web.Request) -> web.Response:
