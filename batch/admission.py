@@ -116,9 +116,9 @@ class Admission:
         await self._journal.record(job)
 
     async def _relabel(self, judged: Judged, relabel: Callable[[Recording], bool]) -> None:
-        """Let a result that is on its way say what its row says now."""
+        """Let it be known that a row names what is on its way, and a result say what its row says now."""
         row, job = judged.recording, judged.job
-        if job is None or job.recording.labels == row.labels or relabel(row):
+        if relabel(row) or job is None or job.recording.labels == row.labels:
             return
         job = (await self._journal.find([row.key]))[row.key]
         if job.state is State.COLLECTED and job.recording.labels != row.labels:

@@ -10,6 +10,7 @@ import asyncio
 
 import msgspec
 
+from batch.errors import Postponed
 from batch.journal import Journal
 from batch.locations import identity
 from batch.model import Job
@@ -27,7 +28,7 @@ class Duplicates:
 
     async def twin(self, job: Job) -> Job | None:
         """The job whose transcript is this one's too. None: this job is the one to pay, and identical ones wait until
-        it has ``paid`` or ``gives_up``."""
+        it has ``paid`` or ``gives_up``. Raises what whoever was to pay ``leaves``."""
         identity = _identity(job)
         if self._payers.get(job.key) == identity:
             return None
@@ -46,6 +47,19 @@ class Duplicates:
         if found:
             self._settle(job.key, found)
         return found
+
+    def claims(self, job: Job) -> None:
+        """The job may have been paid for already: identical ones wait until that is known."""
+        identity = _identity(job)
+        if identity not in self._paying:
+            self._paying[identity] = asyncio.get_running_loop().create_future()
+            self._payers[job.key] = identity
+
+    def leaves(self, key: str, error: Postponed) -> None:
+        """Whether the job was paid for cannot be known in this run: identical ones meet ``error``, too."""
+        if identity := self._payers.pop(key, None):
+            self._paying[identity].set_exception(error)
+            self._paying[identity].exception()  # seen, though nobody may wait
 
     def paid(self, job: Job) -> None:
         """The job has its transcript's id."""

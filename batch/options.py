@@ -184,6 +184,34 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     return sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
 
 
+_ENGLISH: Final = frozenset({None, "en", "en_us"})
+"""What the service takes a recording to be in if no language is named, and how it may write that."""
+
+
+def unlike(asked: Mapping[str, Any], said: Mapping[str, Any]) -> list[str]:
+    """The names of the options by which a transcript object that the service gives was asked for otherwise. What it
+    does not say was not asked for; what it fills in by itself, where nothing is asked, does not count."""
+    echoed = {name: said.get(name) for name in OPTION_NAMES}
+    try:
+        names, mine, theirs = differing(asked, echoed), canonical(asked), canonical(echoed)
+    except (TypeError, AttributeError):
+        return sorted(OPTION_NAMES)  # no option of ours looks like that
+    return [name for name in names if not _filled_in(name, mine, theirs)]
+
+
+def _filled_in(name: str, asked: Mapping[str, Any], said: Mapping[str, Any]) -> bool:
+    """Whether an option that differs is only what the service makes of what was asked."""
+    mine, theirs = asked.get(name), said.get(name)
+    match name:
+        case "speech_models":
+            return mine is None
+        case "language_code":
+            return (mine is None and "language_detection" in asked) or {mine, theirs} <= _ENGLISH
+        case "speech_understanding":  # the answer is put beside the request
+            return isinstance(mine, dict) and isinstance(theirs, dict) and mine.items() <= theirs.items()
+    return False
+
+
 def _plain(name: str, value: Any) -> Any:
     if isinstance(value, dict):
         inner = {part: _plain(part, each) for part, each in sorted(value.items())}

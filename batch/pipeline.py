@@ -11,11 +11,11 @@ import asyncio
 import contextlib
 import math
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import closing
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -23,6 +23,7 @@ from batch import behalf, errors, policy
 from batch.client import Client
 from batch.duplicates import Duplicates
 from batch.journal import Journal
+from batch.locations import identity
 from batch.missing import Missing
 from batch.model import WITH_SERVICE, Event, Job, Recording, Stamp, State
 from batch.protocol import (
@@ -36,7 +37,7 @@ from batch.protocol import (
     Status,
     job_error,
 )
-from batch.reconcile import Reconciler
+from batch.reconcile import Reconciler, right_one
 from batch.results import Results
 from batch.slots import Ahead, Limits, Slots
 from batch.sources import AudioFile, chunk_bytes, digest, is_url, stamp
@@ -56,6 +57,13 @@ _WEIGHTS: Final[Mapping[str, Callable[[Job], float]]] = {
 
 _ASIDE: Final = 2000
 """So many jobs may wait beside those that there is room for."""
+
+
+class _LetGo(NamedTuple):
+    """When a submission without an answer was let go; ``last``: what was wrong with it, if it is not repeated."""
+
+    at: float
+    last: errors.Unanswered | None = None
 
 
 class Pipeline:
@@ -91,9 +99,15 @@ class Pipeline:
         self._slots, self._uploads = slots, asyncio.Semaphore(limits.uploads)
         self._ahead, self._room = Ahead(limits.ahead_bytes), asyncio.Semaphore(limits.room)
         self._weight, self._chunk_bytes = _WEIGHTS[limits.order], chunk_bytes(limits.uploads)
-        self._waiting = 0
         self._alive: dict[str, asyncio.Task[None]] = {}
         self._relabelled: dict[str, Recording] = {}
+        self._began, self._let_go = clock(), dict[str, _LetGo]()
+        self._rows: dict[str, asyncio.Future[bool]] = {}
+        self._resting: set[str] = set()
+        self._left: set[str] = set()
+        self._roomless: set[str] = set()
+        self._unasked: set[str] = set()
+        self._is_admitting = False
         self._steps: Final[Mapping[State, Step]] = {
             State.LISTED: self._stage,
             State.STAGED: self._submit,
@@ -109,14 +123,18 @@ class Pipeline:
         ended the run. Cancelling it stops admission and lets requests under way be recorded.
         """
         async with asyncio.TaskGroup() as group:
-            beside = [group.create_task(self._watcher.run()), group.create_task(self._reconciler.run())]
+            beside = [group.create_task(self._watcher.run()), group.create_task(self._reconciler.run(self._is_busy))]
             settled = await self._settle(with_service)
             async with asyncio.TaskGroup() as carriers:
                 for job in settled:
-                    self._occupy(job)
+                    self._carries_on(job)
                     await self._start(carriers, job)
+                self._is_admitting = True
                 async for job in admit(frozenset(job.key for job in settled), self._relabel):
                     await self._start(carriers, job)
+                self._is_admitting = False
+                for row in self._rows.values():
+                    _answer(row, is_named=False)
             for task in beside:
                 task.cancel()
 
@@ -126,38 +144,78 @@ class Pipeline:
             task.cancel()
 
     async def _settle(self, jobs: Iterable[Job]) -> list[Job]:
-        """Find out about every submission without an answer; return the jobs that the service has."""
+        """Find out about every submission without an answer, as far as that can be known at once; return the jobs
+        that the service has, or may have."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._settled(job)) for job in jobs]
-        return [job for task in tasks if (job := task.result()).state is State.SUBMITTED]
+        return [
+            job for task in tasks if (job := task.result()).state in WITH_SERVICE and not self._is_out_of_sight(job)
+        ]
+
+    def _is_out_of_sight(self, job: Job) -> bool:
+        """Whether it may have been submitted with another key, in whose list alone it can be looked for."""
+        return job.state is State.SUBMITTING and self._is_of_another_key(job)
 
     async def _settled(self, job: Job) -> Job:
         behalf.KEY.set(job.key)
         if job.state is not State.SUBMITTING:
             return job
-        if self._is_of_another_key(job):  # whose list is not the one to look at
+        if self._is_out_of_sight(job):
             error = _other_key(job)
             self._notify(Event("postponed", job=job, message=str(error), kind=error.kind))
             return job
-        return await self._reconcile(job)
+        if self._reconciler.is_old(job):
+            with contextlib.suppress(errors.Postponed):
+                return await self._reconcile(job)
+        item = await self._reconciler.glance(job, self._began)
+        return await _whole(self._taken(job, item.id, job.intent_at)) if item else job
+
+    def _carries_on(self, job: Job) -> None:
+        """What an earlier run has submitted holds a slot; what it may have submitted holds off identical ones, and
+        is submitted again only if a row asks for it still."""
+        if job.state is State.SUBMITTED:
+            self._occupy(job)
+            return
+        self._rows[job.key] = asyncio.get_running_loop().create_future()
+        self._duplicates.claims(job)
+
+    def _is_busy(self) -> bool:
+        """Whether anything goes on but waiting for what cannot be known yet."""
+        return self._is_admitting or len(self._alive) > len(self._resting)
+
+    @contextlib.contextmanager
+    def _at_rest(self, key: str) -> Iterator[None]:
+        self._resting.add(key)
+        try:
+            yield
+        finally:
+            self._resting.discard(key)
 
     async def _start(self, carriers: asyncio.TaskGroup, job: Job) -> None:
         await self._room.acquire()
         if earlier := self._alive.get(job.key):
+            _answer(self._rows.get(job.key), is_named=False)  # by this row
+            self._is_admitting = False
             await asyncio.wait([earlier])
+            self._is_admitting = True
+        if job.key in self._left:
+            self._room.release()
+            self._leave(job, errors.Postponed("what was submitted for it before comes first", kind="unanswered"))
+            return
         self._alive[job.key] = carriers.create_task(self._carry(job), name=job.key)
 
     async def _carry(self, job: Job) -> None:
         behalf.KEY.set(job.key)
         try:
-            while step := self._steps.get(job.state):
+            while job.key not in self._unasked and (step := self._steps.get(job.state)):
                 job = await step(job)
-            if (row := self._relabelled.get(job.key)) and job.state is State.COLLECTED:
+            row = self._relabelled.get(job.key)
+            if row and job.state is State.COLLECTED and row.labels != job.recording.labels:
                 await _whole(self._rewrite(job, row))
         except (errors.Permanent, errors.StaleLink) as error:
             await self._fail(job, error.kind, str(error))
         except errors.Postponed as error:
-            self._notify(Event("postponed", job=job, message=str(error), kind=error.kind))
+            self._leave(job, error)
         except errors.DiaristError:
             raise
         except Exception as error:
@@ -168,10 +226,14 @@ class Pipeline:
             self._duplicates.gives_up(job.key)
             self._alive.pop(job.key, None)
             self._relabelled.pop(job.key, None)
-            self._room.release()
+            if job.key in self._roomless:
+                self._roomless.discard(job.key)
+            else:
+                self._room.release()
 
     def _relabel(self, row: Recording) -> bool:
         """Let the result of a job say what its row says now, if the job is still being carried: whether it is."""
+        _answer(self._rows.get(row.key), is_named=True)
         if row.key in self._alive:
             self._relabelled[row.key] = row
         return row.key in self._alive
@@ -223,7 +285,8 @@ class Pipeline:
 
     async def _shared(self, job: Job) -> Job | None:
         """The job with the transcript of an identical recording, if there is one; else it is this one's to pay."""
-        twin = await self._duplicates.twin(job)
+        with self._at_rest(job.key):
+            twin = await self._duplicates.twin(job)
         if twin is None:
             return None
         ended_at = twin.ended_at if twin.state is State.COLLECTED else None
@@ -256,9 +319,9 @@ class Pipeline:
             return await self._throttle.insist(lambda: _whole(pay()), route=Route.SUBMIT, what=what, unanswered=False)
         except errors.Unanswered as error:
             self._notify(Event("retrying", message=f"{what}: {error}; looking for it", kind=error.kind))
-            hopeless = self._throttle.went_well_since(Route.SUBMIT, began)
-            if hopeless and intent.submissions >= policy.SUBMISSIONS_LIMIT:
-                return await self._last_look(intent, error)
+            others_did_well = self._throttle.went_well_since(Route.SUBMIT, began)
+            is_last = others_did_well and intent.submissions >= policy.SUBMISSIONS_LIMIT
+            self._let_go[job.key] = _LetGo(self._clock(), error if is_last else None)
             return intent
 
     def _life_seconds(self, job: Job) -> float:
@@ -272,6 +335,8 @@ class Pipeline:
         await self._record(intent)
         try:
             head = await self._client.submit(job.audio_url or "", job.recording.options)
+            if wrong := _of_other_audio(job, head):
+                raise errors.Unanswered(f"the service's answer {wrong}", kind="bad_answer")
         except errors.Unanswered:
             raise
         except errors.StaleLink as error:
@@ -281,23 +346,42 @@ class Pipeline:
             raise
         return await self._taken(intent, head.id)
 
-    async def _last_look(self, intent: Job, error: errors.Unanswered) -> Job:
-        """Enough submissions without an answer: take the last one if it is there, else give the recording up."""
-        job = await self._reconcile(intent)
-        if job.state is State.STAGED:
-            raise errors.Permanent(f"{error} (after {job.submissions} submissions)", kind=error.kind) from error
-        return job
-
     async def _reconcile(self, job: Job) -> Job:
-        """Learn whether a submission without an answer was taken, before anything is paid again."""
-        self._slots.occupy(job.key)
-        if item := await self._reconciler.find(job):
-            return await _whole(self._taken(job, item.id))
-        self._slots.give_back(job.key)
+        """Learn whether a submission without an answer was taken, before anything is paid again; enough of them, and
+        the recording is given up."""
+        let_go = self._let_go.get(job.key) or _LetGo(self._began)
+        async with self._aside(job.key):
+            item = await self._reconciler.find(job, let_go.at)
+            row = self._rows.get(job.key)
+            is_asked_for = item or row is None or await row
+        if item:
+            self._slots.occupy(job.key)
+            return await _whole(self._taken(job, item.id, job.intent_at))
+        if error := let_go.last:
+            raise errors.Permanent(f"{error} (after {job.submissions} submissions)", kind=error.kind) from error
+        if not is_asked_for:
+            self._unasked.add(job.key)
         return await self._record(job.move(State.STAGED))
 
-    async def _taken(self, job: Job, transcript_id: str) -> Job:
-        facts = {"transcript_id": transcript_id, "submitted_at": self._clock(), "key_print": self._key_print}
+    @contextlib.asynccontextmanager
+    async def _aside(self, key: str) -> AsyncIterator[None]:
+        """Leave slot and room to others for what may take minutes, unless too many do."""
+        self._slots.give_back(key)
+        gives_room = key in self._alive and len(self._roomless) < _ASIDE
+        if gives_room:
+            self._roomless.add(key)
+            self._room.release()
+        with self._at_rest(key):
+            yield
+        if gives_room:
+            await self._room.acquire()
+            self._roomless.discard(key)
+
+    async def _taken(self, job: Job, transcript_id: str, submitted_at: float | None = None) -> Job:
+        """``submitted_at``: since when it can have been there, if not since now; what was found late is no witness of
+        how far the list has come."""
+        facts = {"transcript_id": transcript_id, "submitted_at": submitted_at or self._clock()}
+        facts |= {"key_print": self._key_print}
         job = await self._record(job.move(State.SUBMITTED, **facts))
         self._duplicates.paid(job)
         return job
@@ -325,22 +409,8 @@ class Pipeline:
                 return True  # another recording's, which this one cannot wait for
             raise _other_key(job)
         self._notify(Event("retrying", message=f"{job.key}: {error}; looking for it again", kind=error.kind))
-        async with self._aside():
+        async with self._aside(job.key):
             return await self._missing.is_gone(job)
-
-    @contextlib.asynccontextmanager
-    async def _aside(self) -> AsyncIterator[None]:
-        """Leave room to others while there is nothing to do but wait, unless too many do."""
-        if self._waiting >= _ASIDE:
-            yield
-            return
-        self._waiting += 1
-        self._room.release()
-        try:
-            yield
-        finally:
-            self._waiting -= 1
-            await self._room.acquire()
 
     def _is_of_another_key(self, job: Job) -> bool:
         return None not in (job.key_print, self._key_print) and job.key_print != self._key_print
@@ -370,17 +440,22 @@ class Pipeline:
         head, transcript = await self._fetch(job)
         if head.audio_url == DELETED_URL:
             raise errors.UnknownId(f"transcript {head.id} was deleted at the service", kind="deleted")
-        if head.status not in DONE:
-            return job
         return await _whole(self._store(job, head, transcript))
 
     async def _fetch(self, job: Job) -> tuple[Head, bytes]:
         """The transcript object; from what was kept of it, if its result was replaced before."""
         if job.ended_at and (kept := await self._off_loop(self._results.kept, job.key, job.transcript_id or "")):
             return msgspec.json.decode(kept, type=Head), kept
-        fetch = partial(self._client.fetch, job.transcript_id or "")
-        what = f"fetch of {job.key}"
+        fetch, what = partial(self._asked_for, job), f"fetch of {job.key}"
         return await _paid(self._throttle.insist(fetch, route=Route.FETCH, what=what, at_last=errors.Postponed))
+
+    async def _asked_for(self, job: Job) -> tuple[Head, bytes]:
+        """The transcript object of the job. Another's, or one that has not ended as the service has said, is no
+        answer."""
+        head, transcript = await right_one(self._client, job.transcript_id or "")
+        if wrong := _mistaken(job, head):
+            raise errors.Unanswered(f"the service's answer for transcript {head.id} {wrong}", kind="bad_answer")
+        return head, transcript
 
     async def _store(self, job: Job, head: Head, transcript: bytes, **facts: Any) -> Job:
         """Result first, fact second: a job that is recorded as collected has its result on disk."""
@@ -392,7 +467,7 @@ class Pipeline:
         """What ``protocol.JOB_ERRORS`` says about a job that the service failed (failed jobs are not billed)."""
         row, again = job_error(item.error), job.failures + 1 < policy.FAILURES_LIMIT
         if row.reaction is Reaction.EMPTY_RESULT:
-            head, transcript = await self._fetch(job)
+            head, transcript = await self._fetch(msgspec.structs.replace(job, kind=row.kind))
             return await _whole(self._store(job, head, transcript, kind=row.kind, reason=item.error))
         if row.reaction is Reaction.STAGE_AGAIN and again:
             return await self._stage_again(job, row.kind, item.error or "")
@@ -419,7 +494,15 @@ class Pipeline:
             with contextlib.suppress(Exception):
                 await self._fail(job, "internal_error", reason)
                 return
-        self._notify(Event("postponed", job=job, message=reason, kind="internal_error"))
+        self._leave(job, errors.Postponed(reason, kind="internal_error"))
+
+    def _leave(self, job: Job, why: errors.Postponed) -> None:
+        """To the next run. Nobody else pays for what the service may have of it."""
+        if job.state in WITH_SERVICE:
+            self._left.add(job.key)
+        if job.state is State.SUBMITTING:
+            self._duplicates.leaves(job.key, why)
+        self._notify(Event("postponed", job=job, message=str(why), kind=why.kind))
 
     async def _fail(self, job: Job, kind: str, reason: str) -> None:
         if job.audio_url:
@@ -459,6 +542,28 @@ def _other_key(job: Job) -> errors.Postponed:
         "same command with that key, and nothing is paid again. If that key is gone, give the row another id",
         kind="other_key",
     )
+
+
+def _mistaken(job: Job, head: Head) -> str:
+    """What is wrong with a transcript object as the answer for a job that has ended; empty if nothing is. Only a job
+    in which nobody spoke, which is of a ``kind``, may have ended in an error."""
+    if head.audio_url == DELETED_URL:
+        return ""
+    if head.status not in (DONE if job.kind else {Status.COMPLETED}):
+        return f"is {head.status}, though it had ended well"
+    return _of_other_audio(job, head)
+
+
+def _of_other_audio(job: Job, head: Head) -> str:
+    ours = None if job.shared_with else job.audio_url
+    differs = ours and head.audio_url and identity(head.audio_url) != identity(ours)
+    return "is that of other audio" if differs else ""
+
+
+def _answer(row: asyncio.Future[bool] | None, *, is_named: bool) -> None:
+    """Whether a row of this run asks for a job that an earlier one may have submitted."""
+    if row and not row.done():
+        row.set_result(is_named)
 
 
 def _without_transcript(job: Job) -> dict[str, Any]:

@@ -59,7 +59,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     progress: Literal["auto", "live", "plain", "json", "off"] = "auto"
     log_file: str = ""
     drain_seconds: Annotated[float, Meta(ge=0)] = 8.0
-    reconcile_grace_seconds: Annotated[float, Meta(ge=0)] = 10.0
+    reconcile_grace_seconds: Annotated[float, Meta(ge=0)] = 300.0
+    reconcile_patience_seconds: Annotated[float, Meta(ge=0)] = 600.0
+    reconcile_lag_seconds: Annotated[float, Meta(ge=0)] = 3600.0
     unknown_seconds: Annotated[float, Meta(ge=0)] = 180.0
     options: dict[str, Any] = msgspec.field(default_factory=lambda: {"speaker_labels": True})
     local: Local = Local()

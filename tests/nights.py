@@ -67,6 +67,7 @@ TROUBLES: Final = (
 QUICK: Final = Settings(
     concurrency=20,
     reconcile_grace_seconds=0.05,
+    reconcile_lag_seconds=0.3,
     drain_seconds=2.0,
     patience=Patience(base_seconds=0.01, cap_seconds=0.1, outage_seconds=20),
     sweep=Pace(least_seconds=0.02, most_seconds=0.1),

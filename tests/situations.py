@@ -33,6 +33,7 @@ from tests.test_run import sha256, wav
 FAST: Final = (
     "sweep.least_seconds=0.05", "sweep.most_seconds=0.2", "patience.base_seconds=0.02", "patience.outage_seconds=5",
     "reconcile_grace_seconds=0.2",
+    "reconcile_lag_seconds=1",
 )  # fmt: skip
 _SETS: Final = [part for setting in FAST for part in ("--set", setting)]
 DEAD_PROXY: Final = "http://127.0.0.1:9"

@@ -19,7 +19,7 @@ from tests.test_run import archive, check_results, submitted_audio
 ROOT = Path(__file__).parent.parent
 FAST = (
     "sweep.least_seconds=0.05", "sweep.most_seconds=0.2", "patience.base_seconds=0.02",
-    "reconcile_grace_seconds=0.2", "concurrency=50",
+    "reconcile_grace_seconds=0.2", "reconcile_lag_seconds=1", "concurrency=50",
 )  # fmt: skip
 
 

@@ -11,18 +11,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 import batch
 from batch import client, errors
 from batch.admission import Wish
 from batch.client import Deadlines
+from batch.model import Event
 from batch.protocol import NO_FUNDS_TEXT, Route
 from batch.service.engine import BadAudio
 from batch.service.faults import Fault, Faults, What, read
 from batch.throttle import Patience
 from tests.service.double import Double, start_service
-from tests.test_run import archive, check_results, settings, submitted_audio
+from tests.test_run import archive, check_results, settings, submitted_audio, wav
 
 COUNT = 10
 ROUTES = (Route.UPLOAD, Route.SUBMIT, Route.FETCH, Route.LIST)
@@ -328,3 +332,120 @@ async def test_a_submission_may_be_accepted_after_the_client_has_given_it_up(
         assert not service.submissions
         await asyncio.sleep(0.8)
         assert len(service.submissions) == 1
+
+
+LATE = [
+    [Fault(What.HTML_AFTER, route="submit", at=SOME, status=504)],
+    [Fault(What.ACCEPT_LATE, route="submit", at=SOME, status=504, seconds=0.6)],
+    [Fault(What.HOLD, route="submit", at=SOME, seconds=1.2)],
+    [
+        Fault(What.ACCEPT_LATE, route="submit", probability=0.3, seconds=0.6),
+        Fault(What.DROP_BEFORE, route="submit", at=SOME),
+    ],
+]
+A_REPLICA = [
+    Fault(What.LIST_LAG, probability=1.0, seconds=1.0),
+    Fault(What.LIST_SHUFFLED, probability=1.0),
+    Fault(What.LIST_REPEATED, probability=1.0),
+]
+
+
+async def until_done(manifest: Path, out: Path, at: Any, runs: int = 6) -> int:
+    """The same command until there is nothing left to do; how often it was run."""
+    for number in range(1, runs + 1):
+        summary = await batch.run(str(manifest), out, settings=at)
+        assert summary.exit_code in (0, 5)
+        if summary.exit_code == 0:
+            return number
+    raise AssertionError(f"not done after {runs} runs")
+
+
+@pytest.mark.parametrize("late", LATE, ids=["lost", "late", "held", "late and lost"])
+async def test_what_is_accepted_late_by_a_service_whose_list_lags_is_paid_once(
+    tmp_path: Path, late: list[Fault]
+) -> None:
+    manifest, out = archive(tmp_path / "audio", COUNT), tmp_path / "out"
+    faults = Faults([*late, *A_REPLICA], random.Random(1))
+    async with start_service(tmp_path / "service", seconds=0.02, faults=faults) as service:
+        at = quick(service, concurrency=4, reconcile_grace_seconds=2.0, reconcile_lag_seconds=4.0)
+        await until_done(manifest, out, at)
+        assert set(submitted_audio(service).values()) == {1}
+    check_results(tmp_path / "audio", out, COUNT)
+
+
+async def test_without_a_witness_a_recording_is_left_to_the_next_run_and_so_is_its_twin(tmp_path: Path) -> None:
+    manifest, out, told = archive(tmp_path / "audio", 1), tmp_path / "out", list[Event]()
+    manifest.write_text(manifest.read_text() + "twin,0.wav,,\n")
+    faults = Faults([Fault(What.DROP_BEFORE, route="submit", at=(1,))], random.Random(1))
+    async with start_service(tmp_path / "service", faults=faults) as service:
+        at = quick(service, reconcile_patience_seconds=0.5, reconcile_lag_seconds=3.0)
+        first = await batch.run(str(manifest), out, settings=at, notify=told.append)
+        assert (first.exit_code, first.postponed, len(service.submissions)) == (5, 2, 0)
+        assert any("not sent again" in event.message for event in told if event.name == "postponed")
+        again = await batch.run(str(manifest), out, settings=at)
+        assert (again.exit_code, len(service.submissions)) == (5, 0)
+        await asyncio.sleep(3)
+        last = await batch.run(str(manifest), out, settings=at)
+    assert (last.exit_code, last.collected, len(service.submissions)) == (0, 2, 1)
+
+
+async def test_what_an_earlier_run_may_have_submitted_is_submitted_again_only_if_a_row_still_asks_for_it(
+    tmp_path: Path,
+) -> None:
+    manifest, out = archive(tmp_path / "audio", 6), tmp_path / "out"
+    rows = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join(rows[:3]))
+    faults = Faults([Fault(What.DROP_BEFORE, route="submit", at=(1, 2))], random.Random(1))
+    async with start_service(tmp_path / "service", faults=faults) as service:
+        at = quick(service, reconcile_grace_seconds=0.3, reconcile_patience_seconds=0.2, reconcile_lag_seconds=60)
+        assert (await batch.run(str(manifest), out, settings=at)).postponed == 2
+        manifest.write_text("".join([rows[0], rows[2], *rows[3:]]))
+        faults._faults = (Fault(What.STALL, route="submit", at=(4,), seconds=0.6),)
+        summary = await batch.run(str(manifest), out, settings=settings(service.base_url, **LONG))
+    assert (summary.collected, summary.exit_code) == (5, 0)
+    assert set(submitted_audio(service).values()) == {1}
+    assert not (out / "calls" / "0.json").exists()
+
+
+LONG = {"concurrency": 1, "reconcile_grace_seconds": 0.3, "reconcile_lag_seconds": 60, "deadlines": Deadlines()}
+
+
+@pytest.mark.parametrize("wrong", ["another id", "other audio", "in error", "not ended"])
+async def test_an_answer_that_is_not_the_one_that_was_asked_for_is_none(tmp_path: Path, wrong: str) -> None:
+    manifest, out, met = archive(tmp_path / "audio", 4), tmp_path / "out", list[str]()
+    others = {"another id": {"id": "another"}, "other audio": {"audio_url": "http://127.0.0.1/upload/another"}}
+    others |= {"in error": {"status": "error", "error": "oops"}, "not ended": {"status": "processing"}}
+
+    @web.middleware
+    async def mistaken(request: web.Request, handler: Any) -> web.StreamResponse:
+        answer = await handler(request)
+        if request.method == "GET" and len(request.path) > len("/v2/transcript/") and len(met) < 3:
+            met.append(request.path)
+            return web.json_response(msgspec.json.decode(answer.body) | others[wrong])
+        return answer  # type: ignore[no-any-return]
+
+    async with start_service(tmp_path / "service", middlewares=[mistaken]) as service:
+        summary = await batch.run(str(manifest), out, settings=quick(service))
+    assert (summary.collected, summary.exit_code, len(met)) == (4, 0, 3)
+    assert summary.retries["bad_answer"] == 3
+    check_results(tmp_path / "audio", out, 4)
+
+
+async def test_the_whole_of_a_public_url_never_gets_the_transcript_of_an_excerpt(tmp_path: Path) -> None:
+    async def talk(request: web.Request) -> web.Response:
+        return web.Response(body=wav(b"talk" * 500))
+
+    elsewhere = web.Application()
+    elsewhere.router.add_get("/talk.wav", talk)
+    faults = Faults([Fault(What.DROP_AFTER, route="submit", at=(1, 2))], random.Random(1))
+    service_at = start_service(tmp_path / "service", private=True, faults=faults)
+    async with TestServer(elsewhere) as server, service_at as service:
+        url = server.make_url("/talk.wav")
+        (tmp_path / "m.csv").write_text(f"id,audio,audio_end_at\nwhole,{url},\nexcerpt,{url},100\n")
+        summary = await batch.run(str(tmp_path / "m.csv"), tmp_path / "out", settings=quick(service))
+        assert (summary.collected, len(service.submissions)) == (2, 2)
+    ends = {
+        name: msgspec.json.decode((tmp_path / "out" / f"{name}.json").read_bytes()).get("audio_end_at")
+        for name in ("whole", "excerpt")
+    }
+    assert ends == {"whole": None, "excerpt": 100}

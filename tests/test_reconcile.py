@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +13,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from batch import errors
 from batch.journal import Journal
 from batch.model import Event, Job, Recording, State
+from batch.options import unlike
 from batch.protocol import Head, Item, Page, PageDetails, Status
 from batch.reconcile import Reconciler
 from batch.throttle import Patience, Throttle
@@ -58,14 +61,30 @@ def uncertain(
 
 @contextlib.asynccontextmanager
 async def reconciler(
-    listed: Listed, path: Path, known: tuple[Job, ...] = (), told: list[Event] | None = None
+    listed: Listed,
+    path: Path,
+    known: tuple[Job, ...] = (),
+    told: list[Event] | None = None,
+    *,
+    later_seconds: float = 2 * 3600.0,
+    patience_seconds: float = 0.3,
 ) -> AsyncIterator[Reconciler]:
+    """``later_seconds``: how long after the intent it is now."""
     events: list[Event] = told if told is not None else []
     throttle = Throttle(Patience(), rng=random.Random(0), notify=events.append)
     with contextlib.closing(Journal(path / "journal.db")) as journal:
         for job in known:
             await journal.record(job)
-        made = Reconciler(listed, throttle, journal, grace_seconds=0.05, notify=events.append)  # type: ignore[arg-type]
+        began = time.time()
+        made = Reconciler(
+            listed,  # type: ignore[arg-type]
+            throttle,
+            journal,
+            grace_seconds=0.05,
+            patience_seconds=patience_seconds,
+            clock=lambda: INTENT + later_seconds + time.time() - began,
+            notify=events.append,
+        )
         task = asyncio.create_task(made.run())
         yield made
         task.cancel()
@@ -119,7 +138,7 @@ async def test_the_walk_ends_at_a_job_of_ours_from_before_the_intent(tmp_path: P
     listed = Listed([*foreign(150), item("b1", "https://cdn.test/upload/b", -99), *foreign(5000, -120)])
     async with reconciler(listed, tmp_path, (ours,)) as look:
         assert await look.find(uncertain()) is None
-    assert listed.pages == 2, "one page a look, and not the whole account"
+    assert listed.pages == 4, "two pages a look, the second of which is all older, and not the whole account"
 
 
 async def test_many_uncertain_submissions_share_one_walk(tmp_path: Path) -> None:
@@ -164,3 +183,129 @@ async def test_several_matches_are_told(tmp_path: Path) -> None:
     async with reconciler(Listed([item("t1", link), item("t2", link)]), tmp_path, told=told) as look:
         await look.find(uncertain())
     assert "t2 (paid twice?" in next(event.message for event in told if event.name == "notice")
+
+
+# ── Absence is no proof ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def acknowledged(name: str, after_seconds: float) -> Job:
+    """Another job of ours, that the service acknowledged so long after the intent of the lost one."""
+    job = uncertain(name, f"https://cdn.test/upload/{name}")
+    facts = {"state": State.SUBMITTED, "transcript_id": name, "submitted_at": INTENT + after_seconds}
+    return msgspec.structs.replace(job, **facts)
+
+
+def ours(job: Job) -> Item:
+    return item(job.transcript_id or "", job.audio_url or "", (job.submitted_at or 0.0) - INTENT)
+
+
+async def test_without_a_witness_absence_is_not_believed_and_is_left_to_the_next_run(tmp_path: Path) -> None:
+    early = acknowledged("early", 0.04)
+    listed = Listed([*foreign(10, 30.0), ours(early), *foreign(10, -120.0)])
+    async with reconciler(listed, tmp_path, (early,), later_seconds=30) as look:
+        with pytest.raises(errors.Postponed, match="not sent again"):
+            await look.find(uncertain())
+    assert listed.pages >= 4, "it was looked for several times meanwhile"
+
+
+async def test_a_witness_that_was_acknowledged_well_after_the_lost_one_was_let_go_is_believed(tmp_path: Path) -> None:
+    witness = acknowledged("witness", 20.0)
+    listed = Listed([ours(witness), *foreign(10, -120.0)])
+    async with reconciler(listed, tmp_path, (witness,), later_seconds=30) as look:
+        assert await look.find(uncertain()) is None
+        with pytest.raises(errors.Postponed):
+            await look.find(uncertain("b"), INTENT + 19.99)
+    assert listed.pages >= 4, "two looks agreed"
+
+
+async def test_a_witness_in_a_list_that_does_not_go_back_to_the_intent_proves_nothing(tmp_path: Path) -> None:
+    class Circling(Listed):
+        async def page(self, *, before_id: str | None = None, limit: int = 200) -> Page:
+            page = await super().page(before_id=None, limit=limit)
+            details = msgspec.structs.replace(page.page_details, prev_url="http://older?before_id=witness")
+            return msgspec.structs.replace(page, page_details=details)
+
+    witness = acknowledged("witness", 20.0)
+    async with reconciler(Circling([ours(witness)]), tmp_path, (witness,), later_seconds=30) as look:
+        with pytest.raises(errors.Postponed):
+            await look.find(uncertain())
+
+
+async def test_what_the_list_does_not_show_an_hour_after_the_intent_was_not_taken(tmp_path: Path) -> None:
+    for later, believed in ((3500.0, False), (3700.0, True)):
+        async with reconciler(Listed(foreign(3, -120)), tmp_path, later_seconds=later) as look:
+            if believed:
+                assert await look.find(uncertain()) is None
+            else:
+                with pytest.raises(errors.Postponed):
+                    await look.find(uncertain())
+
+
+async def test_while_others_are_at_work_a_witness_is_waited_for(tmp_path: Path) -> None:
+    witness = acknowledged("witness", 20.0)
+    listed = Listed(foreign(3, -120))
+    async with reconciler(listed, tmp_path, (witness,), later_seconds=30, patience_seconds=0.1) as look:
+        await asyncio.sleep(0)
+        look._is_busy = lambda: True
+        finding = asyncio.create_task(look.find(uncertain()))
+        await asyncio.sleep(0.4)
+        assert not finding.done()
+        listed.items.insert(0, ours(witness))
+        assert await asyncio.wait_for(finding, 5) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_in_pages_without_order_and_with_repeated_items_it_is_found(tmp_path: Path, seed: int) -> None:
+    class Wild(Listed):
+        async def page(self, *, before_id: str | None = None, limit: int = 200) -> Page:
+            page = await super().page(before_id=before_id, limit=limit)
+            items = [*page.transcripts, *page.transcripts[-5:]]
+            details = page.page_details
+            if details.prev_url:
+                details = msgspec.structs.replace(details, prev_url=f"http://x?before_id={page.transcripts[-1].id}")
+            random.Random(seed).shuffle(items)
+            return Page(details, tuple(items))
+
+    before = acknowledged("before", -500.0)
+    listed = Wild([*foreign(399), ours(before), *foreign(150), item("t1", LINK), *foreign(300, -600)])
+    async with reconciler(listed, tmp_path, (before,)) as look:
+        found = await look.find(uncertain())
+    assert found
+    assert found.id == "t1"
+
+
+# ── The one that was asked for ──────────────────────────────────────────────────────────────────────────────────
+
+ZONE: float = -5 * 3600
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "is_it"),
+    [
+        ({"speaker_labels": True}, {"speaker_labels": True}, True),
+        ({"speaker_labels": True, "audio_end_at": 5000}, {"speaker_labels": True}, False),
+        ({"speaker_labels": True}, {"speaker_labels": True, "audio_end_at": 5000}, False),
+        ({"speaker_labels": True, "audio_end_at": None, "punctuate": True}, {"speaker_labels": True}, True),
+        ({"language_code": "en_us", "speech_model": "best"}, {}, True),
+        ({"language_code": "de"}, {}, False),
+        ({"language_code": "de", "language_detection": True}, {"language_detection": True}, True),
+        ({"keyterms_prompt": [{"a": 1}]}, {}, False),
+        ({"speech_models": ["a"]}, {"speech_models": ["b"]}, False),
+        ({"speech_understanding": {"request": 1, "response": 2}}, {"speech_understanding": {"request": 1}}, True),
+    ],
+)
+def test_what_a_transcript_was_asked_for_with_is_compared_whole(
+    said: dict[str, object], asked: dict[str, object], is_it: bool
+) -> None:
+    assert (unlike(asked, said) == []) is is_it
+
+
+@pytest.mark.parametrize(("after_seconds", "is_it"), [(5.0, True), (-14 * 3600.0, False), (3600.0, False)])
+async def test_a_public_urls_transcript_is_that_of_some_minutes_in_the_zone_that_a_job_of_ours_shows(
+    tmp_path: Path, after_seconds: float, is_it: bool
+) -> None:
+    mine = acknowledged("mine", -200.0)
+    shown = item("mine", mine.audio_url or "", -200.0 + ZONE)
+    listed = Listed([item("t1", PUBLIC, after_seconds + ZONE), shown], {"speaker_labels": True})
+    async with reconciler(listed, tmp_path, (mine,)) as look:
+        assert bool(await look.find(uncertain(link=PUBLIC, source=PUBLIC))) is is_it

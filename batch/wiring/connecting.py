@@ -115,14 +115,17 @@ def pipeline_of(
     links: float | None,
     key_print: str | None = None,
 ) -> Pipeline:
-    grace = settings.reconcile_grace_seconds
+    reconciler = reconcile.Reconciler(
+        api, gate, journal, grace_seconds=settings.reconcile_grace_seconds,
+        patience_seconds=settings.reconcile_patience_seconds, lag_seconds=settings.reconcile_lag_seconds, notify=tell,
+    )  # fmt: skip
     return Pipeline(
         api,
         journal,
         results,
         gate,
         watcher,
-        reconcile.Reconciler(api, gate, journal, grace_seconds=grace, notify=tell),
+        reconciler,
         duplicates,
         missing.Missing(api, gate, settings.unknown_seconds),
         slots=slots,
