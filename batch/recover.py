@@ -12,8 +12,11 @@ import msgspec
 
 from batch.client import Client
 from batch.journal import Journal, remembered, salvage
+from batch.locations import identity
 from batch.model import ENDED, WITH_SERVICE, Job, Recording, State
+from batch.options import unlike
 from batch.protocol import Item, Status
+from batch.reconcile import pages, right_one
 from batch.results import JOURNAL, REPLACED, Results, job_of, result_files
 
 
@@ -100,20 +103,21 @@ async def adopt(journal: Journal, api: Client, recordings: Sequence[Recording], 
     and was asked for with the same options is taken, for rows that the journal does not know as ended or submitted.
     """
     known = await journal.find([recording.key for recording in recordings])
-    wanted = {row.source: row for row in recordings if row.key not in known or known[row.key].state not in _SETTLED}
+    wanted: dict[str, list[Recording]] = {}
+    for row in recordings:
+        if row.key not in known or known[row.key].state not in _SETTLED:
+            wanted.setdefault(identity(row.source), []).append(row)
     adopted = 0
-    before_id: str | None = None
-    while wanted:
-        page = await api.page(before_id=before_id)
+    async for page in pages(lambda before_id: api.page(before_id=before_id)):
         for item in page.transcripts:
-            row = wanted.get(item.audio_url or "")
-            if row and item.status is not Status.ERROR and await _is_like(api, item, row):
-                del wanted[row.source]
-                adopted += 1
-                await journal.record(_adopted(row, item, service, now))
-        if not page.page_details.prev_url or not page.transcripts:
+            for row in wanted.get(identity(item.audio_url or ""), ()):
+                if item.status is not Status.ERROR and await _is_like(api, item, row):
+                    wanted[identity(row.source)].remove(row)
+                    adopted += 1
+                    await journal.record(_adopted(row, item, service, now))
+                    break
+        if not any(wanted.values()):
             break
-        before_id = page.transcripts[-1].id
     return adopted
 
 
@@ -121,9 +125,8 @@ _SETTLED = ENDED | {State.SUBMITTED}
 
 
 async def _is_like(api: Client, item: Item, row: Recording) -> bool:
-    _, body = await api.fetch(item.id)
-    said: dict[str, Any] = msgspec.json.decode(body)
-    return all(said.get(name) == value for name, value in row.options.items())
+    _, body = await right_one(api, item.id)
+    return not unlike(row.options, msgspec.json.decode(body))
 
 
 def _adopted(row: Recording, item: Item, service: str, now: float) -> Job:

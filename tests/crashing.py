@@ -22,8 +22,8 @@ from batch.model import Job, State
 from batch.settings import load
 
 SETS = (
-    "sweep.least_seconds=0.03", "sweep.most_seconds=0.1", "patience.base_seconds=0.02", "reconcile_grace_seconds=0.1",
-    "reconcile_lag_seconds=0.5",     "concurrency=10", "uploads=4",
+    "sweep.least_seconds=0.03", "sweep.most_seconds=0.1", "patience.base_seconds=0.02", "reconcile_grace_seconds=1.0",
+    "reconcile_lag_seconds=3",     "concurrency=10", "uploads=4",
 )  # fmt: skip
 CARRYING = ("pipeline.py", "journal.py", "results.py", "reconcile.py", "client.py", "watch.py", "throttle.py")
 

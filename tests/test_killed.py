@@ -118,6 +118,10 @@ async def test_killed_at_any_edge_of_any_state_the_next_run_finishes(
 
 
 LOST = [
+    Fault(What.ACCEPT_LATE, route="submit", probability=0.1, status=504, seconds=0.3),
+    Fault(What.LIST_LAG, probability=1.0, seconds=0.4),
+    Fault(What.LIST_SHUFFLED, probability=1.0),
+    Fault(What.LIST_REPEATED, probability=1.0),
     Fault(What.DROP_AFTER, route="submit", probability=0.15),
     Fault(What.DROP_BEFORE, route="submit", probability=0.1),
     Fault(What.HALF_BODY, probability=0.05),

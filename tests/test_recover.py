@@ -123,15 +123,19 @@ async def test_transcripts_of_public_urls_are_taken_over_from_the_services_list(
     elsewhere.router.add_get("/{name}", audio)
     out = tmp_path / "out"
     async with TestServer(elsewhere) as server, start_service(tmp_path / "service", private=True) as service:
-        manifest, at = tmp_path / "urls.txt", settings(service.base_url)
-        manifest.write_text("".join(f"{server.make_url(f'/{n}.mp3')}\n" for n in range(5)))
-        assert (await batch.run(str(manifest), out, settings=at)).collected == 5
+        manifest, at = tmp_path / "urls.csv", settings(service.base_url)
+        rows = [f"{n},{server.make_url(f'/{n}.mp3')},\n" for n in range(5)]
+        rows.append(f"excerpt,{server.make_url('/1.mp3')},500\n")
+        manifest.write_text("".join(["id,audio,audio_end_at\n", *rows]))
+        assert (await batch.run(str(manifest), out, settings=at)).collected == 6
         shutil.rmtree(out)
         (out / ".diarist").mkdir(parents=True)
         done = await wiring.recover(out, [str(manifest)], settings=at, environ={}, adopt=True)
-        assert done.service == 5
-        assert (await batch.run(str(manifest), out, settings=at)).collected == 5
-        assert len(service.submissions) == 5
+        assert done.service == 6
+        assert (await batch.run(str(manifest), out, settings=at)).collected == 6
+        assert len(service.submissions) == 6
+    assert json.loads((out / "excerpt.json").read_bytes())["audio_end_at"] == 500
+    assert json.loads((out / "1.json").read_bytes()).get("audio_end_at") is None
 
 
 async def test_failures_are_rows_that_can_be_fed_back(tmp_path: Path) -> None:
