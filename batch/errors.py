@@ -2,7 +2,8 @@
 
     DiaristError
     ├── Again              transient: try later, with backoff
-    │   ├── Refused        the service certainly did not act (connection refused, throttled)
+    │   ├── Refused        the service certainly did not act (connection refused, no room)
+    │   │   └── Throttled  it was asked too often; never the recording's fault
     │   └── Unanswered     no clear answer came: the service may have acted
     ├── Postponed          this recording cannot go on in this run, and stays as it is for the next one
     ├── StaleLink          the audio must be staged again before it can be submitted
@@ -43,6 +44,10 @@ class Again(DiaristError):
 
 class Refused(Again):
     """The request had no effect at the service, so repeating it costs nothing."""
+
+
+class Throttled(Refused):
+    """The service was asked too often, by whomever: no request of ours is to blame for it."""
 
 
 class Unanswered(Again):

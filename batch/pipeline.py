@@ -433,7 +433,6 @@ class Pipeline:
         if job.ended_at is None:
             self._occupy(job)
             item = await _paid(self._watcher.done(job.transcript_id or ""))
-            self._slots.widen()
             self._slots.give_back(job.key)
             if item.status is Status.ERROR:
                 return await self._ended_in_error(job, item)

@@ -41,6 +41,46 @@ def burst(requests: int, window_seconds: float) -> tuple[float, float]:
     return capacity, (requests - capacity) / window_seconds
 
 
+THROTTLING_SECONDS: Final = 3.0
+"""The answers of so long a time tell whether the service has a limit on requests that we are beyond."""
+THROTTLING_ANSWERS: Final = 5
+THROTTLING_SHARE: Final = 0.25
+SLOWEST: Final = 1.0
+"""So many requests a second are sent even if the service lets almost nothing through."""
+_BELOW: Final = 0.2
+
+
+def is_throttling(refused: int, answered: int) -> bool:
+    """Whether refusals for the number of requests show a limit: a few among many answers are noise."""
+    return refused >= THROTTLING_ANSWERS and refused >= THROTTLING_SHARE * answered
+
+
+def pace(got_through: float, seconds: float) -> float:
+    """How many requests a second to send, so long after the service was seen to let ``got_through`` a second pass.
+
+    The cubic of TCP (RFC 9438): a fifth below at first, then for long close to what is known to pass, then faster and
+    faster, for a limit may have risen.
+    """
+    growth = (seconds - plateau_seconds()) / plateau_seconds()
+    return max(SLOWEST, got_through * (1 + _BELOW * growth**3))
+
+
+def plateau_seconds() -> float:
+    """When the pace is back at what is known to pass."""
+    return 1.5 * THROTTLING_SECONDS
+
+
+def is_in_vain(share: float, before: float, seconds: float) -> bool:
+    """Whether requests were slowed down to no avail, ``seconds`` ago, because the share of refusals is still most of
+    what it was ``before``: then it does not depend on their number, and is borne with pauses alone."""
+    return share >= max(0.5, 0.7 * before) and seconds < 2 * plateau_seconds()
+
+
+def in_vain_seconds() -> float:
+    """For so long requests are not slowed down again once that was in vain."""
+    return 10 * THROTTLING_SECONDS
+
+
 def sweep_pause_seconds(turnaround: float | None, *, least: float, most: float) -> float:
     """The pause between two sweeps: a twentieth of what jobs have taken so far, within bounds.
 

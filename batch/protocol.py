@@ -177,7 +177,8 @@ REFUSALS: Final = (
     Refusal("no_funds", errors.NoFunds, frozenset({402})),
     Refusal("link_refused", errors.StaleLink, frozenset({403}), "cannot access uploaded file", _SUBMIT),
     Refusal("upload_failed", errors.Refused, frozenset({403}), "cannot access uploaded file", _UPLOAD),
-    Refusal("throttled", errors.Refused, frozenset({403, 429})),
+    Refusal("throttled", errors.Throttled, frozenset({429})),
+    Refusal("throttled", errors.Refused, frozenset({403})),  # as some have seen it; a firewall may mean one recording
     Refusal("upload_failed", errors.Refused, frozenset({422}), routes=_UPLOAD),
     Refusal("unknown_id", errors.UnknownId, frozenset({400, 404}), text="transcript id not found"),
     Refusal("no_room", errors.Refused, frozenset({507})),  # our own service, until a job has ended; never the vendor

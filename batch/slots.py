@@ -38,13 +38,12 @@ class Slots:
     """The service's slots, held by key; who weighs most of those that wait is next. Taking or giving back twice does
     no harm.
 
-    Their number follows the service as a TCP sender follows a network (additive increase, multiplicative decrease:
-    Chiu and Jain, 1989): half as many when it throttles, and then one more for each round of jobs that ended well.
-    While ``held_back``, none is handed out: the service has a queue of its own.
+    While ``held_back``, none is handed out: the service has a queue of its own. A service that throttles speaks of
+    requests, not of jobs: that is the throttle's business, and no slot is taken away for it.
     """
 
     def __init__(self, limit: int) -> None:
-        self._most, self._limit = limit, float(limit)
+        self._limit = limit
         self.held_back = False
         self._held: set[str] = set()
         self._numbers = itertools.count()
@@ -73,19 +72,12 @@ class Slots:
         self._held.discard(key)
         self._hand_out()
 
-    def narrow(self) -> None:
-        self._limit = max(1.0, self._limit / 2)
-
-    def widen(self) -> None:
-        """A job has ended well."""
-        self._limit = min(self._most, self._limit + 1 / self._limit)
-
     def hold_back(self, held_back: bool) -> None:
         self.held_back = held_back
         self._hand_out()
 
     def _hand_out(self) -> None:
-        while not self.held_back and len(self._held) < int(self._limit) and (wait := self._next()):
+        while not self.held_back and len(self._held) < self._limit and (wait := self._next()):
             self._held.add(wait.key)
             wait.turn.set_result(None)
 

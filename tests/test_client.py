@@ -36,7 +36,7 @@ ANSWERS = [
     (401, '{"error":"Authentication error, API token missing/invalid."}', errors.KeyRefused, "key_refused"),
     (400, '{"error":"Your current account balance is negative. Please top up"}', errors.NoFunds, "no_funds"),
     (403, "", errors.Refused, "throttled"),
-    (429, '{"error":"Too Many Requests"}', errors.Refused, "throttled"),
+    (429, '{"error":"Too Many Requests"}', errors.Throttled, "throttled"),
     (400, '{"error":"format_text must be a Boolean"}', errors.Permanent, "request_rejected"),
     (400, '{"error":"Transcript lookup error, transcript id not found"}', errors.UnknownId, "unknown_id"),
     (404, '{"error":"Not found"}', errors.WrongAddress, "wrong_address"),

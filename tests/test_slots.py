@@ -102,20 +102,6 @@ async def test_a_recording_larger_than_all_that_may_go_ahead_is_uploaded_all_the
     assert summary.collected == 10
 
 
-async def test_slots_are_halved_when_the_service_throttles_and_come_back_one_by_one() -> None:
-    slots = Slots(8)
-    slots.narrow()
-    for number in range(4):
-        await slots.take(str(number))
-    waiting = asyncio.create_task(slots.take("more"))
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    for _ in range(5):
-        slots.widen()
-    slots.give_back("nobody")
-    await waiting
-
-
 async def test_slots_are_held_back_while_the_service_has_a_queue_of_its_own() -> None:
     slots = Slots(8)
     slots.hold_back(True)

@@ -47,7 +47,7 @@ async def connected(
         short = min(_HELLO_SECONDS, settings.patience.outage_seconds)
         hello = msgspec.structs.replace(settings.patience, outage_seconds=short)
         gate = throttle.Throttle(
-            settings.patience, rng=rng, notify=tell, narrow=slots.narrow,
+            settings.patience, rng=rng, notify=tell,
             rate=settings.rate if service.base_url else None, ramp=_ramps(service, settings),
         )  # fmt: skip
         api = await stack.enter_async_context(
