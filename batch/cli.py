@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
@@ -79,7 +79,7 @@ def run(manifests: tuple[str, ...], **given: Any) -> None:
     """
     settings = _settings(given, "service", "concurrency", "order", "progress", "log_file")
     wish = _wish(given)
-    sys.exit(_run(manifests, given["out"], settings, wish, _window(given), yes=given["yes"], command=_typed()))
+    _run(manifests, given["out"], settings, wish, _window(given), yes=given["yes"], command=_typed())
 
 
 @cli.command()
@@ -387,8 +387,8 @@ def _typed() -> list[str]:
 def _run(
     manifests: Sequence[str], out: Any, settings: Settings, wish: Wish, window: Window,
     *, yes: bool, command: Sequence[str],
-) -> int:  # fmt: skip
-    """The run command inside its event loop: signals in, display out, the exit code back."""
+) -> NoReturn:  # fmt: skip
+    """The run command inside its event loop: signals in, display out, and the process ends with the exit code."""
     import asyncio
     import os
     import signal
@@ -420,10 +420,11 @@ def _run(
                 confirm=lambda cost: yes or _agreed(cost), command=command,
             )  # fmt: skip
 
-    asyncio.run(main())
-    if settings.progress != "json":
-        closing(summary, local_directory(out), summary.clock() - summary.began_at, sys.stderr)
-    return summary.exit_code
+    with asyncio.Runner() as runner:  # closing it would wait for threads
+        runner.run(main())
+        if settings.progress != "json":
+            closing(summary, local_directory(out), summary.clock() - summary.began_at, sys.stderr)
+        streams.leave(summary.exit_code)
 
 
 def _agreed(cost: str) -> bool:

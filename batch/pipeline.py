@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import threading
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
@@ -97,6 +98,7 @@ class Pipeline:
         self._executor, self._clock, self._notify = executor, clock, notify
         self._links, self._missing, self._key_print = links, missing, key_print
         self._slots, self._uploads = slots, asyncio.Semaphore(limits.uploads)
+        self._readings = asyncio.Semaphore(limits.uploads)
         self._ahead, self._room = Ahead(limits.ahead_bytes), asyncio.Semaphore(limits.room)
         self._weight, self._chunk_bytes = _WEIGHTS[limits.order], chunk_bytes(limits.uploads)
         self._alive: dict[str, asyncio.Task[None]] = {}
@@ -278,10 +280,19 @@ class Pipeline:
         if not await self._journal.known_sizes([known.size_bytes]):
             return None
         try:
-            sha256 = await self._off_loop(digest, job.recording.source)
+            sha256 = await self._digest(job.recording.source)
         except OSError:
             return None  # the upload says what is wrong with it
         return await self._shared(msgspec.structs.replace(job, sha256=sha256, **known._asdict()))
+
+    async def _digest(self, path: str) -> str:
+        """Few files are read at once, and none on for a run that is being stopped: others need the threads."""
+        is_over = threading.Event()
+        try:
+            async with self._readings:
+                return await self._off_loop(digest, path, lambda: not is_over.is_set())
+        finally:
+            is_over.set()
 
     async def _shared(self, job: Job) -> Job | None:
         """The job with the transcript of an identical recording, if there is one; else it is this one's to pay."""

@@ -6,9 +6,9 @@ import asyncio
 import sqlite3
 import statistics
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -132,7 +132,7 @@ class Planner:
 
     async def rows(self) -> AsyncIterator[Row]:
         """The rows, in order; ``plan`` is their sum afterwards. Raises what reading the manifest raises."""
-        with ThreadPoolExecutor(_PROBING_THREADS, "probe") as pool, closing(_Seen(self._journal.path.parent)) as seen:
+        with _probing() as pool, closing(_Seen(self._journal.path.parent)) as seen:
             admitted = 0
             async for batch in self._admission.judged():
                 run = [judged for judged in batch if self._probing and judged.decision.verdict is Verdict.RUN]
@@ -207,6 +207,16 @@ class Planner:
         if workers:
             return Expectation(0.5, 0.13, "as the local engine takes")
         return Expectation(20.0, 0.011, "as the vendor says its service takes")
+
+
+@contextmanager
+def _probing() -> Iterator[ThreadPoolExecutor]:
+    """Threads that nobody waits for once the context has ended: what they look at may be slow to answer."""
+    pool = ThreadPoolExecutor(_PROBING_THREADS, "probe")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 async def _probed(pool: ThreadPoolExecutor, recordings: Sequence[Recording], *, sent: bool) -> dict[str, Probe]:

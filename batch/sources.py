@@ -53,11 +53,14 @@ def stamp_of(facts: os.stat_result) -> Stamp:
     return Stamp(facts.st_size, max(-_NEWEST_NS, min(facts.st_mtime_ns, _NEWEST_NS)))
 
 
-def digest(path: str) -> str:
-    """The file's SHA-256 in hexadecimal. Blocks while it reads the file; raises OSError. Stored objects are known by
-    their stamps: reading them costs."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def digest(path: str, is_wanted: Callable[[], bool] = lambda: True) -> str:
+    """The file's SHA-256 in hexadecimal. Blocks while it reads the file, or until it is not wanted any more, when the
+    digest is none; raises OSError. Stored objects are known by their stamps: reading them costs."""
+    found = hashlib.sha256()
+    with Path(path).open("rb", buffering=0) as file:
+        while is_wanted() and (chunk := file.read(_SMALLEST_CHUNK_BYTES)):
+            found.update(chunk)
+    return found.hexdigest()
 
 
 def check(path: str, size_bytes: int | None = None) -> Stamp | None:

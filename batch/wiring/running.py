@@ -69,7 +69,7 @@ async def run(
     begin: then nothing was done.
     """
     settings, summary = settings or Settings(), summary or Summary()
-    environ = os.environ if environ is None else environ
+    environ, stop = os.environ if environ is None else environ, stop or asyncio.Event()
     manifests = [manifests] if isinstance(manifests, str) else manifests
     secrets = tuple(
         filter(None, (environ.get(name, "").strip() for name in ("ASSEMBLYAI_API_KEY", "DIARIST_SERVICE_KEY")))
@@ -77,16 +77,25 @@ async def run(
     if command is None:
         command = command_of(manifests, out, settings, window or Window())
     summary.stage = asked(manifests, out, command, secrets)
+    was_cut_short = True
     try:
-        async with outside.watched(settings, summary, secrets, notify) as told:
-            return await _run(
+        async with _cut_short_by(stop) as carrying, outside.watched(settings, summary, secrets, notify) as told:
+            await _run(
                 manifests, out, settings=settings, wish=wish, window=window, environ=environ, stdin=stdin,
-                summary=summary, notify=told, stop=stop, confirm=confirm, rng=rng,
+                summary=summary, notify=told, stop=stop, carrying=carrying, confirm=confirm, rng=rng,
             )  # fmt: skip
+            was_cut_short = False
     except errors.Fatal:
-        directory = local_directory(str(out))
-        await report_no_beginning(directory, inner_of(directory, settings.journal_dir), summary)
+        await _report_no_beginning(out, settings, summary)
         raise
+    if was_cut_short:
+        await _report_no_beginning(out, settings, summary)
+    return summary
+
+
+async def _report_no_beginning(out: Path | str, settings: Settings, summary: Summary) -> None:
+    directory = local_directory(str(out))
+    await report_no_beginning(directory, inner_of(directory, settings.journal_dir), summary)
 
 
 async def _run(
@@ -100,11 +109,12 @@ async def _run(
     stdin: IO[bytes] | None,
     summary: Summary,
     notify: Callable[[Event], None],
-    stop: asyncio.Event | None,
+    stop: asyncio.Event,
+    carrying: Callable[[], object],
     confirm: Callable[[str], bool],
     rng: random.Random | None,
-) -> Summary:
-    """``run``, with everything given and everybody watching."""
+) -> None:
+    """``run``, with everything given and everybody watching; ``carrying`` is called once jobs are carried."""
     place = await asyncio.to_thread(placed, out, settings, environ)
     service, window = place.service, window or Window()
     wish = place.in_pass(wish or Wish(), manifests, window)
@@ -126,7 +136,7 @@ async def _run(
 
     given = {"settings": settings, "wish": wish, "window": window, "environ": environ}
     agreed = await agreed_to_pay_again(manifests, place, confirm, **given)
-    rows = peeked(rows_of(manifests, settings, stdin, tell))
+    rows = await asyncio.to_thread(peeked, rows_of(manifests, settings, stdin, tell))
     arrivals = Arrivals(place.directory, notice) if settings.search else None
     results = await asyncio.to_thread(lambda: Results(
             place.directory, copies=place.copies, formats=settings.formats, notify=notice,
@@ -154,13 +164,13 @@ async def _run(
         admit = partial(_known_to, summary, admission)
         if not before:
             jobs = admission.jobs()
-            if (first := await _first(jobs, stop)) is None:
+            if (first := await anext(jobs, None)) is None:
                 await _counted(asyncio.create_task(count_rows(manifests, settings, window, tell)), summary)
                 await _end_pass(journal, name, wish, window, admission, summary)
                 await _note_asked(journal, place, manifests, settings, summary)
                 if await journal.note("service") is None and await journal.has_results():
                     await _remember(journal, place, notice)  # of results that were found
-                return summary
+                return
             admit = partial(_with_first, first, jobs)
         counting = asyncio.create_task(count_rows(manifests, settings, window, tell))
         try:
@@ -172,11 +182,12 @@ async def _run(
             ):
                 await _remember(journal, place, notice)
                 twins = Duplicates(journal, began=wish.forced_since if wish.force else time.time(), anew=wish.force)
-                carrying = pipeline_of(
+                carrier = pipeline_of(
                     api, gate, watcher, twins, journal, results, settings, tell, slots, links(service, settings),
                     await _key_print(journal, service.key),
                 )  # fmt: skip
-                await _until_stopped(carrying, carrying.run(before, admit), settings, stop)
+                carrying()
+                await _until_stopped(carrier, carrier.run(before, admit), settings, stop)
         except* errors.Fatal as group:
             summary.stopped_by = _first_fatal(group)
         finally:
@@ -184,7 +195,6 @@ async def _run(
         if not summary.stopped_by:
             await _end_pass(journal, name, wish, window, admission, summary)
             await _note_asked(journal, place, manifests, settings, summary)
-    return summary
 
 
 async def _note_asked(
@@ -282,18 +292,6 @@ def _known_to(
     return admission.jobs(under_way, relabel)
 
 
-async def _first(jobs: AsyncIterator[Job], stop: asyncio.Event | None) -> Job | None:
-    """The first job; None if there is none, or if the run was stopped while it was looked for."""
-    looking = asyncio.ensure_future(anext(jobs, None))
-    stopped = asyncio.create_task((stop or asyncio.Event()).wait())
-    try:
-        await asyncio.wait([looking, stopped], return_when=asyncio.FIRST_COMPLETED)
-        return await looking if looking.done() else None
-    finally:
-        stopped.cancel()
-        looking.cancel()
-
-
 async def _with_first(
     first: Job, rest: AsyncIterator[Job], under_way: frozenset[str], relabel: Callable[[Recording], bool]
 ) -> AsyncIterator[Job]:
@@ -303,10 +301,34 @@ async def _with_first(
         yield job
 
 
-async def _until_stopped(pipeline: Pipeline, carrying: Any, settings: Settings, stop: asyncio.Event | None) -> None:
+@contextlib.asynccontextmanager
+async def _cut_short_by(stop: asyncio.Event) -> AsyncIterator[Callable[[], object]]:
+    """Once ``stop`` is set, end what is being done in the context, whatever it waits for, and go on behind it.
+
+    Gives what is to be called when that is no longer to happen: from then on somebody else looks at ``stop``.
+    """
+    task = asyncio.current_task()
+    assert task
+
+    async def cut() -> None:
+        await stop.wait()
+        task.cancel()
+
+    cutting = asyncio.create_task(cut())
+    try:
+        yield cutting.cancel
+    except asyncio.CancelledError:
+        was_cut = cutting.done() and not cutting.cancelled()
+        if not was_cut or task.uncancel():
+            raise
+    finally:
+        cutting.cancel()
+
+
+async def _until_stopped(pipeline: Pipeline, carrying: Any, settings: Settings, stop: asyncio.Event) -> None:
     """Carry to the end; once ``stop`` is set, let requests under way be recorded for ``drain_seconds``, then cut."""
     work = asyncio.create_task(carrying)
-    stopped = asyncio.create_task((stop or asyncio.Event()).wait())
+    stopped = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
         if not work.done():

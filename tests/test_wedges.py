@@ -1,0 +1,137 @@
+"""Nothing holds a run for ever: not a silent pipe, not a large file, not its own recordings, not a stranger."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.service.double import Double, start_service
+from tests.test_onlookers import ended, running, started
+from tests.test_run import archive
+
+QUICK_SECONDS = 10.0
+HUGE_BYTES = 2_000_000_000
+HUGE_COUNT = 40
+
+
+@contextlib.contextmanager
+def timely() -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < QUICK_SECONDS
+
+
+async def interrupted(child: subprocess.Popen[bytes], number: signal.Signals = signal.SIGINT) -> int:
+    """Its exit code, which comes soon."""
+    assert child.poll() is None, "it is still at work"
+    with timely():
+        child.send_signal(number)
+        return await ended(child)
+
+
+def reads_a_huge_file(child: subprocess.Popen[bytes]) -> bool:
+    for link in Path(f"/proc/{child.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if link.stat().st_size == HUGE_BYTES:
+                return True
+    return False
+
+
+def waits_for_a_pipe(child: subprocess.Popen[bytes]) -> bool:
+    for thread in Path(f"/proc/{child.pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            if "pipe" in (thread / "wchan").read_text():
+                return True
+    return False
+
+
+async def until_it(child: subprocess.Popen[bytes], does: Callable[[subprocess.Popen[bytes]], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not does(child):
+        assert child.poll() is None
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+def grown(folder: Path, out: Path, count: int) -> Path:
+    """The manifest of recordings that are large by now, were as large when they were done, and have been touched."""
+    for number in range(count):
+        os.truncate(folder / f"{number}.wav", HUGE_BYTES)
+    with contextlib.closing(sqlite3.connect(out / ".diarist" / "journal.db")) as db, db:
+        db.execute("UPDATE jobs SET size_bytes = ?", (HUGE_BYTES,))
+    return folder / "manifest.csv"
+
+
+@pytest.mark.parametrize("rows", [b"", b"audio\n", b"audio\n0.wav\n"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_run_whose_standard_input_is_silent_can_be_stopped(
+    tmp_path: Path, rows: bytes, number: signal.Signals
+) -> None:
+    archive(tmp_path / "audio", 1)
+    async with start_service(tmp_path / "service") as service:
+        arguments = running(Path("-"), tmp_path / "out", service)
+        child = started(*arguments, stdin=subprocess.PIPE, cwd=tmp_path / "audio")
+        assert child.stdin
+        child.stdin.write(rows)
+        child.stdin.flush()
+        await until_it(child, waits_for_a_pipe)
+        assert await interrupted(child, number) == 128 + number
+        child.stdin.close()
+    assert not service.submissions
+
+
+async def test_a_run_that_has_all_it_may_admit_does_not_wait_for_more_rows(tmp_path: Path) -> None:
+    archive(tmp_path / "audio", 600)
+    rows = (tmp_path / "audio" / "manifest.csv").read_bytes().splitlines(keepends=True)
+    async with start_service(tmp_path / "service") as service:
+        arguments = running(Path("-"), tmp_path / "out", service, "--limit", 3)
+        child = started(*arguments, stdin=subprocess.PIPE, cwd=tmp_path / "audio")
+        assert child.stdin
+        child.stdin.write(b"".join(rows))
+        child.stdin.flush()
+        with timely():
+            assert await ended(child) == 0
+        child.stdin.close()
+    assert len(service.submissions) == 3
+
+
+async def done(folder: Path, out: Path, service: Double, count: int) -> None:
+    archive(folder, count)
+    assert await ended(started(*running(folder / "manifest.csv", out, service, "--set", "concurrency=100"))) == 0
+
+
+@pytest.mark.parametrize("where", ["before it asks", "in its rows"])
+async def test_a_run_that_reads_large_files_again_can_be_stopped(tmp_path: Path, where: str) -> None:
+    folder, out = tmp_path / "audio", tmp_path / "out"
+    async with start_service(tmp_path / "service") as service:
+        await done(folder, out, service, HUGE_COUNT)
+        manifest = grown(folder, out, HUGE_COUNT)
+        with manifest.open("rb") as rows:
+            named = Path("-") if where == "in its rows" else manifest
+            child = started(*running(named, out, service), stdin=rows, cwd=folder)
+            await until_it(child, reads_a_huge_file)
+            assert await interrupted(child) == 130
+
+
+async def test_a_run_that_looks_for_identical_recordings_can_be_stopped(tmp_path: Path) -> None:
+    folder, out = tmp_path / "audio", tmp_path / "out"
+    async with start_service(tmp_path / "service") as service:
+        await done(folder, out, service, HUGE_COUNT)
+        grown(folder, out, HUGE_COUNT)
+        rows = [f"other-{number}.wav" for number in range(HUGE_COUNT)]
+        for row in rows:
+            (folder / row).touch()
+            os.truncate(folder / row, HUGE_BYTES)
+        (folder / "others.txt").write_text("\n".join(rows))
+        child = started(*running(folder / "others.txt", out, service, "--set", "drain_seconds=2"))
+        await until_it(child, reads_a_huge_file)
+        assert await interrupted(child) == 130
