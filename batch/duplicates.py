@@ -7,6 +7,7 @@ content; for a URL that the service fetches itself, the same one within one run,
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 
@@ -26,14 +27,16 @@ class Duplicates:
         self._paying: dict[bytes, asyncio.Future[Job | None]] = {}
         self._payers: dict[str, bytes] = {}
 
-    async def twin(self, job: Job) -> Job | None:
+    async def twin(self, job: Job, waits: Callable[[str], object] = lambda key: None) -> Job | None:
         """The job whose transcript is this one's too. None: this job is the one to pay, and identical ones wait until
-        it has ``paid`` or ``gives_up``. Raises what whoever was to pay ``leaves``."""
+        it has ``paid`` or ``gives_up``. ``waits`` is told the key of a job that has to wait: what it holds until then
+        may be what the other one needs. Raises what whoever was to pay ``leaves``."""
         identity = _identity(job)
         if self._payers.get(job.key) == identity:
             return None
         self.gives_up(job.key)
         while paying := self._paying.get(identity):
+            waits(job.key)
             if (paid := await asyncio.shield(paying)) and paid.transcript_id not in job.past_ids:
                 return paid
         self._paying[identity] = asyncio.get_running_loop().create_future()

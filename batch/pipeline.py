@@ -297,7 +297,7 @@ class Pipeline:
     async def _shared(self, job: Job) -> Job | None:
         """The job with the transcript of an identical recording, if there is one; else it is this one's to pay."""
         with self._at_rest(job.key):
-            twin = await self._duplicates.twin(job)
+            twin = await self._duplicates.twin(job, waits=self._ahead.give_back)
         if twin is None:
             return None
         ended_at = twin.ended_at if twin.state is State.COLLECTED else None

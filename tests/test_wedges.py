@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -13,10 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
-from tests.service.double import Double, start_service
+import batch
+from tests.service.double import Double, Handler, start_service
 from tests.test_onlookers import ended, running, started
-from tests.test_run import archive
+from tests.test_run import archive, check_results, settings, submitted_audio, wav
 
 QUICK_SECONDS = 10.0
 HUGE_BYTES = 2_000_000_000
@@ -135,3 +138,57 @@ async def test_a_run_that_looks_for_identical_recordings_can_be_stopped(tmp_path
         child = started(*running(folder / "others.txt", out, service, "--set", "drain_seconds=2"))
         await until_it(child, reads_a_huge_file)
         assert await interrupted(child) == 130
+
+
+async def test_identical_recordings_that_are_uploaded_ahead_do_not_wait_for_the_one_that_has_no_room(
+    tmp_path: Path,
+) -> None:
+    """The first of them are uploaded before anything is known; one that comes later is compared, and is to pay."""
+    folder, out = tmp_path / "audio", tmp_path / "out"
+    folder.mkdir()
+    one, other = (wav(random.Random(seed).randbytes(50_000)) for seed in range(2))
+    for number in range(30):
+        (folder / f"{number:02}.wav").write_bytes(other if number else one)
+
+    @web.middleware
+    async def slow(request: web.Request, handler: Handler) -> web.StreamResponse:
+        await asyncio.sleep(0.5 if request.path == "/v2/upload" else 0.0)
+        return await handler(request)
+
+    narrow = {"concurrency": 1, "uploads": 1, "ahead_bytes": 1}
+    async with start_service(tmp_path / "service", middlewares=[slow]) as service, asyncio.timeout(20):
+        summary = await batch.run(str(folder), out, settings=settings(service.base_url, **narrow))
+    assert (summary.exit_code, summary.collected) == (0, 30)
+    assert set(submitted_audio(service).values()) == {1}
+
+
+@pytest.mark.parametrize("lists_it_as_ended", [True, False])
+async def test_a_transcript_that_is_being_made_again_is_waited_for_with_patience(
+    tmp_path: Path, lists_it_as_ended: bool
+) -> None:
+    manifest, out = archive(tmp_path / "audio", 5), tmp_path / "out"
+    until = 0.0
+
+    @web.middleware
+    async def early(request: web.Request, handler: Handler) -> web.StreamResponse:
+        answer = await handler(request)
+        if request.method == "GET" and time.monotonic() < until and isinstance(answer, web.Response):
+            is_page = request.path == "/v2/transcript"
+            if not (is_page and lists_it_as_ended):
+                body = bytes(answer.body or b"").replace(b'"completed"', b'"processing"')  # type: ignore[arg-type]
+                return web.Response(body=body, content_type="application/json")
+        return answer
+
+    async with start_service(tmp_path / "service", middlewares=[early]) as service:
+        await batch.run(str(manifest), out, settings=settings(service.base_url))
+        for path in out.glob("calls/*.json"):
+            path.unlink()
+        until = time.monotonic() + 4
+        service.requests.clear()
+        summary = await batch.run(str(manifest), out, settings=settings(service.base_url))
+        assert time.monotonic() > until
+    assert (summary.exit_code, summary.collected) == (0, 5)
+    fetches = [path for method, path in service.requests if path.startswith("/v2/transcript/")]
+    assert len(fetches) <= 5 * 6
+    check_results(tmp_path / "audio", out, 5)
+    assert set(submitted_audio(service).values()) == {1}
