@@ -5,14 +5,20 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import random
 import socket
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from batch import refusals
 from batch.errors import Unavailable
+
+_LOOK_SECONDS: Final = 0.01
+_LOOKING_SECONDS: Final = 5.0
+"""How soon, and for how long, the lock is tried again that others only look at."""
 
 
 @contextlib.contextmanager
@@ -23,11 +29,15 @@ def held(path: Path, started: datetime) -> Iterator[None]:
     holder's host, process and start time, if another run holds it; of kind ``unlockable`` if nobody can.
     """
     who = f"host {socket.gethostname()}, process {os.getpid()}, since {started:%Y-%m-%d %H:%M:%S}\n"
-    with _locked(path) as file:
+    file = _locked(path)
+    with contextlib.suppress(OSError):  # a full disk, which stops whoever needs it
         file.truncate(0)
-        with contextlib.suppress(OSError):  # a full disk, which stops whoever needs it
-            file.write(who.encode())
+        file.write(who.encode())
+    try:
         yield
+    finally:
+        with contextlib.suppress(OSError):  # a disk that has gone: the lock went with it
+            file.close()
 
 
 def holder(path: Path) -> str | None:
@@ -46,7 +56,7 @@ def _locked(path: Path) -> IO[bytes]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(path.open("a+b", buffering=0))
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(file)
         except BlockingIOError:
             file.seek(0)
             where = f"another run is at work in {path.parent.parent}: {_noted(file)}"
@@ -56,6 +66,21 @@ def _locked(path: Path) -> IO[bytes]:
             raise Unavailable(f"cannot lock {path}: {error.strerror}. {advice}", kind="unlockable") from error
         stack.pop_all()
     return file
+
+
+def _take(file: IO[bytes]) -> None:
+    """Lock the file. Whoever only looks (``holder``) shares the lock for a moment, and is waited for: where it can be
+    shared no run holds it. Raises ``BlockingIOError`` if one does."""
+    deadline = time.monotonic() + _LOOKING_SECONDS
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_UN)
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(random.uniform(0.0, _LOOK_SECONDS))
 
 
 def _noted(file: IO[bytes]) -> str:

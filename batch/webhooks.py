@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import os
+import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
@@ -25,6 +26,8 @@ from batch.protocol import DONE, Status
 
 _HEADER: Final = "X-Diarist-Secret"
 _BODY_LIMIT_BYTES: Final = 64 * 1024
+_SECRET: Final = re.compile(rb"[!-~]+")
+"""What a header can carry."""
 Ring = Callable[[str, Status], None]
 
 
@@ -52,17 +55,30 @@ def stored_secret(path: Path) -> str:
     Blocks. Raises ``Usage`` if the file cannot be written or read.
     """
     try:
-        with contextlib.suppress(FileExistsError):
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(handle, "w") as file:  # noqa: PTH123 (made with its permissions)
-                file.write(secrets.token_urlsafe(32))
-        return path.read_text().strip() or _unusable(path, "it is empty: remove it")
+        return _written_secret(path) or _make_secret(path)
     except OSError as error:
-        return _unusable(path, str(error.strerror))
+        raise Usage(f"cannot use the webhook's secret in {path}: {error.strerror}") from error
 
 
-def _unusable(path: Path, why: str) -> str:
-    raise Usage(f"cannot use the webhook's secret in {path}: {why}")
+def _written_secret(path: Path) -> str:
+    """Empty if there is none that is whole."""
+    try:
+        written = path.read_bytes().strip()
+    except FileNotFoundError:
+        return ""
+    return written.decode() if _SECRET.fullmatch(written) else ""
+
+
+def _make_secret(path: Path) -> str:
+    """Written beside and put in place at once: a run that is killed meanwhile leaves no half of one."""
+    secret, beside = secrets.token_urlsafe(32), path.with_name(f".{path.name}.tmp")
+    beside.unlink(missing_ok=True)
+    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123 (its rights)
+        file.write(secret)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    return secret
 
 
 @contextlib.asynccontextmanager
@@ -89,7 +105,7 @@ def _path(url: str) -> str:
 def _receiver(secret: str, ring: Ring) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def receive(request: web.Request) -> web.Response:
         given = request.headers.get(_HEADER, "")
-        if not hmac.compare_digest(given.encode(), secret.encode()):
+        if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), secret.encode()):
             return web.Response(status=401)
         try:
             notice = msgspec.json.decode(await request.read(), type=_Notice)

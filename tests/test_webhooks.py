@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -14,9 +17,11 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from yarl import URL
 
 import batch
 from batch import errors
+from batch.listening import MOST_CONNECTIONS
 from batch.protocol import Status
 from batch.service.app import listening
 from batch.service.engine import BadAudio
@@ -85,6 +90,71 @@ def test_the_secret_is_made_once_and_is_nobody_elses_to_read(tmp_path: Path) -> 
     assert stored_secret(path) == stored_secret(path)
     assert len(stored_secret(path)) >= 40
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("left", [b"", b"\n", b"\0\0\0\0", b"\xff\xfe"])
+def test_a_secret_that_was_only_begun_is_made_anew(tmp_path: Path, left: bytes) -> None:
+    path = tmp_path / "webhook-secret"
+    path.write_bytes(left)
+    assert len(stored_secret(path)) >= 40
+    assert stored_secret(path) == path.read_text()
+    assert [stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()] == [0o600]
+
+
+def test_killed_at_any_line_while_the_secret_is_made_the_next_run_has_one(tmp_path: Path) -> None:
+    ended = []
+    for line in range(1, 60):
+        path = tmp_path / str(line) / "webhook-secret"
+        path.parent.mkdir()
+        ended.append(subprocess.run([sys.executable, "-c", DYING, str(path), str(line)], check=False).returncode)
+        assert len(stored_secret(path)) >= 40
+        if not ended[-1]:
+            break
+    assert ended == [-signal.SIGKILL] * (len(ended) - 1) + [0]
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from batch.webhooks import stored_secret
+left = int(sys.argv[2])
+
+def count(frame, event, argument):
+    global left
+    if frame.f_code.co_filename.endswith("webhooks.py"):
+        left -= event == "line"
+        if left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return count
+
+sys.settrace(count)
+stored_secret(Path(sys.argv[1]))
+"""
+
+
+async def test_a_secret_that_is_no_text_is_refused() -> None:
+    rung: list[tuple[str, Status]] = []
+    async with listener(rung) as url:
+        port = URL(url).port
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = b"POST /said HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nX-Diarist-Secret: \xff\xfe\r\n\r\n{}"
+        writer.write(head)
+        assert (await reader.readline()).split()[1] == b"401"
+        writer.close()
+
+
+async def test_300_idle_connections_are_bounded_and_notices_get_through() -> None:
+    rung: list[tuple[str, Status]] = []
+    async with listener(rung) as url, aiohttp.ClientSession() as session:
+        idle = [await asyncio.open_connection("127.0.0.1", URL(url).port) for _ in range(300)]
+        header = {"X-Diarist-Secret": SECRET}
+        async with session.post(url + "/said", data=NOTICE, headers=header) as answer:
+            assert answer.status == 204
+        await asyncio.gather(*(reader.read() for reader, _ in idle[: 301 - MOST_CONNECTIONS]))  # they were closed
+        assert not any(reader.at_eof() for reader, _ in idle[302 - MOST_CONNECTIONS :])
+        for _, writer in idle:
+            writer.close()
+    assert rung == [("t1", Status.COMPLETED)]
 
 
 def lost(send: Notify) -> Notify:

@@ -9,14 +9,17 @@ import random
 import signal
 import sqlite3
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 import batch
+from batch import errors, lock
 from tests.service.double import Double, Handler, start_service
 from tests.test_onlookers import ended, running, started
 from tests.test_run import archive, check_results, settings, submitted_audio, wav
@@ -192,3 +195,42 @@ async def test_a_transcript_that_is_being_made_again_is_waited_for_with_patience
     assert len(fetches) <= 5 * 6
     check_results(tmp_path / "audio", out, 5)
     assert set(submitted_audio(service).values()) == {1}
+
+
+def test_whoever_looks_at_a_lock_is_never_in_the_way(tmp_path: Path) -> None:
+    path, over, started = tmp_path / "lock", threading.Event(), datetime.now()
+    with lock.held(path, started):
+        pass
+    looking = [threading.Thread(target=look_until, args=(path, over)) for _ in range(4)]
+    for thread in looking:
+        thread.start()
+    try:
+        for _ in range(100):
+            with lock.held(path, started):
+                assert "process" in (lock.holder(path) or "")
+    finally:
+        over.set()
+        for thread in looking:
+            thread.join()
+    assert lock.holder(path) is None
+
+
+def look_until(path: Path, over: threading.Event) -> None:
+    while not over.is_set():
+        lock.holder(path)
+
+
+def test_two_runs_that_begin_at_once_are_told_of_each_other_at_once(tmp_path: Path) -> None:
+    path, started = tmp_path / "out" / "lock", datetime.now()
+    told = pytest.raises(errors.Unavailable, match="another run is at work")
+    with lock.held(path, started), timely(), told, lock.held(path, started):
+        pass
+
+
+def test_a_lock_whose_disk_is_gone_is_left_in_silence(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with lock.held(path, datetime.now()):
+        for link in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(OSError):
+                if link.samefile(path):
+                    os.close(int(link.name))
