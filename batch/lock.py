@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Final
 
-from batch import refusals
+from batch import disk, refusals
 from batch.errors import Unavailable
 
 _LOOK_SECONDS: Final = 0.01
@@ -54,7 +54,7 @@ def holder(path: Path) -> str | None:
 def _locked(path: Path) -> IO[bytes]:
     with contextlib.ExitStack() as stack:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            disk.make(path.parent)
             file = stack.enter_context(path.open("a+b", buffering=0))
             _take(file)
         except BlockingIOError:

@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import re
-import shutil
 import stat
 import time
 import unicodedata
@@ -18,7 +17,7 @@ from typing import IO, Any, Final, NamedTuple
 
 import msgspec
 
-from batch import refusals, stores
+from batch import disk, refusals, stores
 from batch.errors import DiaristError, Permanent, Postponed, Unavailable, Usage
 from batch.formats import FORMATS
 from batch.formats.names import Names, named
@@ -122,14 +121,15 @@ class Results:
     def _make(self) -> None:
         try:
             for folder in (self.directory, self.inner):
-                folder.mkdir(parents=True, exist_ok=True)
+                disk.make(folder)
                 probe = folder / ".writable"
                 probe.touch()
                 probe.unlink()
             if self.inner != self.directory / INNER:
                 pointer = self.directory / INNER / _POINTER
-                pointer.parent.mkdir(exist_ok=True)
-                pointer.write_text(f"{self.inner.absolute()}\n{self.directory.absolute()}\n", "utf-8")
+                where = f"{self.inner.absolute()}\n{self.directory.absolute()}\n".encode()
+                if not _holds(pointer, where):
+                    _replace(pointer, where)
         except OSError as error:
             place = error.filename or self.directory
             raise Usage(f"cannot write to {place}: {error.strerror}. Choose another --out") from error
@@ -319,13 +319,13 @@ class Results:
         if old is None or old.transcript_id == job.transcript_id:
             return None
         kept = self._kept_path(old.key, old.transcript_id or "unknown")
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        disk.make(kept.parent)
         if not kept.exists():
             try:
                 kept.hardlink_to(path)
             except OSError:  # another disk, or one without links
-                shutil.copyfile(path, kept)
-            _sync(kept.parent)
+                _replace(kept, path.read_bytes())
+        disk.sync(kept.parent)
         return kept
 
     def _keep_copy_aside(self, job: Job) -> Path | None:
@@ -387,7 +387,7 @@ class Results:
         path = self.directory / name
         try:
             self._check_ours(name)
-            with _whole(path, durable) as file:
+            with disk.whole(path, durable) as file:
                 yield file
             if not is_marked:
                 self.written.note(name)
@@ -423,7 +423,7 @@ class Results:
             if (first := next(rows, None)) is None:
                 path.unlink(missing_ok=True)
                 return path, 0
-            with _whole(path) as file:
+            with disk.whole(path) as file:
                 for row in itertools.chain([first], rows):
                     file.write(msgspec.json.encode(_as_row(row)) + b"\n")
                     lines += 1
@@ -678,36 +678,5 @@ def _holds(path: Path, content: bytes) -> bool:
 
 
 def _replace(path: Path, content: bytes, *, durable: bool = True) -> None:
-    with _whole(path, durable) as file:
+    with disk.whole(path, durable) as file:
         file.write(content)
-
-
-@contextlib.contextmanager
-def _whole(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
-    """Temporary file, fsync, rename, fsync of the directory; what can be made anew need not be ``durable``.
-
-    The name is the key's own, so that a leftover of a killed run is overwritten by the next.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-    if durable:
-        _sync(path.parent)
-
-
-def _sync(folder_path: Path) -> None:
-    folder = os.open(folder_path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from batch import disk
 from batch.protocol import DONE, Status
 from batch.service.keeping import UPLOAD_LIFE_SECONDS, Keep
 from batch.service.uploads import Arrival, Full, Uploads, name_of
@@ -67,7 +68,7 @@ class Store:
     they come."""
 
     def __init__(self, directory: Path, budget_bytes: int | None = None) -> None:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        disk.make(directory, 0o700)
         self.uploads = Uploads(directory / "uploads", budget_bytes)
         self._thread = ThreadPoolExecutor(1, "store")
         try:

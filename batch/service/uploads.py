@@ -19,6 +19,8 @@ from typing import Any, Final
 
 import aiofiles
 
+from batch import disk
+
 FETCHED: Final = ".fetched"
 """The ending of audio that was fetched for one job, and is removed with it."""
 _UNFINISHED: Final = ".part"
@@ -50,11 +52,11 @@ class Uploads:
     """
 
     def __init__(self, directory: Path, budget_bytes: int | None = None) -> None:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        disk.make(directory, 0o700)
         self.directory, self._budget_bytes = directory, budget_bytes
-        disk = shutil.disk_usage(directory).total
-        self._reserve_bytes = min(_MOST_RESERVE_BYTES, max(_LEAST_RESERVE_BYTES, int(disk * _RESERVE_SHARE)))
-        self.largest = min(disk - self._reserve_bytes, disk if budget_bytes is None else budget_bytes)
+        total = shutil.disk_usage(directory).total
+        self._reserve_bytes = min(_MOST_RESERVE_BYTES, max(_LEAST_RESERVE_BYTES, int(total * _RESERVE_SHARE)))
+        self.largest = min(total - self._reserve_bytes, total if budget_bytes is None else budget_bytes)
         for path in directory.iterdir():
             if not _NAME.fullmatch(path.name):
                 path.unlink()
@@ -99,8 +101,8 @@ class Uploads:
     def lacking(self, size: int) -> int:
         """How many bytes must be freed before so many more can be taken; 0 if none."""
         over = self._used + size - self._budget_bytes if self._budget_bytes is not None else 0
-        disk = os.statvfs(self.directory)
-        free = disk.f_bavail * disk.f_frsize - self._awaited - self._reserve_bytes
+        room = os.statvfs(self.directory)
+        free = room.f_bavail * room.f_frsize - self._awaited - self._reserve_bytes
         return max(0, over, size - free)
 
     def _take(self, size: int, awaited: int) -> None:
@@ -154,12 +156,7 @@ class Arrival:
 
 def _settle(file: int, unfinished: Path, path: Path) -> None:
     os.fsync(file)
-    unfinished.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    disk.rename(unfinished, path)
 
 
 @contextlib.contextmanager
