@@ -23,6 +23,7 @@ from yarl import URL
 
 from batch import client, errors, manifest, outgoing, refusals, sqlite, stores
 from batch.endpoint import HOSTS, Endpoint
+from batch.journal import check_not_vanished
 from batch.model import Recording
 from batch.results import JOURNAL, inner_of
 from batch.service.launch import local_service
@@ -138,6 +139,10 @@ def _disk(out: Path) -> Finding:
 
 def _journal(out: Path, inner: Path) -> Finding:
     path = inner / JOURNAL
+    try:
+        check_not_vanished(path)
+    except errors.Usage as error:
+        return _bad("journal", str(error), f"`diarist recover {out}`", error.exit_code)
     if not path.exists():
         return _ok("journal", f"none in {out} yet")
     try:

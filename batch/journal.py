@@ -15,13 +15,14 @@ import functools
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from batch import endpoint, errors, sqlite
+from batch import disk, endpoint, errors, sqlite
 from batch.locations import identity
 from batch.model import Job, Recording, State
 from batch.options import canonical
@@ -162,6 +163,16 @@ class Journal:
         """Of ``names``, those that were noted, with their sizes in bytes."""
         return await self._ask(lambda db: _copies(db, names))
 
+    async def fill(self, jobs: Iterable[Job], replaced: Iterable[Job], notes: Mapping[str, str | None]) -> None:
+        """Write down all of them in one transaction, those of ``replaced`` as ``keep`` does."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.executemany(_UPSERT, map(_row, jobs))
+            db.executemany(_KEEP, map(_row, replaced))
+            db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", notes.items())
+
+        await self._ask(work)
+
     async def note(self, name: str) -> str | None:
         """What the directory remembers under ``name``."""
         return await self._ask(lambda db: _notes(db).get(name))
@@ -266,7 +277,8 @@ class _Ask(Generic[T]):
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_not_vanished(path)
+    disk.make(path.parent)
     db = sqlite3.connect(path, isolation_level=None)
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > _SCHEMA_VERSION:
@@ -317,6 +329,7 @@ def _columns(db: sqlite3.Connection, table: str) -> set[str]:
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
+    check_not_vanished(path)
     if not path.exists():
         db = sqlite3.connect(":memory:", isolation_level=None)
         _migrate(db)
@@ -414,26 +427,150 @@ def _notes(db: sqlite3.Connection) -> dict[str, str]:
     return dict(db.execute("SELECT name, value FROM notes WHERE value IS NOT NULL").fetchall())
 
 
-def salvage(path: Path) -> tuple[list[Job], list[Job]]:
-    """The jobs that can still be read from a damaged journal of any version, from either end up to where it breaks,
-    and those of which it remembers that others have taken their place. Blocks."""
-    return _salvaged(path, "jobs"), _salvaged(path, "replaced")
+class Salvaged(msgspec.Struct, frozen=True):
+    """What can still be read of a journal: its jobs, those of which it remembers that others have taken their place,
+    and its notes (None: it has forgotten that one on purpose)."""
+
+    jobs: list[Job]
+    replaced: list[Job]
+    notes: dict[str, str | None]
+
+
+def salvage(path: Path) -> Salvaged:
+    """What can still be read of a journal of any version, however damaged. Blocks. Raises ``Unavailable`` if it is
+    the system that refuses (a full disk, a lock, rights): then nobody knows what could be read."""
+    return Salvaged(_salvaged(path, "jobs"), _salvaged(path, "replaced"), salvaged_notes(path))
+
+
+def salvaged_notes(path: Path) -> dict[str, str | None]:
+    """The notes among it."""
+    with _up_to_damage(path), contextlib.closing(sqlite.open_to_read(path)) as db:
+        if "value" in _columns(db, "notes"):
+            return dict(db.execute("SELECT name, value FROM notes").fetchall())
+    return dict(remembered(path))
 
 
 def _salvaged(path: Path, table: str) -> list[Job]:
-    found: dict[tuple[str, str | None], Job] = {}
-    for order in ("ASC", "DESC"):
-        with (
-            contextlib.suppress(sqlite3.Error),
-            contextlib.closing(sqlite.open_to_read(path)) as db,
-        ):
-            there = _columns(db, table)
+    found: dict[int, Job] = {}
+    with _up_to_damage(path), contextlib.closing(sqlite.open_to_read(path)) as db:
+        db.execute("PRAGMA writable_schema = ON")  # what is wrong in the schema is passed over
+        if there := _columns(db, table):
             given = ", ".join(name if name in there else "NULL" for name in _COLUMNS)
-            for row in db.execute(f"SELECT {given} FROM {table} ORDER BY rowid {order}"):
+            for row in _all_readable(db, f"SELECT {given}, rowid FROM {table}", _pages(path)):
                 with contextlib.suppress(msgspec.DecodeError, ValueError, TypeError):
-                    job = _job(row)
-                    found.setdefault((job.key, job.transcript_id if table == "replaced" else None), job)
-    return list(found.values())
+                    found.setdefault(row[-1], _job(row[:-1]))
+    return [job for _, job in sorted(found.items(), key=lambda each: each[0])]
+
+
+@contextlib.contextmanager
+def _up_to_damage(path: Path) -> Iterator[None]:
+    """Whoever reads a journal that may be damaged ends where it breaks."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        _check_is_damage(error, path)
+
+
+def _check_is_damage(error: sqlite3.Error, path: Path) -> None:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    if code & 0xFF in _REFUSED and code not in _UNREADABLE:
+        raise errors.Unavailable(
+            f"{path} cannot be read: {sqlite.explained(error, path)}; then run the same command again: nothing has "
+            "been changed",
+            kind="journal_unreadable",
+        ) from error
+
+
+_REFUSED: Final = (
+    sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+)  # fmt: skip
+_UNREADABLE: Final = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
+"""A bad disk, or a file that was cut."""
+
+
+def _all_readable(db: sqlite3.Connection, query: str, pages: int) -> Iterator[tuple[Any, ...]]:
+    """The rows from either end up to where the table breaks; then, of what lies between the breaks, those from the
+    middle on to either side, and so on. What takes far longer than there are pages is given up."""
+    gaps, tries = deque([(_LEAST_ROW, _LAST_ROW)]), pages * _TRIES_A_PAGE
+    while gaps and tries > 0:
+        low, high = gaps.popleft()
+        tries -= 1
+        for row in _up_to_a_break(db, query, low, high, "ASC"):
+            yield row
+            low = row[-1] + 1
+        for row in _up_to_a_break(db, query, low, high, "DESC"):
+            yield row
+            high = row[-1] - 1
+        high = min(high, low + pages * _MOST_ROWS_A_PAGE)
+        if low < high:
+            middle = (low + high) // 2
+            gaps += [(low, middle), (middle + 1, high)]
+
+
+def _up_to_a_break(db: sqlite3.Connection, query: str, low: int, high: int, order: str) -> Iterator[tuple[Any, ...]]:
+    """A row at a time, so that none is asked for before the one ahead of it is had."""
+    single = f"{query} WHERE rowid BETWEEN ? AND ? ORDER BY rowid {order} LIMIT 1"
+    try:
+        while row := db.execute(single, (low, high)).fetchone():
+            yield row
+            low, high = (row[-1] + 1, high) if order == "ASC" else (low, row[-1] - 1)
+    except sqlite3.Error as error:
+        _check_is_damage(error, Path(db.execute("PRAGMA database_list").fetchone()[2]))
+
+
+_LEAST_ROW, _LAST_ROW = 1, 2**63 - 1
+_PAGE_BYTES, _MOST_ROWS_A_PAGE, _TRIES_A_PAGE = 4096, 64, 32
+
+
+def _pages(path: Path) -> int:
+    log = path.with_name(f"{path.name}-wal")
+    return sum(each.stat().st_size for each in (path, log) if each.exists()) // _PAGE_BYTES + 1
+
+
+BESIDE: Final = ("-wal", "-shm", "-journal")
+"""What SQLite keeps beside a database, by the ending of the name. It is a part of that database, and of no other."""
+ASIDE: Final = ".damaged-"
+
+
+def asides(path: Path) -> list[Path]:
+    """The journals that were put aside of the one at ``path``, in that order."""
+    return sorted(each for each in path.parent.glob(f"{path.name}{ASIDE}*") if not each.name.endswith(BESIDE))
+
+
+def unfinished(path: Path) -> Path:
+    """Where the journal at ``path`` is made anew, before it takes its place."""
+    return path.with_name(f"{path.name}.new")
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a journal at ``path``, or anything that is left of one."""
+    return path.exists() or unfinished(path).exists() or bool(asides(path))
+
+
+def check_not_vanished(path: Path) -> None:
+    """Raises ``Usage`` where a journal was, and is no more: whoever took that for a new directory would pay again."""
+    if not path.exists() and is_there(path):
+        left = [unfinished(path), *asides(path)][-1]
+        raise errors.Usage(
+            f"the journal {path} is gone, but {left.name} is there: a `diarist recover` was stopped before its end, "
+            "or somebody has removed the journal. `diarist recover DIR` makes it from all that is left; nothing runs "
+            "before, because it would be paid again",
+            kind="journal_vanished",
+        )
+
+
+def seal(path: Path) -> None:
+    """Put everything into the one file of a journal that nobody has open, for good, so that it can be renamed. Raises
+    as ``Journal``."""
+    try:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute("PRAGMA journal_mode = DELETE")
+        disk.sync(path)
+        disk.sync(path.parent)
+    except (sqlite3.Error, OSError) as error:
+        raise _explained(error, path) from error
 
 
 def _select(db: sqlite3.Connection, column: str, values: Sequence[str]) -> list[Job]:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from batch.errors import Usage
-from batch.journal import remembered
+from batch.journal import check_not_vanished, remembered
 from batch.model import State
 from batch.results import JOURNAL, SUMMARY, inner_of
 from batch.summary import FailedList, Failure, Stage, Summary
@@ -139,6 +139,7 @@ def _stopped_by(summary: Summary) -> str | None:
 def journal_of(directory: Path) -> Path:
     """The journal of the runs that have written into a directory. Raises ``Usage`` if there was none."""
     path = inner_of(directory) / JOURNAL
+    check_not_vanished(path)
     if not path.is_file():
         raise Usage(f"{directory} has no journal: nothing has run there, or --out was another directory")
     return path

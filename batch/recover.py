@@ -1,17 +1,30 @@
-"""A journal made anew: from the results, from what a damaged one still tells, and from the service's list."""
+"""A journal made anew: from the results, from what damaged ones still tell, and from the service's list. It is made
+beside the old one, and takes its place only when it is whole."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from batch import disk, refusals
 from batch.client import Client
-from batch.journal import Journal, remembered, salvage
+from batch.errors import Unavailable
+from batch.journal import (
+    ASIDE,
+    BESIDE,
+    Journal,
+    Salvaged,
+    asides,
+    salvage,
+    salvaged_notes,
+    seal,
+    unfinished,
+)
 from batch.locations import identity
 from batch.model import ENDED, WITH_SERVICE, Job, Recording, State
 from batch.options import unlike
@@ -31,46 +44,158 @@ class Recovered(msgspec.Struct):
     unreadable: tuple[Path, ...] = ()
 
 
-async def recover(results: Results, now: datetime) -> tuple[Journal, Recovered]:
-    """A new journal for a directory of results, opened. The old one is put aside, not deleted. Blocks while it reads.
+async def recover(
+    results: Results, now: datetime, adopt: Callable[[Journal], Awaitable[int]] | None = None
+) -> Recovered:
+    """Make the journal of a directory of results anew: beside the old one, with all that ``adopt`` adds to it; then,
+    when everything is on disk, put the old one aside and the new one in its place. Whenever that ends, nothing is
+    lost and the same command goes on. Blocks while it reads. The lock of the directory is held by the caller.
 
     A result is proof that its recording was collected. Jobs that the old journal still tells, and that have no result
     or were under way to a newer one, come back as they were, so that what the service has of them is collected or
-    looked up, and not paid again. So does what the directory remembers of its runs.
+    looked up, and not paid again. So does what the directory remembers of its runs, and what earlier journals tell
+    that were put aside. Raises ``Unavailable`` if the disk refuses; then the old journal is as it was.
     """
     path = results.inner / JOURNAL
-    done = Recovered()
-    there, replaced = salvage(path) if path.exists() else ([], [])
-    notes = remembered(path)
-    salvaged = {job.key: job for job in there}
-    done.aside = _put_aside(path, now)
+    new = unfinished(path)
+    with _disk_told(path):
+        mend(path, now)
+        told = [salvage(each) for each in (*asides(path), *([path] if path.exists() else ()))]
     found, unreadable = _found(results)
-    done.unreadable, done.results = tuple(unreadable), len(found)
-    journal = Journal(path)
-    for key, job in found.items():
-        known = salvaged.get(key)
-        counts = known if known and known.state in (*WITH_SERVICE, State.COLLECTED) else job
-        await journal.record(counts)
-        if counts.transcript_id != job.transcript_id:
-            await journal.keep(job)
-    for key, job in salvaged.items():
-        if key not in found and (job.state is not State.COLLECTED or job.transcript_id):
-            done.journal += 1
-            await journal.record(job)
-    for job in (*replaced, *_kept(results.inner)):
-        await journal.keep(job)
-    for name, value in notes.items():
-        await journal.set_note(name, value)
-    return journal, done
+    made = merged(told, found, list(_kept(results.inner)))
+    done = Recovered(results=len(found), unreadable=tuple(unreadable))
+    done.journal = len(made.jobs) - len(found)
+    try:
+        with contextlib.closing(Journal(new)) as journal:
+            await journal.fill(made.jobs, made.replaced, made.notes)
+            done.service = await adopt(journal) if adopt else 0
+        seal(new)
+    except BaseException:
+        _remove(new)
+        raise
+    with _disk_told(path):
+        done.aside = put_aside(path, path, now) if path.exists() else None
+        disk.rename(new, path)
+    return done
 
 
-def _put_aside(path: Path, now: datetime) -> Path | None:
-    aside = path.with_name(f"{path.name}.damaged-{now:%Y%m%d-%H%M%S}")
-    for suffix in ("-wal", "-shm", ""):
-        old = path.with_name(path.name + suffix)
+def known_notes(path: Path) -> dict[str, str | None]:
+    """What is remembered of its runs by whatever is left of a journal; the newest that tells of it is right."""
+    notes: dict[str, str | None] = {}
+    for each in (*asides(path), *([path] if path.exists() else ())):
+        notes |= salvaged_notes(each)
+    return notes
+
+
+def merged(told: Sequence[Salvaged], found: Mapping[str, Job], kept: Sequence[Job]) -> Salvaged:
+    """One journal from several, the oldest first, from the results that were ``found``, by key, and those that are
+    kept of the replaced ones.
+
+    The newest fact counts: a later submission more than an earlier one, and of one submission what the later journal
+    says. A paid job counts more than one that nobody has paid for, and one that is still open more than a result.
+    Whatever was collected, and does not count, is remembered as replaced.
+    """
+    by_key: dict[str, list[Job]] = {key: [] for key in found}
+    over: dict[str, set[str]] = {}
+    for job in (*(job for each in told for job in (*each.jobs, *each.replaced)), *kept):
+        ended = {job.transcript_id} if job.transcript_id and job.state in ENDED else set()
+        over.setdefault(job.key, set()).update(job.past_ids, ended)
+    for each in told:
+        for job in each.jobs:
+            by_key.setdefault(job.key, []).append(job)
+    jobs, replaced = [], [job for each in reversed(told) for job in each.replaced]
+    for key, known in by_key.items():
+        counts = _counting(known, over.get(key, set()), found.get(key))
+        if counts and (key in found or counts.state is not State.COLLECTED or counts.transcript_id):
+            jobs.append(counts)
+        proved = [job for job in (*reversed(known), found.get(key)) if job and job.state is State.COLLECTED]
+        replaced += [job for job in proved if counts and job.transcript_id not in (None, counts.transcript_id)]
+    notes: dict[str, str | None] = {}
+    for each in told:
+        notes |= each.notes
+    return Salvaged(jobs, [*replaced, *kept], notes)
+
+
+def _counting(known: Sequence[Job], over: Collection[str], result: Job | None) -> Job | None:
+    """What counts of a recording, of which the journals ``know``, the oldest first, and there may be a result."""
+    there = [job for job in known if not (job.state in WITH_SERVICE and job.transcript_id in over)]
+    there = [job for at, job in enumerate(there) if not _is_answered(job, there[at + 1 :])]
+    best = max(reversed(there), key=_newness, default=None)
+    return best if best and (not result or best.state in _PAID) else result or best
+
+
+_PAID: Final = frozenset({*WITH_SERVICE, State.COLLECTED})
+
+
+def _newness(job: Job) -> tuple[bool, float]:
+    return job.state in _PAID, max(job.staged_at or 0.0, job.intent_at or 0.0, job.submitted_at or 0.0)
+
+
+def _is_answered(job: Job, later: Sequence[Job]) -> bool:
+    """Whether a submission was lost whose end a later journal knows."""
+    return job.state is State.SUBMITTING and any((each.intent_at or 0.0) >= (job.intent_at or 0.0) for each in later)
+
+
+def mend(path: Path, now: datetime) -> None:
+    """Go on where an earlier attempt was stopped: what belongs to a journal that was put aside follows it, and a new
+    one that was not finished is put aside, too. Blocks."""
+    for suffix in BESIDE:
+        left = path.with_name(path.name + suffix)
+        if left.exists() and not path.exists():
+            disk.rename(
+                left, _whose(path, suffix) or path.with_name(f"{path.name}.stray-{now:%Y%m%d-%H%M%S}{suffix}")
+            )
+    if unfinished(path).exists():
+        put_aside(unfinished(path), path, now)
+    _remove(unfinished(path))
+
+
+def _whose(path: Path, suffix: str) -> Path | None:
+    """The name that a part of the journal that was put aside last is to have; None if that has one."""
+    if not (before := asides(path)):
+        return None
+    there = before[-1].with_name(before[-1].name + suffix)
+    return None if there.exists() and there.stat().st_size else there
+
+
+def put_aside(journal: Path, path: Path, now: datetime) -> Path:
+    """Give a journal, with all that belongs to it, a place among those that were put aside of ``path``; return it.
+
+    The journal itself comes first, for good: without its write-ahead log it would tell less than was acknowledged,
+    and the log must not lie where another journal comes. Blocks.
+    """
+    aside = _next_aside(path, now)
+    for suffix in ("", *BESIDE):
+        old = journal.with_name(journal.name + suffix)
         if old.exists():
-            old.rename(aside.with_name(aside.name + suffix))
-    return aside if aside.exists() else None
+            disk.rename(old, aside.with_name(aside.name + suffix))
+    return aside
+
+
+def _next_aside(path: Path, now: datetime) -> Path:
+    """A name later in order than all that are there, whatever the clock says."""
+    name, before = f"{path.name}{ASIDE}{now:%Y%m%d-%H%M%S}", asides(path)
+    if before and name <= before[-1].name:
+        name = f"{before[-1].name}-1"
+    return path.with_name(name)
+
+
+def _remove(journal: Path) -> None:
+    for suffix in ("", *BESIDE):
+        with contextlib.suppress(OSError):
+            journal.with_name(journal.name + suffix).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _disk_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(
+            f"cannot make {path} anew: {error.strerror}. {refusals.advice(error)}; then run the same command again: "
+            "nothing is lost",
+            kind="journal_unwritable",
+        ) from error
 
 
 def _found(results: Results) -> tuple[dict[str, Job], list[Path]]:

@@ -17,7 +17,7 @@ import msgspec
 from batch import errors
 from batch.decision import Wish
 from batch.endpoint import Endpoint, resolve
-from batch.journal import remembered
+from batch.journal import check_not_vanished, is_there, remembered
 from batch.options import canonical
 from batch.results import JOURNAL, Proofs, Results, inner_of, is_same_or_moved, job_of, result_files
 from batch.settings import Settings
@@ -82,12 +82,13 @@ def placed(out: Path | str, settings: Settings, environ: Mapping[str, str]) -> P
     """Blocks while it looks at what the directory remembers.
 
     Raises ``KeyRefused`` if the directory's service needs a key that is not there, ``Usage`` if the service is none,
-    or if the journal is that of another directory.
+    or if the journal is that of another directory, or has vanished.
     """
     directory = local_directory(str(out))
     inner, known = inner_of(directory, settings.journal_dir), inner_of(directory)
-    if inner.absolute() != known.absolute() and (known / JOURNAL).exists():
+    if inner.absolute() != known.absolute() and is_there(known / JOURNAL):
         raise errors.Usage(f"the journal of {directory} is in {known}, not in {inner}: move it there, or say so")
+    check_not_vanished(inner / JOURNAL)
     read_copies: Proofs = {}
     bucket = str(out) if is_stored(str(out)) else ""
     notes = remembered(inner / JOURNAL) or _told_by_results(directory, bucket, read_copies)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from batch import client, errors, lock
 from batch import recover as recovering
 from batch.endpoint import resolve
-from batch.journal import Journal, remembered
+from batch.journal import Journal
 from batch.model import Recording
 from batch.recover import Recovered
 from batch.results import JOURNAL, Results, inner_of
@@ -33,14 +33,11 @@ async def recover(
     if not copies and not await asyncio.to_thread(directory.is_dir):
         raise errors.Usage(f"{directory} is not a directory of results")
     inner = inner_of(directory, settings.journal_dir)
-    copies = copies or remembered(inner / JOURNAL).get("copies", "")
-    results = await asyncio.to_thread(lambda: Results(directory, copies=copies, inner=inner))
+    adopting = partial(_adopt, manifests=manifests, settings=settings, environ=environ) if adopt else None
     with lock.held(inner / "lock", datetime.now()):
-        journal, done = await recovering.recover(results, datetime.now())
-        with contextlib.closing(journal):
-            if adopt:
-                done.service = await _adopt(journal, manifests, settings, environ)
-    return done
+        copies = copies or recovering.known_notes(inner / JOURNAL).get("copies") or ""
+        results = await asyncio.to_thread(lambda: Results(directory, copies=copies, inner=inner))
+        return await recovering.recover(results, datetime.now(), adopting)
 
 
 async def _adopt(journal: Journal, manifests: Sequence[str], settings: Settings, environ: Mapping[str, str]) -> int:
