@@ -312,6 +312,7 @@ def doctor(manifests: Sequence[str], **given: Any) -> None:
 )
 @click.option("--disk-budget", metavar="SIZE", help="Most that uploads may take, e.g. 20GB.")
 @click.option("--worker-memory", metavar="SIZE", help="Most that an engine process may take.  [default: its share]")
+@click.option("--private-webhooks", is_flag=True, help="Webhooks may reach addresses that are not public.")
 @click.option("--faults", type=click.Path(dir_okay=False), help="A TOML file of misfortunes, for tests.")
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
 def serve(**given: Any) -> None:

@@ -19,7 +19,7 @@ from yarl import URL
 
 from batch import client, errors, outgoing
 from batch.protocol import Status
-from batch.service import fetch
+from batch.service import fetch, reach
 from batch.service.engine import BadAudio
 from batch.service.notices import Notices
 from batch.service.store import Store
@@ -520,8 +520,8 @@ async def test_audio_that_a_proxy_keeps_from_the_service_is_told_as_the_proxys(
 async def test_webhooks_go_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     async with audio_server() as (port, asked), proxy({"hook.test": port}) as way:
         monkeypatch.setenv("HTTP_PROXY", way.url)
-        async with outgoing.session() as session:
-            sent = await Notices(session).send({"webhook_url": "http://hook.test/told"}, "t1", Status.COMPLETED)
+        async with reach.ways() as ways:
+            sent = await Notices(ways).send({"webhook_url": "http://hook.test/told"}, "t1", Status.COMPLETED)
     assert (sent, way.asked, len(asked)) == (200, ["POST hook.test"], 1)
 
 

@@ -43,6 +43,7 @@ async def local_service(
         device,
         "--keep",
         "uploads=1h",  # the recordings are all here: an upload is a second copy
+        "--private-webhooks",  # which are the run's own
         "--until-stdin-closes",
     ]
     arguments += ["--workers", str(workers)] if workers else []

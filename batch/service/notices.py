@@ -8,17 +8,21 @@ caller's own.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from batch.errors import Usage
 from batch.protocol import Status
+from batch.service import reach
 
 HEADER_NAME: Final = "webhook_auth_header_name"
 HEADER_VALUE: Final = "webhook_auth_header_value"
+_log = logging.getLogger(__name__)
 
 
 class Manner(msgspec.Struct, frozen=True):
@@ -30,10 +34,11 @@ class Manner(msgspec.Struct, frozen=True):
 
 
 class Notices:
-    """Sends notices over ``session``. A notice that nobody takes is dropped: the list tells the same."""
+    """Sends notices by ``ways``. A notice that nobody takes is dropped: the list tells the same."""
 
-    def __init__(self, session: aiohttp.ClientSession, manner: Manner | None = None) -> None:
-        self._session, self._manner = session, manner or Manner()
+    def __init__(self, ways: reach.Ways, manner: Manner | None = None) -> None:
+        self._ways, self._manner = ways, manner or Manner()
+        self._refused = False
 
     async def send(self, request: Mapping[str, Any], transcript_id: str, status: Status) -> int | None:
         """Tell the ``webhook_url`` of ``request``; return the HTTP status that the last try met, if any."""
@@ -42,15 +47,33 @@ class Notices:
         code = None
         for number in range(self._manner.tries):
             await asyncio.sleep(self._manner.pause_seconds if number else 0)
-            code = await self._post(request["webhook_url"], said, header)
+            try:
+                code = await self._post(request["webhook_url"], said, header)
+            except reach.Inside as error:
+                self._complain(error)
+                break
             if code and code // 100 in (2, 4):
                 break
         return code
 
     async def _post(self, url: str, said: Mapping[str, Any], header: Mapping[str, str]) -> int | None:
+        """A redirect is not followed: it would carry the caller's secret to where they have not sent it."""
         timeout = aiohttp.ClientTimeout(total=self._manner.answer_seconds)
         try:
-            async with self._session.post(url, json=said, headers=header, timeout=timeout) as answer:
+            session = await self._ways.to(URL(url))
+            async with session.post(url, json=said, headers=header, timeout=timeout, allow_redirects=False) as answer:
                 return answer.status
+        except reach.Inside:
+            raise
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, reach.Inside):
+                raise error.os_error from None
+            return None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, Usage):
             return None
+
+    def _complain(self, error: reach.Inside) -> None:
+        """Told once: whoever may submit could fill the log."""
+        if not self._refused:
+            _log.warning("a webhook was not sent: %s. `diarist serve --private-webhooks` allows it", error)
+        self._refused = True

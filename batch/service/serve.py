@@ -18,10 +18,10 @@ from typing import Final
 
 import msgspec
 
-from batch import lock, outgoing
+from batch import lock
 from batch.endpoint import is_loopback, read_key
 from batch.errors import KeyRefused, Unavailable, Usage
-from batch.service import app, fetch, notices, workers
+from batch.service import app, fetch, notices, reach, workers
 from batch.service.engine import Choice, Device, EngineMissing
 from batch.service.faults import Faults, read
 from batch.service.keeping import read_rules, read_size
@@ -34,7 +34,8 @@ _ENDING_SECONDS: Final = 5.0
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """What ``diarist serve`` is asked for. ``workers`` None: one a core; ``keep``, ``disk_budget`` and
-    ``worker_memory``: see `keeping`; ``faults``: a file of misfortunes.
+    ``worker_memory``: see `keeping`; ``private_webhooks``: they may reach what is not
+    public; ``faults``: a file of misfortunes.
 
     ``until_stdin_closes``: a parent holds our standard input; when it is gone, so are we.
     """
@@ -49,6 +50,7 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     keep: tuple[str, ...] = ()
     disk_budget: str | None = None
     worker_memory: str | None = None
+    private_webhooks: bool = False
     faults: str | None = None
     until_stdin_closes: bool = False
 
@@ -87,7 +89,8 @@ async def _serve(asked: Serving, key: str | None) -> None:
         session = await stack.enter_async_context(fetch.session())
         locate: workers.Locate = fetch.Fetcher(store, session).locate
         locate = faults.on_the_way(locate) if faults else locate
-        notify = notices.Notices(await stack.enter_async_context(outgoing.session())).send
+        outward = await stack.enter_async_context(reach.ways(_for_webhooks(asked, key)))
+        notify = notices.Notices(outward).send
         queue = workers.Queue(store, pool.transcribe, locate, notify, slots=pool.size, engine=choice.label)
         befall = [faults.middleware] if faults else []
         made = app.make_app(store, queue, key=key, keep=keep, able=able, middlewares=befall)
@@ -96,6 +99,14 @@ async def _serve(asked: Serving, key: str | None) -> None:
         warming = asyncio.create_task(pool.warm())
         await stopped.wait()
         warming.cancel()
+
+
+def _for_webhooks(asked: Serving, key: str | None) -> reach.May:
+    """Which addresses webhooks reach: without a key only programs of this machine are served, which reach this
+    machine anyway."""
+    if asked.private_webhooks:
+        return reach.anywhere
+    return reach.public if key else reach.public_or_here
 
 
 def _open_all_files() -> None:

@@ -25,7 +25,7 @@ FETCHED: Final = ".fetched"
 """The ending of audio that was fetched for one job, and is removed with it."""
 _UNFINISHED: Final = ".part"
 _NAME: Final = re.compile(r"[0-9a-f]{32}")
-_LENGTH: Final = 32
+_LINK: Final = re.compile(r"https?://[^/?#\s]+/upload/([0-9a-f]{32})")
 _LEAST_RESERVE_BYTES: Final = 16_000_000  # the database's write-ahead log takes four before it is folded back
 _MOST_RESERVE_BYTES: Final = 1_000_000_000
 _RESERVE_SHARE: Final = 0.05
@@ -40,8 +40,8 @@ class Full(Exception):
 
 def name_of(audio_url: str) -> str | None:
     """The name of the upload that a link leads to, if it is one of ours."""
-    head, name = audio_url[:-_LENGTH], audio_url[-_LENGTH:]
-    return name if head.endswith("/upload/") and _NAME.fullmatch(name) else None
+    found = _LINK.fullmatch(audio_url)
+    return found[1] if found else None
 
 
 class Uploads:
@@ -90,9 +90,9 @@ class Uploads:
     @contextlib.asynccontextmanager
     async def arriving(self, promised: int, make_room: MakeRoom, ending: str = "") -> AsyncIterator[Arrival]:
         """A new file, of which so many bytes are promised. Unless it is kept, nothing of it stays."""
-        arrival = Arrival(self, self.directory / (uuid.uuid4().hex + ending), make_room)
+        arrival = Arrival(self, self.directory / (uuid.uuid4().hex + ending), make_room, promised)
         try:
-            await arrival.claim(promised)
+            await arrival.has_room(promised)
             async with aiofiles.open(arrival.unfinished, "wb") as arrival.file:
                 yield arrival
         finally:
@@ -112,26 +112,37 @@ class Uploads:
 
 
 class Arrival:
-    """A file on its way. Raises Full where there is no room for it, even after ``make_room``."""
+    """A file on its way. Raises Full where there is no room for it, even after ``make_room``.
 
-    def __init__(self, uploads: Uploads, path: Path, make_room: MakeRoom) -> None:
+    It holds as much room ahead as it has already brought, up to what is ``promised``: a promise alone takes nothing
+    from others, and whoever brings most is sure of the rest first.
+    """
+
+    def __init__(self, uploads: Uploads, path: Path, make_room: MakeRoom, promised: int) -> None:
         self.size = 0
         self.unfinished = path.with_name(path.name + _UNFINISHED)
         self.file: Any = None
         self._uploads, self._path, self._make_room = uploads, path, make_room
-        self._claimed, self._kept = 0, False
+        self._promised, self._claimed, self._kept = promised, 0, False
 
-    async def claim(self, size: int) -> None:
-        """Take room for so many bytes more."""
+    async def has_room(self, size: int) -> None:
+        """Whether there is room for so many bytes more, just now."""
         if lacking := self._uploads.lacking(size):
             await self._make_room(lacking)
         if lacking := self._uploads.lacking(size):
             raise Full(f"The service has no room for this audio ({lacking:,} bytes are lacking): try again later")
-        self._uploads._take(size, awaited=size)
-        self._claimed += size
+
+    async def _claim(self, size: int) -> None:
+        """Hold room for so many bytes in all."""
+        more = size - self._claimed
+        await self.has_room(more)
+        self._uploads._take(more, awaited=more)
+        self._claimed = size
 
     async def add(self, chunk: bytes) -> None:
-        await self.claim(max(0, self.size + len(chunk) - self._claimed))
+        size = self.size + len(chunk)
+        if size > self._claimed:
+            await self._claim(max(size, min(2 * size, self._promised)))
         with _told():
             await self.file.write(chunk)
         self._uploads._take(0, awaited=-len(chunk))

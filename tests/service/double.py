@@ -16,9 +16,8 @@ from typing import Any
 
 from aiohttp import web
 
-from batch import outgoing
 from batch.model import Transcript, Utterance, Word
-from batch.service import app, fetch
+from batch.service import app, fetch, reach
 from batch.service.engine import Request
 from batch.service.faults import Faults
 from batch.service.keeping import Keep
@@ -117,16 +116,18 @@ async def start_service(
     keep: Keep | None = None,
     budget: int | None = None,
     on_the_way: Callable[[Notify], Notify] = lambda send: send,
+    webhooks: reach.May = reach.public_or_here,
 ) -> AsyncIterator[Double]:
     """A double whose jobs take ``seconds`` each, ``slots`` at a time, and fail as ``failing`` says of their audio.
 
     ``faults`` befall requests before anything else sees them; ``middlewares`` stand behind those. ``on_the_way`` is
-    what happens to webhooks, which are otherwise sent in the ``manner`` of the real service.
+    what happens to webhooks, which are otherwise sent in the ``manner`` of the real service to where ``webhooks``
+    allows.
     """
     with contextlib.closing(Store(folder, budget)) as store:
         double = Double(store)
-        async with fetch.session(private=private) as ways, outgoing.session() as outward:
-            locate = fetch.Fetcher(store, ways, private=private).locate
+        async with fetch.session(private=private) as ways, reach.ways(webhooks) as outward:
+            locate = fetch.Fetcher(store, ways).locate
             locate = faults.on_the_way(locate) if faults else locate
             transcribe = double.transcriber(seconds, failing)
             double.queue = queue = Queue(
