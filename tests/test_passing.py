@@ -176,6 +176,15 @@ async def test_a_stray_answer_in_the_middle_is_tried_again(
     assert set(submitted_audio(service).values()) == {1}
 
 
+async def test_many_stray_answers_in_one_moment_are_no_repetition(tmp_path: Path) -> None:
+    manifest, stray = archive(tmp_path / "audio", 8), Stray("POST", "/v2/upload", range(1, 7), 401)
+    async with start_service(tmp_path / "service", middlewares=[stray.layer]) as service:
+        at = settings(service.base_url, deadlines=QUICKLY, uploads=6)
+        summary = await batch.run(str(manifest), tmp_path / "out", settings=at)
+    assert stray.met == 6
+    assert (summary.collected, summary.exit_code) == (8, 0)
+
+
 @pytest.mark.parametrize(("status", "code"), [(404, 2), (302, 2), (401, 4)])
 @pytest.mark.parametrize(("method", "path"), [*ROUTES[:2], ROUTES[3]])
 async def test_what_repeats_ends_the_run_in_few_requests(

@@ -827,7 +827,7 @@ async def test_a_journal_of_version_1_opens_whole_or_cut_off_in_its_migration(tm
     assert (job.state, job.transcript_id, job.recording.labels) == (State.COLLECTED, "t1", {"x": "y"})
     assert job.service == "http://127.0.0.1:8517"
     with closing(sqlite3.connect(path)) as db:
-        assert db.execute("PRAGMA user_version").fetchone()[0] == 3
+        assert db.execute("PRAGMA user_version").fetchone()[0] == 4
         assert db.execute("SELECT asked FROM jobs").fetchone()[0] == '{"speaker_labels":true}'
 
 
