@@ -98,6 +98,11 @@ def is_congested(waiting: int, queued: int, ended: int) -> bool:
     return queued > max(4, waiting // 4, 2 * ended)
 
 
+def slots_after_queue(held: int) -> int:
+    """How many jobs the service gets at once when its own queue has gone: half as many again as it has."""
+    return held + max(4, held // 2)
+
+
 def is_expired(staged_at: float | None, now: float, life_seconds: float) -> bool:
     """Whether an upload is too old to be submitted."""
     return staged_at is None or now - staged_at > life_seconds

@@ -10,6 +10,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from batch import policy
+
 _OLD_SECONDS: Final = 3600.0
 """Who has waited for so long is next, however short: an upload does not live for ever."""
 
@@ -38,12 +40,13 @@ class Slots:
     """The service's slots, held by key; who weighs most of those that wait is next. Taking or giving back twice does
     no harm.
 
-    While ``held_back``, none is handed out: the service has a queue of its own. A service that throttles speaks of
-    requests, not of jobs: that is the throttle's business, and no slot is taken away for it.
+    While ``held_back``, none is handed out: the service has a queue of its own. After that they come back by and by,
+    some at once and two for each job that ends, or all who have waited would be the next queue. A service that
+    throttles speaks of requests, not of jobs: that is the throttle's business, and no slot is taken away for it.
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self._most = self._limit = limit
         self.held_back = False
         self._held: set[str] = set()
         self._numbers = itertools.count()
@@ -69,10 +72,14 @@ class Slots:
             raise
 
     def give_back(self, key: str) -> None:
-        self._held.discard(key)
+        if key in self._held:
+            self._held.remove(key)
+            self._limit = min(self._most, self._limit + 1)
         self._hand_out()
 
     def hold_back(self, held_back: bool) -> None:
+        if self.held_back and not held_back:
+            self._limit = min(self._most, policy.slots_after_queue(len(self._held)))
         self.held_back = held_back
         self._hand_out()
 

@@ -110,3 +110,22 @@ async def test_slots_are_held_back_while_the_service_has_a_queue_of_its_own() ->
     assert not waiting.done()
     slots.hold_back(False)
     await waiting
+
+
+async def test_slots_come_back_by_and_by_when_the_services_own_queue_is_gone() -> None:
+    slots = Slots(100)
+    for number in range(10):
+        slots.occupy(str(number))
+    slots.hold_back(True)
+    waiting = [asyncio.create_task(slots.take(f"more {number}")) for number in range(80)]
+    await asyncio.sleep(0)
+    slots.hold_back(False)
+    await asyncio.sleep(0)
+    assert sum(task.done() for task in waiting) == 5, "half as many again"
+    for number in range(10):
+        slots.give_back(str(number))
+    await asyncio.sleep(0)
+    assert sum(task.done() for task in waiting) == 25, "two for each job that has ended"
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)

@@ -1,0 +1,191 @@
+"""Whole runs against a service that notes when each request came: what paces a run is really connected to it.
+
+Each test fails if the part that it is about is switched off: ``SWITCHED_OFF`` shows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+import batch
+from batch import client, outgoing, policy, throttle
+from batch.endpoint import Endpoint
+from batch.journal import Journal
+from batch.model import Job, State
+from batch.protocol import THROTTLED_TEXT
+from batch.service.faults import Fault, Faults, What
+from batch.settings import Settings
+from batch.slots import Slots
+from batch.throttle import Rate
+from batch.wiring.connecting import _ramps
+from tests.service.double import Handler, start_service
+from tests.service.limiter import Limiter
+from tests.test_run import archive, check_results, settings
+
+LATE_SECONDS = 0.1
+"""What a request may take on its way, on a busy machine."""
+
+
+def most_within(seconds: float, times: Sequence[float]) -> int:
+    """The most of these times in any window of so many seconds."""
+    return max(sum(began <= at < began + seconds for at in times) for began in times)
+
+
+async def carried(tmp_path: Path, count: int, limiter: Limiter, *, slots: int = 50, **given: Any) -> Any:
+    """A run of so many recordings; the double when it is over."""
+    manifest, out = archive(tmp_path / "audio", count), tmp_path / "out"
+    async with start_service(
+        tmp_path / "service", seconds=0.1, slots=slots, middlewares=[limiter.middleware]
+    ) as service:
+        summary = await batch.run(str(manifest), out, settings=settings(service.base_url, **given))
+    assert (summary.collected, summary.exit_code) == (count, 0)
+    check_results(tmp_path / "audio", out, count)
+    return service
+
+
+async def test_submissions_follow_the_ramp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "RAMP_WINDOW_SECONDS", 0.5)
+    monkeypatch.setattr(policy, "RAMP_FIRST", 4)
+    await carried(tmp_path, 24, limiter := Limiter(), rate=Rate(ramp="on"))
+    allowed = list(accumulate(policy.ramp_allowance(window) for window in range(100)))
+    came = sorted(one.at for one in limiter.log if one.submits)
+    for number, at in enumerate(came):
+        assert number < allowed[int((at - came[0] + LATE_SECONDS) / 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "vendors", "ours"), [("auto", True, False), ("on", True, True), ("off", False, False)]
+)
+def test_the_ramp_is_for_the_vendors_hosts_unless_it_is_asked_for(asked: Any, vendors: bool, ours: bool) -> None:
+    given = Settings(rate=Rate(ramp=asked))
+    assert _ramps(Endpoint("assemblyai", "https://api.assemblyai.com", "key"), given) is vendors
+    assert _ramps(Endpoint("http://127.0.0.1:1", "http://127.0.0.1:1", None), given) is ours
+
+
+async def test_no_window_sees_more_requests_than_the_rate(tmp_path: Path) -> None:
+    await carried(tmp_path, 40, limiter := Limiter(), rate=Rate(requests=40, window_seconds=1.0))
+    came = [one.at for one in limiter.log]
+    assert len(came) > 3 * 40
+    assert most_within(1.0 - LATE_SECONDS, came) <= 40 + 1  # the first request of all is outside of the rate
+
+
+async def test_requests_follow_a_limit_of_the_service(tmp_path: Path) -> None:
+    await carried(tmp_path, 80, limiter := Limiter(rate=30))
+    seconds = max(one.answered for one in limiter.log) - min(one.at for one in limiter.log)
+    assert limiter.refused <= 0.5 * limiter.passed
+    assert seconds <= 1.8 * limiter.passed / 30
+
+
+async def test_no_recording_fails_for_refusals_though_four_of_five_requests_meet_one(tmp_path: Path) -> None:
+    manifest, faults = (
+        archive(tmp_path / "audio", 40),
+        Faults([Fault(What.THROTTLE, probability=0.8)], random.Random(2)),
+    )
+    async with start_service(tmp_path / "service", faults=faults) as service:
+        summary = await batch.run(str(manifest), tmp_path / "out", settings=settings(service.base_url))
+        assert faults.met[What.THROTTLE] > 3 * len(service.requests)
+    assert (summary.collected, summary.failed, summary.exit_code) == (40, 0, 0)
+
+
+async def test_slots_follow_the_services_own_queue(tmp_path: Path) -> None:
+    queueing = await carried(tmp_path, 60, Limiter(), slots=1, uploads=1, concurrency=50)
+    assert queueing.most_open <= 20, "fifty are allowed, and one is worked on"
+
+
+async def test_refusals_take_no_slots_away(tmp_path: Path) -> None:
+    manifest, faults = (
+        archive(tmp_path / "audio", 60),
+        Faults([Fault(What.THROTTLE, probability=0.1)], random.Random(3)),
+    )
+    async with start_service(tmp_path / "service", seconds=1.0, slots=50, faults=faults) as service:
+        asked = settings(service.base_url, concurrency=20)
+        assert (await batch.run(str(manifest), tmp_path / "out", settings=asked)).collected == 60
+        assert faults.met.total() >= 10
+    assert service.most_open == 20
+
+
+async def test_a_retry_after_between_an_intent_and_its_request_is_obeyed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each intent takes so long to write that a Retry-After for another request arrives meanwhile."""
+    writing, refused, record = asyncio.Event(), asyncio.Event(), Journal.record
+
+    async def slow(journal: Journal, job: Job) -> None:
+        await record(journal, job)
+        if job.state is State.SUBMITTING and not writing.is_set():
+            writing.set()
+            await refused.wait()
+            await asyncio.sleep(0.3)
+
+    @web.middleware
+    async def refuse_once(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if writing.is_set() and not refused.is_set():
+            refused.set()
+            return web.json_response({"error": THROTTLED_TEXT}, status=429, headers={"Retry-After": "1"})
+        return await handler(request)
+
+    monkeypatch.setattr(Journal, "record", slow)
+    manifest, limiter = archive(tmp_path / "audio", 20), Limiter()
+    layers = [limiter.middleware, refuse_once]
+    async with start_service(tmp_path / "service", middlewares=layers) as service:
+        asked = settings(service.base_url, uploads=1)
+        assert (await batch.run(str(manifest), tmp_path / "out", settings=asked)).collected == 20
+    (asked_at,) = (one.answered for one in limiter.log if one.status == 429)
+    early = [one for one in limiter.log if asked_at + LATE_SECONDS < one.at < asked_at + 1.0]
+    assert not early
+
+
+async def test_each_submission_comes_on_a_connection_of_its_own(tmp_path: Path) -> None:
+    await carried(tmp_path, 30, limiter := Limiter(), concurrency=4)
+    submitted = [one.peer for one in limiter.log if one.submits]
+    others = {one.peer for one in limiter.log if not one.submits}
+    assert len(set(submitted)) == len(submitted) == 30
+    assert not others & set(submitted)
+    assert len(others) < 30, "all else keeps its connections"
+
+
+_session = outgoing.session
+
+
+def _keep_alive(**given: Any) -> Any:
+    return _session(**{name: value for name, value in given.items() if name != "force_close"})
+
+
+SWITCHED_OFF: dict[str, tuple[Any, str, Any, Callable[..., Awaitable[None]]]] = {
+    "the ramp": (throttle._Ramp, "wait_seconds", lambda ramp, now: 0.0, test_submissions_follow_the_ramp),
+    "the bucket": (
+        throttle._Bucket, "wait_seconds", lambda bucket, now: 0.0, test_no_window_sees_more_requests_than_the_rate,
+    ),
+    "pacing": (
+        throttle._Pacing, "wait_seconds", lambda pacing, now: 0.0, test_requests_follow_a_limit_of_the_service,
+    ),
+    "holding slots back": (
+        Slots, "hold_back", lambda slots, held_back: None, test_slots_follow_the_services_own_queue,
+    ),
+    "the last turn": (
+        client.Client, "_turn", property(lambda api: client._at_once, lambda api, turn: None),
+        test_a_retry_after_between_an_intent_and_its_request_is_obeyed,
+    ),
+    "fresh connections": (
+        outgoing, "session", _keep_alive, test_each_submission_comes_on_a_connection_of_its_own,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", SWITCHED_OFF)
+async def test_what_is_switched_off_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    owner, name, instead, notices = SWITCHED_OFF[part]
+    monkeypatch.setattr(owner, name, instead, raising=False)
+    given = {"monkeypatch": monkeypatch} if "monkeypatch" in inspect.signature(notices).parameters else {}
+    with pytest.raises(AssertionError):
+        await notices(tmp_path, **given)
