@@ -20,7 +20,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from batch import __version__, behalf, doubt, errors, outgoing
+from batch import __version__, behalf, doubt, errors, outgoing, refusals
 from batch.model import Call
 from batch.protocol import PAGE_LIMIT, Head, Page, Route, Upload, error_text, read_head, read_page, refusal
 
@@ -271,6 +271,7 @@ def _safe(transcript_id: str) -> str:
 
 def _misfortune(error: Exception, base: URL, proxy: outgoing.Proxy | None) -> errors.DiaristError:
     """A failed request as one of our errors: what matters is whether the service can have seen it."""
+    refusals.check_limits(getattr(error, "os_error", error))
     said = f"{type(error).__name__}: {error}".strip(": ")
     way = f"{base} through the proxy {proxy}" if proxy else f"{base}"
     match error:

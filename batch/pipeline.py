@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from batch import behalf, errors, policy
+from batch import behalf, errors, policy, refusals
 from batch.client import Client
 from batch.duplicates import Duplicates
 from batch.journal import Journal
@@ -281,7 +281,8 @@ class Pipeline:
             return None
         try:
             sha256 = await self._digest(job.recording.source)
-        except OSError:
+        except OSError as error:
+            refusals.check_limits(error)
             return None  # the upload says what is wrong with it
         return await self._shared(msgspec.structs.replace(job, sha256=sha256, **known._asdict()))
 
@@ -498,6 +499,7 @@ class Pipeline:
     async def _met_a_bug(self, job: Job, error: Exception) -> None:
         """What nobody expected is told of the recording that met it, and the others go on. What the service has of it
         is left for the next run."""
+        refusals.check_limits(error)
         place = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"an unexpected internal error, please report it: {error!r} at {place.name}:{place.lineno}"
         if job.state not in WITH_SERVICE:

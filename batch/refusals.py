@@ -6,6 +6,8 @@ import errno
 from collections.abc import Mapping
 from typing import Final
 
+from batch.errors import Unavailable
+
 _BUSY = "Another program holds it, or this file system cannot lock files: end the one, or choose another --out"
 _SPACE = "Free some space"
 _RIGHTS = "Give this user the right to write there, or choose another place with --out"
@@ -43,6 +45,14 @@ def meets_all(error: OSError) -> bool:
 def is_of_limits(error: OSError) -> bool:
     """Whether it is the number of open files that is refused, and not this file."""
     return error.errno in (errno.EMFILE, errno.ENFILE)
+
+
+def check_limits(error: BaseException) -> None:
+    """Raises ``Unavailable`` if it is the number of open files that was refused: that is no file's trouble, and no
+    recording's."""
+    if isinstance(error, OSError) and is_of_limits(error):
+        again = "then run the same command again: nothing that was done is lost"
+        raise Unavailable(f"{error.strerror}. {advice(error)}; {again}", kind="open_files") from error
 
 
 def advice(error: OSError, of_a_name: str = "") -> str:

@@ -188,14 +188,16 @@ class Results:
             content = self.path(key).read_bytes()
             transcript_in(content)
             return job_of(content, self.path(key).stat().st_mtime)
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            refusals.check_limits(error)
             return None
 
     def beginning(self, key: str) -> Job | None:
         """The same of a result of which only the first part is left: it is enough to fetch the rest again."""
         try:
             return job_of(self.path(key).read_bytes(), self.path(key).stat().st_mtime)
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            refusals.check_limits(error)
             return None
 
     def stored_copy(self, key: str, size_bytes: int) -> Proof:

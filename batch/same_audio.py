@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from batch import sources
+from batch import refusals, sources
 from batch.locations import identity
 from batch.model import Job, Recording, Stamp
 from batch.stores import is_stored
@@ -33,7 +33,8 @@ def compared(recording: Recording, job: Job) -> tuple[bool, Stamp | None]:
         return True, stamp
     try:
         return _digest(recording.source, stamp) != job.sha256, stamp
-    except OSError:
+    except OSError as error:
+        refusals.check_limits(error)
         return True, stamp
 
 
@@ -59,6 +60,7 @@ def same_audio(row: Recording, first: Recording) -> bool:
         return False
     try:
         job = Job(first, "", sha256=_digest(first.source, stamp), **stamp._asdict())
-    except OSError:
+    except OSError as error:
+        refusals.check_limits(error)
         return False
     return not compared(row, job)[0]

@@ -12,7 +12,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import IO, Final
 
-from batch import locations, stores
+from batch import locations, refusals, stores
 from batch.errors import Permanent
 from batch.model import Stamp
 from batch.protocol import UPLOAD_LIMIT_BYTES
@@ -108,6 +108,7 @@ class AudioFile:
                 self._notify(len(chunk))
                 yield chunk
         except OSError as error:
+            refusals.check_limits(error)
             raise Permanent(f"{self.path} cannot be read: {error.strerror}", kind="unreadable") from error
         if left:
             raise self._changed()
@@ -150,6 +151,7 @@ def _opened(path: str) -> tuple[Stamp, IO[bytes]]:
     except FileNotFoundError:
         raise Permanent(f"{path} is not there: correct the path or restore the file", kind="missing") from None
     except OSError as error:
+        refusals.check_limits(error)
         raise Permanent(f"{path} cannot be read: {error.strerror}", kind="unreadable") from error
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -13,13 +14,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 import batch
-from batch import errors, lock
+from batch import errors, lock, sources
+from batch.model import Job, Recording
+from batch.same_audio import compared
 from tests.service.double import Double, Handler, start_service
 from tests.test_onlookers import ended, running, started
 from tests.test_run import archive, check_results, settings, submitted_audio, wav
@@ -234,3 +238,40 @@ def test_a_lock_whose_disk_is_gone_is_left_in_silence(tmp_path: Path) -> None:
             with contextlib.suppress(OSError):
                 if link.samefile(path):
                     os.close(int(link.name))
+
+
+@pytest.mark.parametrize("files", [20, 48])
+async def test_too_few_open_files_end_the_run_with_a_sentence_and_are_no_recordings_trouble(
+    tmp_path: Path, files: int
+) -> None:
+    manifest, out = archive(tmp_path / "audio", 150), tmp_path / "out"
+    few = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (files, files))
+    async with start_service(tmp_path / "service", seconds=0.3, slots=100) as service:
+        arguments = running(manifest, out, service, "--set", "concurrency=100")
+        child = started(*arguments, stderr=subprocess.PIPE, preexec_fn=few)
+        _, said = await asyncio.to_thread(child.communicate, timeout=60)
+        assert child.returncode == 5
+        assert said.count(b"ulimit -n") == 1
+        assert b"another id" not in said
+        assert b"Traceback" not in said
+        assert not (out / "failed.jsonl").exists()
+        assert await ended(started(*arguments)) == 0
+    check_results(tmp_path / "audio", out, 150)
+    assert set(submitted_audio(service).values()) == {1}
+
+
+async def test_a_digest_that_cannot_be_read_for_want_of_files_is_no_changed_audio(tmp_path: Path) -> None:
+    folder = tmp_path / "audio"
+    archive(folder, 1)
+    path = str(folder / "0.wav")
+    row, stamp = Recording("0", path, "m", 1, {}, {}), sources.stamp(path)
+    assert stamp
+    job = Job(row, "s", sha256=sources.digest(path), size_bytes=stamp.size_bytes, mtime_ns=1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(errors.Unavailable, match="ulimit -n"):
+            compared(row, job)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert compared(row, job) == (False, stamp)
