@@ -21,10 +21,11 @@ from typing import Final
 import msgspec
 from yarl import URL
 
-from batch import client, errors, manifest, outgoing, refusals, sqlite, stores
+from batch import client, errors, manifest, orphans, outgoing, refusals, sqlite, stores
 from batch.endpoint import HOSTS, Endpoint
-from batch.journal import check_not_vanished
+from batch.journal import Journal, check_not_vanished
 from batch.model import Recording
+from batch.prices import Prices
 from batch.results import JOURNAL, inner_of
 from batch.service.launch import local_service
 from batch.settings import Local, Settings
@@ -88,7 +89,7 @@ async def examine(
         yield _bad("service", str(error), "", error.exit_code)
         return
     yield _ok("service", f"{endpoint.name}, with {'a' if endpoint.key else 'no'} key")
-    async for finding in _service(endpoint, settings, out):
+    async for finding in _service(endpoint, settings, out, inner):
         yield finding
 
 
@@ -227,13 +228,13 @@ def _temporary(out: Path) -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix=".diarist-doctor-", dir=_there(out))
 
 
-async def _service(endpoint: Endpoint, settings: Settings, out: Path) -> AsyncIterator[Finding]:
+async def _service(endpoint: Endpoint, settings: Settings, out: Path, inner: Path) -> AsyncIterator[Finding]:
     trust = await asyncio.to_thread(_trust)
     yield trust
     if trust.verdict is Verdict.BAD:
         return
     if endpoint.base_url:
-        async for finding in _reached(endpoint.base_url, endpoint, settings):
+        async for finding in _reached(endpoint.base_url, endpoint, settings, inner / JOURNAL):
             yield finding
         return
     local = settings.local
@@ -268,7 +269,9 @@ def _proxy(base_url: str) -> Finding:
     return _ok("proxy", f"{base_url} is reached through {proxy}" if proxy else f"none on the way to {base_url}")
 
 
-async def _reached(base_url: str, endpoint: Endpoint, settings: Settings) -> AsyncIterator[Finding]:
+async def _reached(
+    base_url: str, endpoint: Endpoint, settings: Settings, journal: Path | None = None
+) -> AsyncIterator[Finding]:
     way = _proxy(base_url)
     yield way
     if way.verdict is Verdict.BAD:
@@ -289,6 +292,18 @@ async def _reached(base_url: str, endpoint: Endpoint, settings: Settings) -> Asy
             return
         yield _ok("reach", f"{base_url} answered in {(time.monotonic() - began) * 1000:.0f} ms")
         yield _clock(api.date)
+        is_there = await asyncio.to_thread(journal.exists) if journal else False
+        if journal and is_there:
+            with contextlib.suppress(errors.DiaristError):  # what is wrong with the journal has been told
+                yield await _orphans(api, journal, settings.prices.of(is_vendors=endpoint.is_vendors))
+
+
+async def _orphans(api: client.Client, path: Path, prices: Prices | None) -> Finding:
+    with contextlib.closing(await asyncio.to_thread(lambda: Journal(path, read_only=True))) as journal:
+        found = await orphans.orphans(lambda before_id: api.page(before_id=before_id), journal)
+    if not found:
+        return _ok("orphans", "none: each of the newest transcripts of our uploads belongs to a recording")
+    return _warn("orphans", orphans.listed(found, prices), "look at them at the service; none is paid for again")
 
 
 async def _other_region(endpoint: Endpoint, settings: Settings) -> str:

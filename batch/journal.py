@@ -128,6 +128,16 @@ class Journal:
         """Of ``transcript_ids``, those that belong to a job, with the time of their submission."""
         return await self._ask(lambda db: _known_ids(db, transcript_ids))
 
+    async def of_links(self, links: Collection[str]) -> dict[str, list[Job]]:
+        """The jobs whose audio was uploaded to these links, or read under them, by link. Looks at every job."""
+        marks = ", ".join("?" * len(links))
+        query = f"WHERE audio_url IN ({marks}) AND audio_url != source"
+        found: dict[str, list[Job]] = {}
+        both = f"{_SELECT} {query} UNION ALL {_SELECT_REPLACED} {query}"
+        for job in await self._ask(lambda db: [_job(row) for row in db.execute(both, (*links, *links))]):
+            found.setdefault(job.audio_url or "", []).append(job)
+        return found
+
     async def replaced(self, keys: Sequence[str]) -> dict[str, list[Job]]:
         """The collected jobs whose places under ``keys`` new ones have taken, newest first, by key."""
         marks = ", ".join("?" * len(keys))

@@ -20,7 +20,9 @@ import batch
 from batch import client, errors
 from batch.admission import Wish
 from batch.client import Deadlines
+from batch.doctor import Verdict, examine
 from batch.model import Event
+from batch.prices import Prices
 from batch.protocol import NO_FUNDS_TEXT, Route
 from batch.service.engine import BadAudio
 from batch.service.faults import Fault, Faults, What, read
@@ -405,6 +407,30 @@ async def test_what_an_earlier_run_may_have_submitted_is_submitted_again_only_if
     assert (summary.collected, summary.exit_code) == (5, 0)
     assert set(submitted_audio(service).values()) == {1}
     assert not (out / "calls" / "0.json").exists()
+
+
+async def test_a_transcript_of_ours_that_no_job_owns_is_told_at_the_end_of_a_run_and_by_the_doctor(
+    tmp_path: Path,
+) -> None:
+    manifest, out, told = archive(tmp_path / "audio", 3), tmp_path / "out", list[Event]()
+    async with (
+        start_service(tmp_path / "service", seconds=0.05) as service,
+        client.connect(service.base_url, None, connections=2) as api,
+    ):
+        at = quick(service, prices=Prices(apply="always", models={"universal-3-5-pro": 1000.0}))
+        await batch.run(str(manifest), out, settings=at, notify=told.append)
+        assert not any("belong to no recording" in event.message for event in told)
+        stray = (await api.submit(service.submissions[0]["audio_url"], {})).id
+        manifest.write_text(manifest.read_text().replace("customer 2", "customer 2\nmore,0.wav,3,c"))
+        summary = await batch.run(str(manifest), out, settings=at, notify=told.append)
+        assert (summary.collected, summary.exit_code) == (1, 0)
+        (said,) = [event.message for event in told if "belong to no recording" in event.message]
+        assert (
+            f"1 transcripts of our uploads belong to no recording, and may have been paid for: {stray}, of " in said
+        )
+        assert "about $0.56" in said, "2 s of audio"
+        found = {each.what: each async for each in examine(at, {}, out)}
+    assert (found["orphans"].verdict, stray in found["orphans"].said) == (Verdict.WARN, True)
 
 
 LONG = {"concurrency": 1, "reconcile_grace_seconds": 0.3, "reconcile_lag_seconds": 60, "deadlines": Deadlines()}

@@ -16,21 +16,25 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from batch import errors, lock, outside
+from batch import errors, lock, orphans, outside
 from batch.admission import Admission
 from batch.budget import Purse
+from batch.client import Client
 from batch.decision import Wish
 from batch.duplicates import Duplicates
 from batch.fingerprint import fingerprint, new_salt
 from batch.journal import Journal
 from batch.model import WITH_SERVICE, Event, Job, Recording
 from batch.pipeline import Pipeline, with_service
+from batch.prices import Prices
+from batch.protocol import Page, Route
 from batch.results import INNER, JOURNAL, Results, inner_of
 from batch.search.arrivals import Arrivals
 from batch.settings import Settings
 from batch.slots import Slots
 from batch.stores import local_directory
 from batch.summary import Summary
+from batch.throttle import Throttle
 from batch.window import Window
 from batch.wiring.connecting import connected, links, pipeline_of, watching
 from batch.wiring.places import Place, placed
@@ -38,6 +42,7 @@ from batch.wiring.plans import agreed_to_pay_again, prices_of
 from batch.wiring.reporting import Rejected, asked, command_of, list_failed, report_no_beginning, reported, staged
 from batch.wiring.rows import count_rows, peeked, rows_of
 
+_ORPHANS_SECONDS: Final = 10.0
 _NOTING_SECONDS: Final = 600.0
 _COUNTING_SECONDS: Final = 1.0
 """So long a run that ends early waits for the number of its rows."""
@@ -188,6 +193,8 @@ async def _run(
                 )  # fmt: skip
                 carrying()
                 await _until_stopped(carrier, carrier.run(before, admit), settings, stop)
+                if summary.requests[Route.SUBMIT] and not (stop and stop.is_set()):
+                    await _tell_orphans(api, gate, journal, prices_of(service, settings), notice)
         except* errors.Fatal as group:
             summary.stopped_by = _first_fatal(group)
         finally:
@@ -205,6 +212,20 @@ async def _note_asked(
     has_looked_at_all = summary.read_all and not (summary.skipped["held"] or summary.rejected)
     if asked and has_looked_at_all and place.notes.get(asked[0]) != asked[1]:
         await journal.set_note(*asked)
+
+
+async def _tell_orphans(
+    api: Client, gate: Throttle, journal: Journal, prices: Prices | None, notice: Callable[[str], None]
+) -> None:
+    """What the service has of ours, and no job: a look that may fail, and does not take long."""
+
+    async def page(before_id: str | None) -> Page:
+        return await gate.once(partial(api.page, before_id=before_id), route=Route.LIST, what="list")
+
+    with contextlib.suppress(errors.DiaristError, TimeoutError):
+        async with asyncio.timeout(_ORPHANS_SECONDS):
+            if found := await orphans.orphans(page, journal):
+                notice(orphans.listed(found, prices))
 
 
 async def _remember(journal: Journal, place: Place, notice: Callable[[str], None]) -> None:
