@@ -244,9 +244,10 @@ def test_a_limit_that_shrinks_and_grows_is_followed(after: float | None) -> None
 
 
 @AFTER
-def test_an_outage_is_met_with_few_requests_and_over_at_once_when_it_is_over(after: float | None) -> None:
+@pytest.mark.parametrize("began", [0, 5])
+def test_an_outage_is_met_with_few_requests_and_over_at_once_when_it_is_over(began: int, after: float | None) -> None:
     def limit(now: float) -> float:
-        return 0 if 5 <= now < 35 else 100
+        return 0 if began <= now < 35 else 100
 
     out = night(Sliding(limit), after=after)
     met = sum(7 <= at < 35 for at in out.service.came)
@@ -269,6 +270,25 @@ def test_refusals_fail_no_recording_though_four_of_five_requests_meet_one() -> N
     assert refused.refused > 3.5
     at_once = 8 * 0.2  # what gets through of the uploads that are sent after each pause
     assert refused.seconds <= 2.5 * 200 / at_once, "slowing down is given up where it does not help"
+
+
+def test_refusals_on_one_route_are_no_outage_while_others_go_well() -> None:
+    async def well() -> None:
+        await asyncio.sleep(LATENCY_SECONDS)
+
+    async def refused() -> None:
+        raise errors.Throttled("429", kind="throttled", retry_after_seconds=1.0)
+
+    async def work() -> None:
+        gate = Throttle(Patience(outage_seconds=10.0), rng=random.Random(2), notify=lambda event: None)
+        for _ in range(30):
+            await gate.once(well, route=Route.FETCH, what="a")
+            with pytest.raises(errors.Throttled):
+                await gate.once(refused, route=Route.UPLOAD, what="b")
+        with pytest.raises(errors.Unavailable, match="no request has gone well for 1[01] s"):
+            await gate.insist(refused, route=Route.UPLOAD, what="b")
+
+    played(work())
 
 
 def test_whoever_alone_is_refused_for_ever_is_left_for_the_next_run() -> None:

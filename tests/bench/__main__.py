@@ -10,6 +10,7 @@ QUOTED = (
     ("makespan", "--in-flight", "64", "--recordings", "640"),
     ("makespan", "--in-flight", "200", "--rivals"),
     ("makespan", "--in-flight", "1000", "--recordings", "3000", "--seconds", "60"),
+    ("throttling",),
     ("scale",),
     ("upload", "--to", "service"),
     ("stores",),
