@@ -60,14 +60,18 @@ MANNERS: Final = {
 TROUBLES: Final = (
     Fault(What.DROP_AFTER, route="submit", probability=0.3),
     Fault(What.DROP_BEFORE, route="submit", probability=0.1),
+    Fault(What.ACCEPT_LATE, route="submit", probability=0.1, status=504, seconds=0.1),
+    Fault(What.LIST_LAG, probability=1.0, seconds=0.2),
+    Fault(What.LIST_SHUFFLED, probability=1.0),
+    Fault(What.LIST_REPEATED, probability=0.5),
     Fault(What.STATUS, probability=0.1),
     Fault(What.HALF_BODY, probability=0.1),
     Fault(What.REFUSE, probability=0.05),
 )
 QUICK: Final = Settings(
     concurrency=20,
-    reconcile_grace_seconds=0.05,
-    reconcile_lag_seconds=0.3,
+    reconcile_grace_seconds=0.5,
+    reconcile_lag_seconds=1.5,
     drain_seconds=2.0,
     patience=Patience(base_seconds=0.01, cap_seconds=0.1, outage_seconds=20),
     sweep=Pace(least_seconds=0.02, most_seconds=0.1),
