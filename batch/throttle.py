@@ -133,10 +133,10 @@ class _Pacing:
         if asked_at < self._since:
             return
         self._answers.append((now, refused))
-        if refused and self._paused_at is None:
-            self._paused_at = now
         while self._paused_at is None and self._answers[0][0] < now - policy.THROTTLING_SECONDS:
             self._answers.popleft()
+        if refused and self._paused_at is None:
+            self._paused_at = now
 
     def slows_down(self, now: float) -> bool:
         """Decide, if a pause has just ended: whether requests are slowed down from now on."""
@@ -149,8 +149,6 @@ class _Pacing:
             self._stay(paused_at, now)
             return False
         answers, self._answers = self._answers, deque()
-        if refused == len(answers):  # it is closed, not slow
-            return False
         share, before, self._share = refused / len(answers), self._share, refused / len(answers)
         if self._got_through < math.inf and policy.is_in_vain(share, before, now - self._since):
             self._got_through, self._free_until = math.inf, now + policy.in_vain_seconds()

@@ -339,6 +339,15 @@ def test_what_is_paced_goes_in_the_order_in_which_it_came() -> None:
     assert played(work()) == list(range(50))
 
 
+def test_what_was_answered_long_ago_says_nothing_about_a_limit_of_now() -> None:
+    pacing = throttle._Pacing()
+    for _ in range(100):
+        pacing.answered(0.0, 0.1, refused=False)
+    for refused in (True, True, True, True, True, False):
+        pacing.answered(60.0, 60.1, refused)
+    assert pacing.slows_down(61.1)
+
+
 @pytest.mark.parametrize(
     ("refused", "answered", "throttling"),
     [(4, 4, False), (5, 5, True), (5, 20, True), (5, 21, False), (30, 300, False)],
