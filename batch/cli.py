@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -10,6 +11,7 @@ import click
 
 from batch import __version__, streams
 from batch.errors import DiaristError, Fatal, Unavailable
+from batch.harmless import discreet, discreet_tree, harmless, plain_lines
 
 if TYPE_CHECKING:
     from batch.decision import Wish
@@ -105,7 +107,11 @@ def plan(manifests: tuple[str, ...], **given: Any) -> None:
 
     settings = _settings(given, "service", "concurrency")
     explaining = Explaining(
-        sys.stdout, sys.stderr, rows=given["explain"], as_json=given["as_json"], command=shlex.join(_typed())
+        sys.stdout,
+        sys.stderr,
+        rows=given["explain"],
+        as_json=given["as_json"],
+        command=shlex.join(map(discreet, _typed())),
     )
     wish = _wish(given)
     sys.exit(asyncio.run(_plan(manifests, given["out"], settings, wish, _window(given), explaining)))
@@ -156,10 +162,10 @@ def export(directory: str, formats: str, out: str | None, speakers: str | None, 
         exporting.read_speakers(Path(speakers)) if speakers else Names(),
         exporting.read_turns(Path(relabel)) if relabel else {},
     )
-    done = exporting.export(Path(directory), wanted, lambda problem: click.echo(problem, err=True))
+    done = exporting.export(Path(directory), wanted, _say)
     told = f"{done.results:,} results: {done.written:,} files written, {done.unchanged:,} as they were"
     told += f", {done.problems:,} not written" if done.problems else ""
-    click.echo(told + (f"; {done.foreign:,} other JSON files were passed over" if done.foreign else ""), err=True)
+    _say(told + (f"; {done.foreign:,} other JSON files were passed over" if done.foreign else ""))
     sys.exit(3 if done.problems else 0)
 
 
@@ -188,7 +194,7 @@ def search(directory: str, phrase: str, labels: tuple[str, ...], as_json: bool, 
 
     names = read_speakers(Path(speakers)) if (speakers := given.pop("speakers")) else Names()
     question = query.Question(phrase, labels=query.read_labels(labels), names=names, **given)
-    answer = query.search(local_directory(directory), question, lambda message: click.echo(message, err=True))
+    answer = query.search(local_directory(directory), question, _say)
     for line in (
         (msgspec.json.encode(hit).decode() for hit in answer.hits)
         if as_json
@@ -222,10 +228,10 @@ def report(directory: str, out: str | None, since: str | None, **given: Any) -> 
     page = Path(out) if out else results / "report.html"
     began = read_time(since, datetime.now().astimezone()) if since else None
     wanted = build.Wanted(page, _settings(given).prices, began)
-    done = build.report(results, wanted, lambda problem: click.echo(problem, err=True))
+    done = build.report(results, wanted, _say)
     parts = f", and {done.parts:,} files of transcripts in {page.with_suffix('.parts')}" if done.parts else ""
     told = f"{done.recordings:,} recordings: {page} ({decimal(done.page_bytes)}){parts}"
-    click.echo(told + (f"; {done.problems:,} results could not be read" if done.problems else ""), err=True)
+    _say(told + (f"; {done.problems:,} results could not be read" if done.problems else ""))
     sys.exit(3 if done.problems else 0)
 
 
@@ -247,12 +253,13 @@ def recover(directory: str, manifests: tuple[str, ...], **given: Any) -> None:
     settings, adopt = _settings(given, "service"), given["service"] is not None
     done = asyncio.run(wiring.recover(directory, manifests, settings=settings, environ=os.environ, adopt=adopt))
     for path in done.unreadable:
-        click.echo(f"not a result, left alone: {path}", err=True)
-    click.echo(
+        _say(f"not a result, left alone: {path}")
+    told = (
         f"recovered {done.results} recordings from results, {done.journal} from the old journal"
         + (f", {done.service} from the service's list" if adopt else "")
         + (f"; the old journal is {done.aside}" if done.aside else "")
     )
+    click.echo(harmless(told))
 
 
 @cli.command()
@@ -282,8 +289,8 @@ def doctor(manifests: Sequence[str], **given: Any) -> None:
         async for finding in examine(settings, os.environ, local_directory(given["out"]), manifests, copies):
             worst = worst or finding.exit_code
             advice = f" -> {finding.advice}" if finding.advice else ""
-            line = f"{finding.verdict:<5}{finding.what:<11}{finding.said}{advice}"
-            click.echo(msgspec.json.encode(finding).decode() if given["as_json"] else line)
+            line = harmless(f"{finding.verdict:<5}{finding.what:<11}{finding.said}{advice}")
+            click.echo(msgspec.json.encode(discreet_tree(msgspec.to_builtins(finding))) if given["as_json"] else line)
         return worst
 
     sys.exit(asyncio.run(main()))
@@ -320,6 +327,10 @@ def serve(**given: Any) -> None:
     from batch.service.serve import Serving, main
 
     sys.exit(main(Serving(**given)))
+
+
+def _say(message: str) -> None:
+    click.echo(harmless(message), err=True)
 
 
 def _settings(given: dict[str, Any], *flags: str) -> Settings:
@@ -431,7 +442,7 @@ def _run(
 def _agreed(cost: str) -> bool:
     """Whether the person at the terminal, if there is one, agrees."""
     is_there = sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()
-    return bool(is_there) and click.confirm(f"{cost}. Run it?", err=True)
+    return bool(is_there) and click.confirm(f"{harmless(cost)}. Run it?", err=True)
 
 
 async def _plan(
@@ -474,5 +485,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"diarist: {place}{error.strerror or error}. {advice(error, 'Choose another name')}", err=True)
         sys.exit(Unavailable.exit_code)
     except DiaristError as error:
-        click.echo(f"diarist: {error}", err=True)
+        _say(f"diarist: {error}")
         sys.exit(error.exit_code if isinstance(error, Fatal) else Unavailable.exit_code)
+    except Exception:
+        click.echo(plain_lines(discreet(traceback.format_exc().rstrip())), err=True)
+        sys.exit(1)

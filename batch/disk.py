@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final
 
+from batch import owners
+
 _MOST_KNOWN: Final = 10_000
 _settled: dict[Path, None] = {}
 _one_at_a_time: Final = threading.Lock()
@@ -61,9 +63,9 @@ def rename(old: Path, new: Path) -> None:
 
 
 @contextlib.contextmanager
-def whole(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
+def whole(path: Path, durable: bool = True, private: bool = False) -> Iterator[IO[bytes]]:
     """A file that is there whole or not at all: temporary file, fsync, rename, fsync of the directory. What can be
-    made anew need not be ``durable``.
+    made anew need not be ``durable``; what is ``private`` is for its owner only.
 
     The temporary name is the file's own, so that a leftover of a killed run is overwritten by the next.
     """
@@ -73,7 +75,7 @@ def whole(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
         path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with open(temporary, "wb", opener=owners.opener if private else None) as file:
             yield file
             file.flush()
             if durable:

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batch import suggest
+from batch.harmless import harmless
 from batch.model import ENDED, Event, Job, State
 from batch.progress import Progress, progress
 from batch.summary import Summary
@@ -72,7 +73,7 @@ class _Off:
 
     def show(self, event: Event) -> None:
         if event.name == "notice":
-            _line(self._stream, event.message)
+            _line(self._stream, harmless(event.message))
 
 
 class _Json:
@@ -105,7 +106,7 @@ class _Plain:
 
     def show(self, event: Event) -> None:
         if text := self._text(event):
-            _line(self._stream, text)
+            _line(self._stream, harmless(text))
         now = self._clock()
         if now - self._beat >= _HEARTBEAT_SECONDS:
             self._beat = now
@@ -156,7 +157,7 @@ class _Live:
             self._scrolled += 1
             text = ending(event.job)
         if text:
-            self._live.console.print(text, markup=False, highlight=False)
+            self._live.console.print(harmless(text), markup=False, highlight=False)
 
 
 def _line(stream: IO[str], text: str) -> None:
@@ -196,22 +197,26 @@ def _note(job: Job) -> str:
 def closing(summary: Summary, out: Path, elapsed_seconds: float, stream: IO[str]) -> None:
     """The table and the line that end a run."""
     console = Console(file=stream, highlight=False, width=None if stream.isatty() else _LOG_WIDTH)
-    line = partial(console.print, soft_wrap=not stream.isatty())
+    print_line = partial(console.print, soft_wrap=not stream.isatty())
+
+    def line(text: str, style: str = "") -> None:
+        print_line(Text(harmless(text), style=style))
+
     if summary.shown:
         console.print(_table(summary, out))
     now = progress(summary, is_over=True)
     for kind, failure in sorted(summary.failures.items(), key=lambda pair: -pair[1].count):
         example = f"{failure.where}: {failure.key or '(no key)'}: {failure.reason}"
-        line(Text(f"{failure.count} x {kind}, for example {example}", style="red"))
+        line(f"{failure.count} x {kind}, for example {example}", "red")
     if summary.stopped_by:
-        line(Text(f"stopped: {summary.stopped_by}", style="red"))
+        line(f"stopped: {summary.stopped_by}", "red")
     if summary.budget_reached:
-        line(Text(f"no more was admitted: {summary.budget_reached}", style="yellow"))
+        line(f"no more was admitted: {summary.budget_reached}", "yellow")
     if summary.signal_number:
-        line(Text(_left_over(summary)))
+        line(_left_over(summary))
     for advice in suggest.advice(now, Path.cwd()):
-        line(Text(advice))
-    line(Text(sentence(summary, out, elapsed_seconds), style="bold"))
+        line(advice)
+    line(sentence(summary, out, elapsed_seconds), "bold")
 
 
 def _table(summary: Summary, out: Path) -> Table:
@@ -223,7 +228,8 @@ def _table(summary: Summary, out: Path) -> Table:
         done = job.state is State.COLLECTED
         result = str(out / f"{job.key}.json") if done else job.kind or ""
         speakers = str(job.speakers) if done else "-"
-        table.add_row(job.key, speakers, clock_time(job.audio_seconds), job.state.value, result)
+        cells = (job.key, speakers, clock_time(job.audio_seconds), job.state.value, result)
+        table.add_row(*(Text(harmless(cell)) for cell in cells))
     if more := summary.ended.total() - len(summary.shown):
         table.add_row(f"… and {more:,} more")
     return table

@@ -8,6 +8,7 @@ from typing import IO, Any, Final
 
 import msgspec
 
+from batch.harmless import discreet_tree, harmless
 from batch.model import Event
 from batch.plan import FAIL, Expectation, Plan, Row
 from batch.prices import Prices
@@ -35,12 +36,12 @@ class Explaining:
             self.rejected += 1
             self._cannot_run(event.reject.where, event.message)
         elif event.name == "notice":
-            self._err.write(f"{event.message}\n")
+            self._err.write(f"{harmless(event.message)}\n")
 
     def _cannot_run(self, where: str, why: str) -> None:
         self.cannot_run += 1
         if self.cannot_run <= _SHOWN_REJECTS:
-            self._err.write(f"{where}: {why}\n")
+            self._err.write(f"{harmless(f'{where}: {why}')}\n")
 
     def row(self, row: Row) -> None:
         if row.verdict == FAIL:
@@ -48,10 +49,11 @@ class Explaining:
         if not self._rows:
             return
         if self._as_json:
-            self._out.write(msgspec.json.encode(row).decode() + "\n")
+            self._out.write(msgspec.json.encode(discreet_tree(msgspec.to_builtins(row))).decode() + "\n")
         else:
             said = row.note or row.reason
-            self._out.write("\t".join((row.verdict, row.key, row.why + (f" ({said})" if said else ""))) + "\n")
+            cells = (row.verdict, row.key, row.why + (f" ({said})" if said else ""))
+            self._out.write("\t".join(map(harmless, cells)) + "\n")
 
     def close(self, plan: Plan, prices: Prices | None, expectation: Expectation, in_flight: int) -> None:
         """The sum, for so many recordings in flight."""
@@ -64,9 +66,9 @@ class Explaining:
             return
         stream = self._err if self._rows else self._out
         for line in _lines(plan, prices, self.rejected, seconds, f"{in_flight} in flight, {expectation.source}"):
-            stream.write(line + "\n")
+            stream.write(harmless(line) + "\n")
         if plan.recordings and self._command:
-            stream.write(f"to do it: {self._command}\n")
+            stream.write(f"to do it: {harmless(self._command)}\n")
 
 
 def _as_dict(plan: Plan, prices: Prices | None, rejected: int) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from batch import disk, endpoint, errors, sqlite
+from batch import disk, endpoint, errors, owners, sqlite
 from batch.locations import identity
 from batch.model import Job, Recording, State
 from batch.options import canonical
@@ -288,7 +288,9 @@ class _Ask(Generic[T]):
 
 def _open(path: Path) -> sqlite3.Connection:
     check_not_vanished(path)
-    disk.make(path.parent)
+    disk.make(path.parent, owners.FOLDER)
+    owners.make_folder(path.parent)
+    owners.make_database(path)
     db = sqlite3.connect(path, isolation_level=None)
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > _SCHEMA_VERSION:

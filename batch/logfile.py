@@ -20,10 +20,11 @@ import msgspec
 
 from batch import __version__
 from batch.errors import Usage
+from batch.harmless import discreet_tree
 from batch.model import Event, State
 from batch.progress import progress
 from batch.summary import Summary
-from batch.told import discreet_tree, told
+from batch.told import told
 
 _TRAFFIC: Final = frozenset({"asked", "sent"})
 """Told by the call that they belong to."""

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from batch.errors import Usage
+from batch.harmless import discreet
 from batch.journal import check_not_vanished, remembered
 from batch.model import State
 from batch.results import JOURNAL, SUMMARY, inner_of
@@ -122,25 +123,33 @@ def progress(summary: Summary, *, is_over: bool = False) -> Progress:
         retries=dict(summary.retries),
         usd=None if summary.usd is None else round(summary.usd, 4),
         left_seconds=meter.left_seconds(at, summary.total, summary.handled),
-        failures=summary.failures,
-        last_failures=list(summary.last_failures),
+        failures={kind: _discreet(failure) for kind, failure in summary.failures.items()},
+        last_failures=list(map(discreet, summary.last_failures)),
         failed_list=summary.failed_list,
-        budget_reached=summary.budget_reached or None,
+        budget_reached=discreet(summary.budget_reached) or None,
         stopped_by=_stopped_by(summary),
     )
 
 
+def _discreet(failure: Failure) -> Failure:
+    return msgspec.structs.replace(failure, where=discreet(failure.where), reason=discreet(failure.reason))
+
+
 def _stopped_by(summary: Summary) -> str | None:
     if summary.bug:
-        return f"an unexpected internal error: {summary.bug!r}"
-    return str(summary.stopped_by) if summary.stopped_by else None
+        return discreet(f"an unexpected internal error: {summary.bug!r}")
+    return discreet(str(summary.stopped_by)) if summary.stopped_by else None
 
 
 def journal_of(directory: Path) -> Path:
     """The journal of the runs that have written into a directory. Raises ``Usage`` if there was none."""
     path = inner_of(directory) / JOURNAL
     check_not_vanished(path)
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    except OSError as error:
+        raise Usage(f"cannot look at {path}: {error.strerror}. It is for the user who runs diarist there") from None
+    if not is_there:
         raise Usage(f"{directory} has no journal: nothing has run there, or --out was another directory")
     return path
 

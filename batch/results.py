@@ -17,17 +17,18 @@ from typing import IO, Any, Final, NamedTuple
 
 import msgspec
 
-from batch import disk, refusals, stores
+from batch import disk, owners, refusals, stores
 from batch.errors import DiaristError, Permanent, Postponed, Unavailable, Usage
 from batch.formats import FORMATS
 from batch.formats.names import Names, named
 from batch.formats.spoken import read
+from batch.harmless import discreet
 from batch.model import Job, Recording, Reject, State
+from batch.owners import INNER
 from batch.sources import stamp_of
 from batch.written import Written
 
 FAILED: Final = "failed.jsonl"
-INNER: Final = ".diarist"
 REPLACED: Final = "replaced"
 JOURNAL: Final = "journal.db"
 _POINTER: Final = "elsewhere"
@@ -120,14 +121,17 @@ class Results:
 
     def _make(self) -> None:
         try:
+            disk.make(self.directory)
+            disk.make(self.inner, owners.FOLDER)
+            owners.make_folder(self.inner)
             for folder in (self.directory, self.inner):
-                disk.make(folder)
                 probe = folder / ".writable"
                 probe.touch()
                 probe.unlink()
             if self.inner != self.directory / INNER:
                 pointer = self.directory / INNER / _POINTER
                 where = f"{self.inner.absolute()}\n{self.directory.absolute()}\n".encode()
+                owners.make_folder(pointer.parent)
                 if not _holds(pointer, where):
                     _replace(pointer, where)
         except OSError as error:
@@ -321,6 +325,7 @@ class Results:
         if old is None or old.transcript_id == job.transcript_id:
             return None
         kept = self._kept_path(old.key, old.transcript_id or "unknown")
+        owners.make_folder(self.inner / REPLACED)
         disk.make(kept.parent)
         if not kept.exists():
             try:
@@ -408,13 +413,14 @@ class Results:
         """``.diarist/summary.json``. Raises as ``write_beside``."""
         path = self.inner / SUMMARY
         try:
-            _replace(path, content, durable=False)
+            _replace(path, content, durable=False, private=True)
         except OSError as error:
             raise _unwritable(path, error) from error
 
     def write_failed(self, failed: Iterable[Job | Reject]) -> tuple[Path, int]:
-        """``failed.jsonl``: what failed as rows of a manifest, with the reason in ``_failed``; none, no file. Returns
-        where it lies (in ``.diarist`` if a file of that name is here that no run has written) and its lines."""
+        """``failed.jsonl``: what failed as rows of a manifest, with the reason in ``_failed``; none, no file. It is
+        for its owner only: to be run again, links are signed in it as they were in the rows. Returns where it lies
+        (in ``.diarist`` if a file of that name is here that no run has written) and its lines."""
         path, other = self.directory / FAILED, self.inner / FAILED
         rows, lines = iter(failed), 0
         try:
@@ -425,7 +431,7 @@ class Results:
             if (first := next(rows, None)) is None:
                 path.unlink(missing_ok=True)
                 return path, 0
-            with disk.whole(path) as file:
+            with disk.whole(path, private=True) as file:
                 for row in itertools.chain([first], rows):
                     file.write(msgspec.json.encode(_as_row(row)) + b"\n")
                     lines += 1
@@ -437,7 +443,14 @@ class Results:
 def _as_row(failed: Job | Reject) -> dict[str, Any]:
     row = failed.recording
     kind, where = ("bad_row", failed) if isinstance(failed, Reject) else (failed.kind, failed.recording)
-    why = {"_failed": {"kind": kind, "reason": failed.reason, "manifest": where.manifest, "line": where.line}}
+    why = {
+        "_failed": {
+            "kind": kind,
+            "reason": discreet(failed.reason or ""),
+            "manifest": where.manifest,
+            "line": where.line,
+        }
+    }
     if row is None:
         return {"id": failed.key, "audio": None, **why}
     return {"id": row.key, "audio": row.source, **row.options, **row.labels, **why}
@@ -679,6 +692,6 @@ def _holds(path: Path, content: bytes) -> bool:
         return False
 
 
-def _replace(path: Path, content: bytes, *, durable: bool = True) -> None:
-    with disk.whole(path, durable) as file:
+def _replace(path: Path, content: bytes, *, durable: bool = True, private: bool = False) -> None:
+    with disk.whole(path, durable, private) as file:
         file.write(content)

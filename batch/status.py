@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from batch import lock, suggest
+from batch.harmless import harmless
 from batch.journal import Journal
 from batch.progress import Kept, Progress, journal_of, last_run, replaced
 from batch.view import view
@@ -46,10 +47,11 @@ async def look(directory: Path) -> Status:
 
 def drawn(status: Status) -> Group:
     """The status for people: how the run stands, then what the journal holds."""
-    lines: list[RenderableType] = [Text(_headline(status))]
+    lines: list[RenderableType] = [Text(harmless(_headline(status)))]
     if status.progress:
         lines.append(view(status.progress))
-        lines += map(Text, suggest.advice(status.progress, Path.cwd()) if not status.at_work else ())
+        advice = suggest.advice(status.progress, Path.cwd()) if not status.at_work else ()
+        lines += (Text(harmless(sentence)) for sentence in advice)
     held = ", ".join(f"{count:,} {state}" for state, count in status.journal.items() if count)
     lines.append(Text(f"in the journal, of all runs: {held or 'nothing'}"))
     if kept := status.replaced:

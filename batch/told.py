@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
-from typing import Any, Final
 
 import msgspec
 
+from batch.harmless import discreet
 from batch.model import Event
-
-_QUERY: Final = re.compile(r"(://[^\s?#\"'<>]*)[?#][^\s\"'<>]*")
-_LOGIN: Final = re.compile(r"://[^\s/@\"'<>]*@")
 
 
 class Told(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -52,21 +48,3 @@ def told(event: Event) -> Told:
         seconds=event.seconds or None,
         count=event.count or None,
     )
-
-
-def discreet(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """``text`` without ``secrets`` and without what signs a URL: its query, its fragment, its user and password."""
-    for secret in secrets:
-        text = text.replace(secret, "…")
-    if "://" not in text:
-        return text
-    return _LOGIN.sub("://…@", _QUERY.sub(r"\1?…", text))
-
-
-def discreet_tree(tree: Any, secrets: tuple[str, ...] = ()) -> Any:
-    """The same for every text in a tree of plain values."""
-    if isinstance(tree, str):
-        return discreet(tree, secrets)
-    if isinstance(tree, dict):
-        return {name: discreet_tree(value, secrets) for name, value in tree.items()}
-    return [discreet_tree(value, secrets) for value in tree] if isinstance(tree, list | tuple) else tree

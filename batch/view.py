@@ -10,6 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from batch.harmless import harmless
 from batch.progress import Progress
 
 
@@ -41,7 +42,7 @@ def clock_time(seconds: float | None) -> str:
 
 
 def _line(text: str, style: str = "") -> Text:
-    return Text(text, overflow="ellipsis", no_wrap=True, style=style)
+    return Text(harmless(text), overflow="ellipsis", no_wrap=True, style=style)
 
 
 def _head(progress: Progress) -> str:

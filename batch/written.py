@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from batch import owners
+
 FILE: Final = "written.db"
 _BUSY_SECONDS: Final = 60.0
 Note = tuple[str, bytes]
@@ -62,7 +64,8 @@ class Written:
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
-        self._inner.mkdir(exist_ok=True)
+        owners.make_folder(self._inner)
+        owners.make_database(self._inner / FILE)
         with contextlib.closing(sqlite3.connect(self._inner / FILE, _BUSY_SECONDS, isolation_level=None)) as db:
             db.execute("PRAGMA synchronous = OFF")
             db.execute("CREATE TABLE IF NOT EXISTS written (name TEXT PRIMARY KEY, digest BLOB) WITHOUT ROWID")

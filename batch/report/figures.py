@@ -13,6 +13,7 @@ import msgspec
 from batch.budget import likely_channels
 from batch.decision import TRIED_ANYWAY
 from batch.endpoint import HOSTS
+from batch.harmless import discreet
 from batch.model import Job, State
 from batch.prices import Prices, price
 from batch.report.heard import Heard
@@ -110,7 +111,7 @@ class Figures:
         self.services[job.service] += 1
         if job.state is State.FAILED:
             failure = self.failures.setdefault(
-                job.kind or "?", Failure(0, job.recording.where, job.key, job.reason or "")
+                job.kind or "?", Failure(0, discreet(job.recording.where), job.key, discreet(job.reason or ""))
             )
             failure.count += 1
         self._note_times(job)

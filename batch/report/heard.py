@@ -11,6 +11,7 @@ from batch.formats import breaks, names, spoken
 from batch.formats.measures import measures
 from batch.formats.spans import spans
 from batch.formats.spoken import Spoken
+from batch.harmless import discreet, discreet_tree
 from batch.model import Job, State
 from batch.progress import bucket_advice
 from batch.results import Results
@@ -76,9 +77,9 @@ def _about(job: Job) -> dict[str, Any]:
     """What the journal knows and the table has no column for."""
     recording = job.recording
     return {
-        "source": recording.source,
-        "where": recording.where,
-        "labels": recording.labels,
+        "source": discreet(recording.source),
+        "where": discreet(recording.where),
+        "labels": discreet_tree(recording.labels),
         "options": recording.options,
         "service": job.service,
         "id": job.transcript_id,

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from batch.harmless import discreet
 from batch.model import Job, State
 from batch.report.heard import Heard
 
@@ -50,10 +51,10 @@ class Table:
             "words": heard.words,
             "took": _tenths(ended - sent) if ended and sent else None,
             "ended": round(ended) if ended else None,
-            "labels": " · ".join(str(value) for value in job.recording.labels.values())[:_LABELS],
+            "labels": discreet(" · ".join(str(value) for value in job.recording.labels.values()))[:_LABELS],
         }
         told = {
-            "reason": job.reason, "warning": "\n".join(heard.warnings), "problem": heard.problem,
+            "reason": discreet(job.reason or ""), "warning": "\n".join(heard.warnings), "problem": heard.problem,
             "shared": job.shared_with,
         }  # fmt: skip
         for name, text in told.items():

@@ -16,6 +16,7 @@ import msgspec
 from batch.formats.breaks import sentences
 from batch.formats.names import LABEL, read_label
 from batch.formats.spoken import UNKNOWN, UNSPACED, Spoken, join, read
+from batch.harmless import discreet
 from batch.model import Utterance, Word
 from batch.results import is_foreign
 
@@ -55,7 +56,9 @@ def read_entry(directory: Path, path: Path) -> Entry | None:
         return Entry(*known)
     try:
         said = read(key, content)
-        return Entry(*known, cleaned(str(said.recording.get("source") or "")), _labels(said), list(_rows(said)))
+        return Entry(
+            *known, cleaned(discreet(str(said.recording.get("source") or ""))), _labels(said), list(_rows(said))
+        )
     except (msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
         return Entry(*known, problem=str(error))
 
@@ -80,7 +83,9 @@ def cleaned(text: str) -> str:
 def _labels(said: Spoken) -> dict[str, str]:
     labels = said.recording.get("labels")
     return (
-        {cleaned(name): cleaned(_text(value)) for name, value in labels.items()} if isinstance(labels, dict) else {}
+        {cleaned(name): cleaned(discreet(_text(value))) for name, value in labels.items()}
+        if isinstance(labels, dict)
+        else {}
     )
 
 

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final
 
-from batch import sqlite
+from batch import owners, sqlite
 from batch.errors import Unavailable, Usage
 from batch.results import inner_of
 from batch.search.entries import Entry
 
 FILE: Final = "search.db"
-_VERSION: Final = 1
+_VERSION: Final = 2
 BITS: Final = 24
 """An utterance's id is its recording's, shifted so far, plus its place: neighbours and recording need no look-up."""
 _BUSY_SECONDS: Final = 60.0
@@ -157,6 +157,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _make(path: Path) -> None:
     _unlink(path)
+    owners.make_database(path)
     with contextlib.closing(_connect(path)) as db:
         db.execute("PRAGMA journal_mode = WAL")
         with transaction(db):
@@ -191,7 +192,7 @@ def _wrong(path: Path) -> str:
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[IO[str]]:
     try:
-        path.parent.mkdir(exist_ok=True)
+        owners.make_folder(path.parent)
         file = path.with_name("search.lock").open("a", encoding="utf-8")
         with contextlib.ExitStack() as stack:
             stack.enter_context(file)

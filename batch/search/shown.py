@@ -7,6 +7,7 @@ from typing import Final
 
 from batch.formats.prose import clock
 from batch.formats.spoken import title
+from batch.harmless import harmless
 from batch.search.query import Answer, Hit
 
 _BEFORE: Final = 60
@@ -20,8 +21,8 @@ def lines(hits: Sequence[Hit], emphasised: Callable[[str], str]) -> Iterator[str
     for hit in hits:
         if hit.key != key:
             key = hit.key
-            yield key
-        who = title(hit.name or hit.speaker)
+            yield harmless(key)
+        who = harmless(title(hit.name or hit.speaker))
         yield f"  {_time(hit.hits[0].start)}  {who + '  ' if who else ''}{_around(hit, emphasised)}"
 
 

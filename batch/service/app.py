@@ -22,6 +22,7 @@ from yarl import URL
 
 from batch import protocol
 from batch.endpoint import is_loopback
+from batch.harmless import plain
 from batch.protocol import UPLOAD_LIMIT_BYTES
 from batch.service import derived, query, wire
 from batch.service.answers import BadRequest, refuse, reply
@@ -152,7 +153,7 @@ async def _in_words(request: web.Request, handler: Handler) -> web.StreamRespons
     except web.HTTPException:
         raise
     except Exception:
-        _log.exception("%s %s", request.method, request.path)
+        _log.exception("%s %s", plain(request.method), plain(request.path))
         return refuse(500, protocol.SERVER_ERROR_TEXT)
 
 

@@ -17,6 +17,7 @@ import msgspec
 from yarl import URL
 
 from batch.errors import Usage
+from batch.harmless import plain
 from batch.protocol import Status
 from batch.service import reach
 
@@ -75,5 +76,7 @@ class Notices:
     def _complain(self, error: reach.Inside) -> None:
         """Told once: whoever may submit could fill the log."""
         if not self._refused:
-            _log.warning("a webhook was not sent: %s. `diarist serve --private-webhooks` allows it", error)
+            _log.warning(
+                "a webhook was not sent: %s. `diarist serve --private-webhooks` allows it", plain(str(error))
+            )
         self._refused = True

@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from batch import disk
+from batch import disk, owners
 from batch.protocol import DONE, Status
 from batch.service.keeping import UPLOAD_LIFE_SECONDS, Keep
 from batch.service.uploads import Arrival, Full, Uploads, name_of
@@ -241,6 +241,7 @@ class Store:
 
 
 def _open(path: Path) -> sqlite3.Connection:
+    owners.make_database(path)
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from batch.harmless import plain_lines
 from batch.model import Transcript
 from batch.protocol import SERVER_ERROR_TEXT, Status
 from batch.service import wire
@@ -148,7 +149,7 @@ class Queue:
 def _failed(transcript_id: str, request: Mapping[str, Any], error: Exception) -> Outcome:
     text = str(error)
     if not isinstance(error, BadAudio):
-        _log.error("job %s ended as a server error: %s", transcript_id, text or type(error).__name__)
+        _log.error("job %s ended as a server error: %s", transcript_id, plain_lines(text or type(error).__name__))
         text = SERVER_ERROR_TEXT
     return Status.ERROR, msgspec.json.encode(wire.failed(transcript_id, request, text)), text
 

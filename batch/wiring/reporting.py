@@ -16,6 +16,7 @@ import msgspec
 
 from batch import errors, lock
 from batch.endpoint import Endpoint
+from batch.harmless import discreet
 from batch.journal import Journal
 from batch.manifest import called
 from batch.manifest.rows import printable
@@ -25,7 +26,6 @@ from batch.progress import progress
 from batch.results import Results
 from batch.settings import Settings
 from batch.summary import FailedList, Stage, Summary
-from batch.told import discreet
 from batch.window import Window
 from batch.wiring.plans import prices_of
 

@@ -25,10 +25,11 @@ from batch.duplicates import Duplicates
 from batch.fingerprint import fingerprint, new_salt
 from batch.journal import Journal
 from batch.model import WITH_SERVICE, Event, Job, Recording
+from batch.owners import INNER
 from batch.pipeline import Pipeline, with_service
 from batch.prices import Prices
 from batch.protocol import Page, Route
-from batch.results import INNER, JOURNAL, Results, inner_of
+from batch.results import JOURNAL, Results, inner_of
 from batch.search.arrivals import Arrivals
 from batch.settings import Settings
 from batch.slots import Slots
