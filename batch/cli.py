@@ -145,7 +145,10 @@ def status(directory: str, watch: bool, as_json: bool) -> None:
 @click.option("-o", "--out", type=click.Path(file_okay=False), help="Where they go.  [default: DIR]")
 @click.option("--speakers", type=click.Path(dir_okay=False), help='A TOML file of names: A = "Agent".')
 @click.option("--relabel", type=click.Path(), help="An RTTM, or a directory of them: whose words they are.")
-def export(directory: str, formats: str, out: str | None, speakers: str | None, relabel: str | None) -> None:
+@click.option("--exact", is_flag=True, help="Cells of CSV as they are, also those that a spreadsheet would execute.")
+def export(
+    directory: str, formats: str, out: str | None, speakers: str | None, relabel: str | None, exact: bool
+) -> None:
     """Write stored results in other formats. Works offline and pays nothing.
 
     For each recording: srt, vtt, txt, md, rttm, ctm, stm, seglst, textgrid, whisper, svg, png. For all of them
@@ -161,6 +164,7 @@ def export(directory: str, formats: str, out: str | None, speakers: str | None, 
         Path(out or directory),
         exporting.read_speakers(Path(speakers)) if speakers else Names(),
         exporting.read_turns(Path(relabel)) if relabel else {},
+        exact,
     )
     done = exporting.export(Path(directory), wanted, _say)
     told = f"{done.results:,} results: {done.written:,} files written, {done.unchanged:,} as they were"

@@ -27,12 +27,14 @@ Rows = dict[str, list[Any]]
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """``formats`` by name; ``out`` is where they go; ``speakers`` are names, ``turns`` those told elsewhere."""
+    """``formats`` by name; ``out`` is where they go; ``speakers`` are names, ``turns`` those told elsewhere.
+    ``exact``: cells of CSV are as they are, also those that a spreadsheet would execute."""
 
     formats: tuple[str, ...]
     out: Path
     speakers: names.Names = names.Names()
     turns: dict[str, list[names.Turn]] = {}
+    exact: bool = False
 
 
 class Exported(msgspec.Struct):
@@ -144,7 +146,8 @@ def _one(directory: Path, wanted: Wanted, path: Path) -> _Done:
                 continue
             done.written, done.unchanged = done.written + written, done.unchanged + (not written)
         else:
-            done.rows[name] = _ROWS[name](said)
+            rows = _ROWS[name](said)
+            done.rows[name] = list(map(tables.inert, rows)) if name in _CSV and not wanted.exact else rows
     done.notes = results.written.pending
     return done
 
@@ -160,6 +163,10 @@ _ROWS: Final[Mapping[str, Callable[[spoken.Spoken], list[Any]]]] = {
     "parquet": lambda said: [(tables.recording_row(said), tables.utterance_rows(said))],
     "lhotse": lambda said: [corpora.lhotse(said)],
 }
+
+
+_CSV: Final = frozenset({"csv", "speakers"})
+"""The tables that people open in spreadsheets."""
 
 
 class _Sink(Protocol):

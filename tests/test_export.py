@@ -171,3 +171,31 @@ def test_a_run_writes_other_formats_and_a_row_whose_names_cannot_be_read_stays_c
         "bad: no srt was written: the label 'speakers' is 'A=', which names nobody"
         " (the name of 'A' is '' and should be text): write it as A=Agent; B=Customer"
     ]
+
+
+FORMULAS = ("=cmd|' /C calc'!A0", "+4930123", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1")
+TEXTS = ("it's = fine", "'quoted", "3 - 2", "")
+
+
+@pytest.mark.parametrize("is_exact", [False, True])
+def test_no_text_of_a_table_is_a_formula_to_a_spreadsheet_unless_it_shall_be_exact(
+    archive: Path, tmp_path: Path, is_exact: bool
+) -> None:
+    result = json.loads((archive / "calls" / "support-call.json").read_text())
+    said = [result["utterances"][0] | {"text": text, "speaker": text or "A"} for text in (*FORMULAS, *TEXTS)]
+    for utterance in said:
+        utterance["words"] = [utterance["words"][0] | {"text": utterance["text"], "speaker": utterance["speaker"]}]
+    (archive / "+49" / "x").mkdir(parents=True)
+    (archive / "+49" / "x" / "1.json").write_text(json.dumps(result | {"utterances": said}))
+    exported(archive, "csv,speakers", tmp_path / "out", exact=is_exact)
+    for name in ("utterances.csv", "speakers.csv"):
+        cells = [cell for row in table(tmp_path / "out" / name) for cell in (row["key"], row["speaker"])]
+        texts = [row["text"] for row in table(tmp_path / "out" / name) if "text" in row]
+        assert ("+49/x/1" in cells, "'+49/x/1" in cells) == (is_exact, not is_exact)
+        begin = {cell[0] for cell in (*cells, *texts) if cell}
+        assert bool(begin & set("=+-@\t\r\n\uff1d")) is is_exact
+        if texts:
+            assert set(TEXTS) - {""} <= set(texts)
+    done = diarist("export", str(archive), "--to", "csv", "-o", str(tmp_path / "typed"), *["--exact"] * is_exact)
+    assert done.returncode == 0
+    assert table(tmp_path / "typed" / "utterances.csv") == table(tmp_path / "out" / "utterances.csv")

@@ -28,6 +28,16 @@ SPEAKERS: Final = ("key", *Measure.__struct_fields__)
 """One row for each speaker of each recording: see ``Measure``."""
 
 
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", *"\uff1d\uff0b\uff0d\uff20")
+"""What spreadsheets take for the beginning of a formula, which they execute (OWASP, CSV injection): the last four are
+as wide as Chinese characters."""
+
+
+def inert(row: Row) -> Row:
+    """A row whose texts no spreadsheet executes: an apostrophe stands before what it would take for a formula."""
+    return tuple(f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in row)
+
+
 def utterance_rows(spoken: Spoken) -> list[Row]:
     return [
         (spoken.key, number, said.speaker or None, said.channel, said.start, said.end, said.text, said.confidence,
