@@ -97,7 +97,9 @@ class Journal:
     ``read_only`` is for onlookers: it may be another run's, and one that is not there is as good as empty.
 
     Raises ``Usage`` if the file is not a journal, is damaged or was written by a newer diarist, and ``Unavailable``
-    when the disk refuses a write: nothing that was acknowledged is lost, and the same command continues.
+    when the disk refuses a write: nothing that was acknowledged is lost, and the same command continues. From then on
+    it refuses everything: what a disk says after it has failed once (a sync that succeeds, pages that are not what
+    they were) is not to be believed.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -259,9 +261,13 @@ class Journal:
             opened.put(_explained(error, self.path))
             return
         opened.put(None)
+        refused: errors.Unavailable | None = None
         while asks := self._group():
-            _settle(asks, _commit(db, asks, self.path))
-        db.close()
+            answers = [refused] * len(asks) if refused else _commit(db, asks, self.path)
+            refused = next((answer for answer in answers if isinstance(answer, errors.Unavailable)), None)
+            _settle(asks, answers)
+        with contextlib.suppress(sqlite3.Error):  # a disk that has gone; what was acknowledged is on it
+            db.close()
 
     def _group(self) -> list[_Ask[Any]]:
         """Wait for one ask, then take all that have come meanwhile; empty at the end."""

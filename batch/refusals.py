@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from batch.errors import Unavailable
@@ -53,6 +54,19 @@ def check_limits(error: BaseException) -> None:
     if isinstance(error, OSError) and is_of_limits(error):
         again = "then run the same command again: nothing that was done is lost"
         raise Unavailable(f"{error.strerror}. {advice(error)}; {again}", kind="open_files") from error
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Where nobody expected it, too, a disk that refuses everything is a message: raises ``Unavailable``."""
+    try:
+        yield
+    except OSError as error:
+        if not meets_all(error):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        said = f"{where}{error.strerror}. {advice(error)}; then run the same command again: what was recorded is safe"
+        raise Unavailable(said, kind="open_files" if is_of_limits(error) else "disk") from error
 
 
 def advice(error: OSError, of_a_name: str = "") -> str:

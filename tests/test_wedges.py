@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import random
 import resource
+import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import threading
 import time
@@ -275,3 +278,57 @@ async def test_a_digest_that_cannot_be_read_for_want_of_files_is_no_changed_audi
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert compared(row, job) == (False, stamp)
+
+
+_SHUT_DOWN = 0x8004587D
+_LOSING_THE_LOG = struct.pack("I", 2)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system that can be taken away."""
+    image, disk = tmp_path / "image", tmp_path / "disk"
+    disk.mkdir()
+    with image.open("wb") as file:
+        file.truncate(1 << 26)
+    made = shutil.which("mkfs.ext4") and subprocess.run(["mkfs.ext4", "-q", "-F", image], check=False).returncode == 0
+    if not made or not mounted(image, disk):
+        pytest.skip("needs ext4, and the right to mount")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+def mounted(image: Path, disk: Path) -> bool:
+    command = ["mount", "-o", "loop", image, disk]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+def take_away(disk: Path) -> None:
+    """From now on it fails whatever is asked of it, and what was not yet on it is lost."""
+    folder = os.open(disk, os.O_RDONLY)
+    fcntl.ioctl(folder, _SHUT_DOWN, _LOSING_THE_LOG)
+    os.close(folder)
+
+
+async def test_a_disk_that_goes_away_ends_the_run_with_a_message_and_the_next_goes_on(
+    tmp_path: Path, disk: Path
+) -> None:
+    manifest, out = archive(tmp_path / "audio", 150), disk / "out"
+    async with start_service(tmp_path / "service", seconds=0.2, slots=100) as service:
+        arguments = running(manifest, out, service, "--set", "concurrency=50")
+        child = started(*arguments, stderr=subprocess.PIPE)
+        while len(service.submissions) < 80:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        take_away(disk)
+        for running_on_it in (child, started(*arguments, stderr=subprocess.PIPE)):
+            _, said = await asyncio.to_thread(running_on_it.communicate, timeout=60)
+            assert running_on_it.returncode == 5, said
+            assert b"The disk fails" in said
+            assert b"Traceback" not in said
+        subprocess.run(["umount", disk], check=True)
+        assert mounted(tmp_path / "image", disk)
+        child = started(*arguments, stderr=subprocess.PIPE)
+        _, said = await asyncio.to_thread(child.communicate, timeout=60)
+        assert child.returncode == 0, said
+    check_results(tmp_path / "audio", out, 150)
+    assert set(submitted_audio(service).values()) == {1}

@@ -14,7 +14,7 @@ from typing import IO, Final
 
 import msgspec
 
-from batch import errors, lock
+from batch import errors, lock, refusals
 from batch.endpoint import Endpoint
 from batch.harmless import discreet
 from batch.journal import Journal
@@ -97,7 +97,7 @@ async def reported(results: Results, summary: Summary) -> AsyncIterator[None]:
 
     writing = asyncio.create_task(keep_writing())
     try:
-        with summary.ending():
+        with summary.ending(), refusals.told():
             yield
     finally:
         over.set()
@@ -110,11 +110,13 @@ async def report_no_beginning(directory: Path, inner: Path, summary: Summary) ->
 
     Nothing is made for it, and nothing of a run at work is touched.
     """
-    if getattr(summary.stopped_by, "kind", "") == "locked" or not await asyncio.to_thread(inner.is_dir):
+    if getattr(summary.stopped_by, "kind", "") == "locked":
         return
     said = msgspec.json.encode(progress(summary, is_over=True))
-    with contextlib.suppress(errors.DiaristError, OSError), lock.held(inner / "lock", datetime.now()):
-        await asyncio.to_thread(Results(directory, inner=inner, make=False).write_summary, said)
+    with contextlib.suppress(errors.DiaristError, OSError):
+        if await asyncio.to_thread(inner.is_dir):
+            with lock.held(inner / "lock", datetime.now()):
+                await asyncio.to_thread(Results(directory, inner=inner, make=False).write_summary, said)
 
 
 class Rejected:

@@ -16,7 +16,7 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from batch import errors, lock, orphans, outside
+from batch import errors, lock, orphans, outside, refusals
 from batch.admission import Admission
 from batch.budget import Purse
 from batch.client import Client
@@ -86,10 +86,11 @@ async def run(
     was_cut_short = True
     try:
         async with _cut_short_by(stop) as carrying, outside.watched(settings, summary, secrets, notify) as told:
-            await _run(
-                manifests, out, settings=settings, wish=wish, window=window, environ=environ, stdin=stdin,
-                summary=summary, notify=told, stop=stop, carrying=carrying, confirm=confirm, rng=rng,
-            )  # fmt: skip
+            with refusals.told():
+                await _run(
+                    manifests, out, settings=settings, wish=wish, window=window, environ=environ, stdin=stdin,
+                    summary=summary, notify=told, stop=stop, carrying=carrying, confirm=confirm, rng=rng,
+                )  # fmt: skip
             was_cut_short = False
     except errors.Fatal:
         await _report_no_beginning(out, settings, summary)
