@@ -175,6 +175,7 @@ def test_after_a_power_cut_the_service_has_what_it_acknowledged(tmp_path: Path, 
     assert not list(serve_and_cut(tmp_path, memory))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mutation",
     [
@@ -219,10 +220,12 @@ def recover_and_cut(tmp_path: Path, memory: Path, *mutation: str) -> Iterator[st
     return wrong_after_cuts(disk, log, memory, wrong, writes=200)
 
 
+@pytest.mark.slow
 def test_after_a_power_cut_recover_goes_on_and_tells_the_same(tmp_path: Path, memory: Path) -> None:
     assert not list(recover_and_cut(tmp_path, memory))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutation", ["names put aside are not fsynced", "the log is put aside first"])
 def test_a_recover_that_does_not_sync_is_noticed(tmp_path: Path, memory: Path, mutation: str) -> None:
     assert any(recover_and_cut(tmp_path, memory, mutation))
