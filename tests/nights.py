@@ -360,7 +360,9 @@ class Year:
 
     def expect(self, night: Night, rows: Sequence[Row]) -> frozenset[str]:
         """Note what tonight's run may be paid for; the keys of rows that it cannot do, or may not without consent."""
-        taken, undone = self.till.taken, set[str]()
+        taken, undone, ways = self.till.taken, set[str](), defaultdict[str, set[int]](set)
+        for each in taken:
+            ways[each.sha256].add(each.way)
         if night.force and night.yes:
             delivered = frozenset(each.paid for each in self.done.values())
             self.passes.setdefault(self.manifest(night), Pass({}, taken.copy(), delivered))
@@ -378,6 +380,8 @@ class Year:
                 continue
             else:
                 self.asked[paid] = max(self.asked[paid], 1)
+                if not night.yes and paid.way not in ways.get(paid.sha256, {paid.way}):
+                    undone.add(row.key)  # a run that was killed may have delivered the same audio otherwise
             if night.force and night.yes:
                 met = self.passes[self.manifest(night)].met.setdefault(paid, taken[paid])
                 self.asked[paid] = max(self.asked[paid], met + 1)
