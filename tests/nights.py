@@ -192,7 +192,8 @@ class Year:
         self.done: dict[str, Done] = {}
         self.passes: dict[str, Pass] = {}
         self.forgotten: set[Paid] = set()
-        self.is_vague = False
+        self.forced: set[str] = set()
+        self.unsure: set[str] = set()
         self.own: dict[str, bytes] = {}
         self.kept: dict[str, set[str]] = defaultdict(set)
         self.first_ways: dict[str, int] = {}
@@ -363,6 +364,9 @@ class Year:
         taken, undone, ways = self.till.taken, set[str](), defaultdict[str, set[int]](set)
         for each in taken:
             ways[each.sha256].add(each.way)
+        if night.force:
+            self.forced.add(self.manifest(night))
+            self.unsure |= set() if night.yes else {self.manifest(night)}
         if night.force and night.yes:
             delivered = frozenset(each.paid for each in self.done.values())
             self.passes.setdefault(self.manifest(night), Pass({}, taken.copy(), delivered))
@@ -385,6 +389,10 @@ class Year:
             if night.force and night.yes:
                 met = self.passes[self.manifest(night)].met.setdefault(paid, taken[paid])
                 self.asked[paid] = max(self.asked[paid], met + 1)
+            elif night.force and row.key not in self.done:
+                self.asked[paid] = max(
+                    self.asked[paid], taken[paid] + 1
+                )  # it is new, and is paid as it was asked for
         return frozenset(undone)
 
     def is_collision(self, row: Row) -> bool:
@@ -480,13 +488,13 @@ class Year:
                 self.wrong(f"transcripts of {key} were destroyed: {lost}")
 
     def end_pass(self, night: Night, rows: Sequence[Row]) -> None:
-        ended = self.passes.pop(self.manifest(night), None)
-        taken = self.till.taken
-        if ended is None or self.is_vague:
-            return
-        for row in rows:
+        """A forced pass that is over has reached everything, unless the journal may have known of an older one."""
+        manifest, taken = self.manifest(night), self.till.taken
+        ended, is_sure = self.passes.pop(manifest, None), manifest not in self.unsure
+        self.unsure.discard(manifest)
+        for row in rows if ended and is_sure else ():
             paid = self.paid_for(row)
-            if paid in ended.delivered and row.audio.exists() and taken[paid] <= ended.before[paid]:
+            if ended and paid in ended.delivered and row.audio.exists() and taken[paid] <= ended.before[paid]:
                 self.wrong(f"the forced pass is over, and has not reached {row.key}")
 
     def wrong(self, what: str) -> None:
@@ -695,7 +703,7 @@ class Year:
             if "damaged" not in path.name:
                 path.unlink()
         self.passes.clear()
-        self.is_vague = True
+        self.unsure = set()
 
     def journal_is_lost(self) -> str:
         if not (self.out / ".diarist" / "journal.db").exists() or self.rng.random() < 0.7:
@@ -712,6 +720,7 @@ class Year:
         self._without_journal()
         for path in there.iterdir():
             shutil.copy2(path, self.out / ".diarist")
+        self.unsure = self.forced.copy()
         self.forgotten = forgotten | {paid for paid in self.till.taken if not taken[paid]}
         return f"of night {there.name}"
 
