@@ -121,7 +121,7 @@ class Judge:
                 if self._answers(old, judged.recording):
                     return judged._replace(job=old, decision=_BEFORE)
         if there is None or there.transcript_id in _ids(known):
-            return judged
+            return self._paid_anew(judged, there)
         if there.key != judged.recording.key:
             return self._refused(judged, f"on this disk its result would be that of {there.key!r}: rename it")
         source = identity(there.recording.source)
@@ -130,6 +130,12 @@ class Judge:
             f"{self._results.path(there.key)} holds a transcript of {source} that the journal does not "
             f"know, and that does not answer this row: let `diarist recover` make the journal know it",
         )
+
+    def _paid_anew(self, judged: Judged, there: Job | None) -> Judged:
+        """A row that is paid for: once more, if a result of the same audio stands in its place, whatever the journal
+        says of the key."""
+        of_this = there is not None and there.key == judged.recording.key and not compared(judged.recording, there)[0]
+        return judged._replace(decision=judged.decision._replace(pays_again=judged.decision.pays_again or of_this))
 
     def _proof(self, key: str, placed: Placed | None, known: Known) -> tuple[Job | None, bool]:
         """The job of the result that stands at the place of the key, on disk or in the bucket, and whether that is

@@ -416,6 +416,31 @@ async def test_what_another_service_has_is_told_with_its_name(tmp_path: Path) ->
     assert "to go on with what is left" not in ended.said
 
 
+async def test_what_is_done_is_not_paid_unasked_though_its_journal_is_in_the_middle_of_a_pass(tmp_path: Path) -> None:
+    folder, out = rec(tmp_path / "rec", "1.wav"), tmp_path / "out"
+    async with start_service(tmp_path / "service", seconds=0.2) as service:
+        at, stop = settings(service.base_url), asyncio.Event()
+        await batch.run(str(folder), out, settings=at)
+
+        def watch(event: Event) -> None:
+            if event.name == "moved" and event.job and event.job.state is State.STAGED:
+                stop.set()
+
+        await batch.run(
+            str(folder), out, settings=at, wish=Wish(force=True), confirm=agree, notify=watch, stop=stop
+        )  # fmt: skip
+        paid = len(service.submissions)
+        with closing(Journal(out / ".diarist" / "journal.db")) as journal:
+            (job,) = (await journal.find(["1.wav"])).values()
+            await journal.record(
+                msgspec.structs.replace(job, state=State.STAGED, transcript_id=None, submitted_at=None)
+            )
+        other = settings(service.base_url, options={"speaker_labels": True, "disfluencies": True})
+        with pytest.raises(errors.OverBudget, match="1 recordings that are done"):
+            await batch.run(str(folder), out, settings=other)
+        assert len(service.submissions) == paid
+
+
 # ── Proof of payment is wherever it lies ────────────────────────────────────────────────────────────────────────
 
 
