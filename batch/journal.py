@@ -97,9 +97,9 @@ class Journal:
     ``read_only`` is for onlookers: it may be another run's, and one that is not there is as good as empty.
 
     Raises ``Usage`` if the file is not a journal, is damaged or was written by a newer diarist, and ``Unavailable``
-    when the disk refuses a write: nothing that was acknowledged is lost, and the same command continues. From then on
-    it refuses everything: what a disk says after it has failed once (a sync that succeeds, pages that are not what
-    they were) is not to be believed.
+    when the disk refuses a write: nothing that was acknowledged is lost, and the same command continues. Once a
+    disk has failed everything is refused: what it says then (a sync that succeeds, pages that are not what they were)
+    is not to be believed.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -261,10 +261,10 @@ class Journal:
             opened.put(_explained(error, self.path))
             return
         opened.put(None)
-        refused: errors.Unavailable | None = None
+        refused: Any = None
         while asks := self._group():
             answers = [refused] * len(asks) if refused else _commit(db, asks, self.path)
-            refused = next((answer for answer in answers if isinstance(answer, errors.Unavailable)), None)
+            refused = refused or next(filter(_is_of_a_failing_disk, answers), None)
             _settle(asks, answers)
         with contextlib.suppress(sqlite3.Error):  # a disk that has gone; what was acknowledged is on it
             db.close()
@@ -411,11 +411,13 @@ def _wake(waiters: Iterable[tuple[asyncio.Future[Any], Any]]) -> None:
 def _explained(error: BaseException, path: Path) -> BaseException:
     """SQLite's errors in our words; whatever is not SQLite's or the system's is a bug and stays as it is."""
     if isinstance(error, sqlite3.OperationalError | OSError):
-        return errors.Unavailable(
+        refused = errors.Unavailable(
             f"the journal {path} cannot be used: {sqlite.explained(error, path)}; then run the same command again: "
             "what was recorded so far is safe",
             kind="journal_unwritable",
         )
+        refused.__cause__ = error
+        return refused
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _OF_ONE_ROW):
         return errors.Usage(
             f"the journal {path} is damaged: {error}. `diarist recover DIR` makes it anew from "
@@ -423,6 +425,12 @@ def _explained(error: BaseException, path: Path) -> BaseException:
             kind="journal_damaged",
         )
     return error
+
+
+def _is_of_a_failing_disk(answer: object) -> bool:
+    """Whether an answer is that the disk has failed. A full one has not: once there is space it does as it says."""
+    cause = answer.__cause__ if isinstance(answer, errors.Unavailable) else None
+    return (getattr(cause, "sqlite_errorcode", 0) & 0xFF) == sqlite3.SQLITE_IOERR
 
 
 _OF_ONE_ROW: Final = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
