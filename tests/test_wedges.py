@@ -317,7 +317,8 @@ async def test_a_disk_that_goes_away_ends_the_run_with_a_message_and_the_next_go
     async with start_service(tmp_path / "service", seconds=0.2, slots=100) as service:
         arguments = running(manifest, out, service, "--set", "concurrency=50")
         child = started(*arguments, stderr=subprocess.PIPE)
-        while len(service.submissions) < 80:  # noqa: ASYNC110
+        while len(service.submissions) < 80:
+            assert child.poll() is None
             await asyncio.sleep(0.01)
         take_away(disk)
         for running_on_it in (child, started(*arguments, stderr=subprocess.PIPE)):
