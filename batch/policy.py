@@ -70,6 +70,11 @@ def plateau_seconds() -> float:
     return 1.5 * THROTTLING_SECONDS
 
 
+def looked_back_seconds(seconds: float) -> float:
+    """How far back answers count, ``seconds`` after requests were slowed down: at first till then: they are few."""
+    return max(THROTTLING_SECONDS, seconds if seconds < 2 * plateau_seconds() else 0.0)
+
+
 def is_in_vain(share: float, before: float, seconds: float) -> bool:
     """Whether requests were slowed down to no avail, ``seconds`` ago, because the share of refusals is still most of
     what it was ``before``: then it does not depend on their number, and is borne with pauses alone."""

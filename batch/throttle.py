@@ -111,7 +111,7 @@ class _Pacing:
 
     def __init__(self) -> None:
         self._answers: deque[tuple[float, bool]] = deque()
-        self._got_through, self._share, self._since = math.inf, 1.0, 0.0
+        self._got_through, self._share, self._since = math.inf, 1.0, -math.inf
         self._next_at, self._free_until = 0.0, 0.0
         self._paused_at: float | None = None
         self._passed, self.closed = 0, False
@@ -133,7 +133,7 @@ class _Pacing:
         if asked_at < self._since:
             return
         self._answers.append((now, refused))
-        while self._paused_at is None and self._answers[0][0] < now - policy.THROTTLING_SECONDS:
+        while self._paused_at is None and self._answers[0][0] < now - policy.looked_back_seconds(now - self._since):
             self._answers.popleft()
         if refused and self._paused_at is None:
             self._paused_at = now

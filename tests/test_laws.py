@@ -327,7 +327,7 @@ def test_what_is_paced_goes_in_the_order_in_which_it_came() -> None:
 
     async def work() -> list[int]:
         gate, served = Throttle(Patience(), rng=random.Random(2), notify=lambda event: None), list[int]()
-        gate._pacing._got_through = 10.0
+        gate._pacing._got_through, gate._pacing._since = 10.0, 0.0
 
         async def ask(number: int) -> None:
             served.append(number)
