@@ -19,6 +19,7 @@ from batch import sources, sqlite
 from batch.admission import Admission
 from batch.decision import Judged, Verdict
 from batch.errors import Unavailable
+from batch.harmless import discreet
 from batch.journal import Journal
 from batch.model import Job, Recording
 from batch.prices import Prices, billed_channels, price
@@ -174,7 +175,7 @@ class Planner:
     def _priced(self, row: Row, recording: Recording, found: Probe) -> tuple[Row, tuple[str, ...]]:
         if found.problem:
             if found.kind:
-                return msgspec.structs.replace(row, verdict=FAIL, why=found.kind, reason=found.problem), ()
+                return msgspec.structs.replace(row, verdict=FAIL, why=found.kind, reason=discreet(found.problem)), ()
             what = found.problem.partition(":")[0]
             return msgspec.structs.replace(row, verdict=REJECT, why=what, size_bytes=found.size_bytes), ()
         facts = {name: getattr(found, name) for name in ("seconds", "codec", "channels")}

@@ -27,7 +27,7 @@ def test_every_flag_that_readme_names_is_there() -> None:
     flags = {flag for command in cli.commands.values() for param in command.params for flag in param.opts}
     named = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", README))
     of_pip = {"--require-hashes", "--no-deps", "--no-build-isolation"}
-    others = {"--strict", "--constraint"} | of_pip  # of other programs
+    others = {"--strict", "--constraint", "--beside"} | of_pip  # of other programs
     assert named - flags - others == set()
 
 

@@ -27,6 +27,7 @@ import batch
 from batch import errors, lock, sources
 from batch.model import Job, Recording
 from batch.same_audio import compared
+from batch.throttle import Patience
 from tests.service.double import Double, Handler, start_service
 from tests.test_onlookers import ended, running, started
 from tests.test_run import archive, check_results, settings, submitted_audio, wav
@@ -195,11 +196,12 @@ async def test_a_transcript_that_is_being_made_again_is_waited_for_with_patience
             path.unlink()
         until = time.monotonic() + 4
         service.requests.clear()
-        summary = await batch.run(str(manifest), out, settings=settings(service.base_url))
+        patience = Patience(base_seconds=0.5, outage_seconds=60)
+        summary = await batch.run(str(manifest), out, settings=settings(service.base_url, patience=patience))
         assert time.monotonic() > until
     assert (summary.exit_code, summary.collected) == (0, 5)
     fetches = [path for method, path in service.requests if path.startswith("/v2/transcript/")]
-    assert len(fetches) <= 5 * 6
+    assert len(fetches) <= 5 * 8
     check_results(tmp_path / "audio", out, 5)
     assert set(submitted_audio(service).values()) == {1}
 
