@@ -7,9 +7,7 @@ every look over some minutes, and if the list does not show the transcript eithe
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -17,13 +15,12 @@ from batch import errors
 from batch.client import Client
 from batch.model import Job
 from batch.protocol import Item, Page, Route
+from batch.service_list import ZONE_SECONDS, created, pages
 from batch.throttle import Throttle
 
 _LOOKS: Final = (1 / 36, 1 / 12, 1 / 4, 23 / 36)
 """The pauses before the looks, as parts of the whole time: most replicas catch up within seconds."""
 _GATHER_SECONDS: Final = 0.05
-_ZONE_SECONDS: Final = 15 * 3600.0
-"""The list's times carry no zone, and zones differ by up to 14 hours."""
 
 
 class _Ask(NamedTuple):
@@ -88,13 +85,12 @@ class Missing:
         """Those of the transcripts that the list shows, read back to before the oldest of them can have been made."""
         wanted, listed = {ask.transcript_id for ask in asks}, set[str]()
         earliest = min((ask.submitted_at for ask in asks), default=0.0)
-        before_id: str | None = None
-        while listed != wanted:
-            page = await self._page(before_id)
+        if not wanted:
+            return listed
+        async for page in pages(self._page):
             listed |= wanted.intersection(item.id for item in page.transcripts)
-            if not page.page_details.prev_url or _is_before(page.transcripts, earliest):
+            if listed == wanted or _is_before(page.transcripts, earliest):
                 break
-            before_id = page.transcripts[-1].id
         return listed
 
     async def _page(self, before_id: str | None) -> Page:
@@ -117,11 +113,5 @@ def _answer(asks: Sequence[_Ask], answer: bool | errors.DiaristError) -> None:
 
 def _is_before(items: Sequence[Item], earliest: float) -> bool:
     """Whether all of a page, whatever its order, is from before ``earliest``, in any zone."""
-    return all(_created(item) < earliest - _ZONE_SECONDS for item in items)
-
-
-def _created(item: Item) -> float:
-    """When the list says that the transcript was made, read as UTC; for ever after, if it does not say."""
-    with contextlib.suppress(ValueError):
-        return datetime.fromisoformat(item.created or "").replace(tzinfo=UTC).timestamp()
-    return float("inf")
+    made = [created(item) for item in items]
+    return all(at is not None and at < earliest - ZONE_SECONDS for at in made)

@@ -12,7 +12,7 @@ from batch.journal import Journal
 from batch.model import Job, State
 from batch.prices import Prices, billed_channels, price
 from batch.protocol import Page, Status
-from batch.reconcile import pages
+from batch.service_list import pages
 
 _PAGES: Final = 3
 """Of the list, the newest: a look that costs no more than this can be taken after every run."""

@@ -23,11 +23,9 @@ import itertools
 import math
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
@@ -38,6 +36,7 @@ from batch.locations import identity, is_url
 from batch.model import Event, Job
 from batch.options import unlike
 from batch.protocol import Head, Item, Page, Route, Status
+from batch.service_list import ZONE_SECONDS, created, pages
 from batch.throttle import Throttle
 
 _GATHER_SECONDS: Final = 0.05
@@ -48,8 +47,6 @@ _SLACK_SECONDS: Final = 60.0
 """Between our clock and the service's, and between what is accepted and its place in the list."""
 _WINDOW_SECONDS: Final = 600.0
 """A public URL's transcript that was made later after the intent is not taken for the lost one."""
-_ZONE_SECONDS: Final = 15 * 3600.0
-"""The list's times carry no zone, and zones differ by up to 14 hours."""
 
 
 class Lost(NamedTuple):
@@ -195,7 +192,7 @@ class Reconciler:
     def _is_before(self, page: Page, known: Mapping[str, float], earliest: float) -> bool:
         """Whether all of a page is older, by what we know of our own jobs and by the list's own times: within a page
         items may be in any order."""
-        doubt = 0.0 if self._zone_seconds is not None else _ZONE_SECONDS
+        doubt = 0.0 if self._zone_seconds is not None else ZONE_SECONDS
         made = [created(item) for item in page.transcripts]
         at = [known.get(item.id, 0.0) for item in page.transcripts]
         listed = [each - (self._zone_seconds or 0.0) + doubt if each is not None else math.inf for each in made]
@@ -249,29 +246,6 @@ class Reconciler:
         self._notify(Event("notice", job=job, message=f"found in the list by {how} as {fitting[0].id}{also}"))
 
 
-async def pages(page_before: Callable[[str | None], Awaitable[Page]]) -> AsyncIterator[Page]:
-    """The pages of the list, newest first, whatever order the items of each are in. Ends where the list does, or
-    where it leads in a circle."""
-    asked: set[str | None] = set()
-    before_id: str | None = None
-    while before_id not in asked:
-        asked.add(before_id)
-        page = await page_before(before_id)
-        yield page
-        before_id = _older(page)
-
-
-def _older(page: Page) -> str | None:
-    """The id that the next older page is asked for with, by the service's own link, else the oldest of this page;
-    None at the end."""
-    if not page.page_details.prev_url:
-        return None
-    if named := parse_qs(urlsplit(page.page_details.prev_url).query).get("before_id"):
-        return named[0]
-    oldest = min(reversed(page.transcripts), key=lambda item: created(item) or 0.0, default=None)
-    return oldest.id if oldest else None
-
-
 async def right_one(client: Client, transcript_id: str) -> tuple[Head, bytes]:
     """The transcript object of this id. One of another id is no answer."""
     head, body = await client.fetch(transcript_id)
@@ -297,11 +271,3 @@ def _is_in_time(item: Item, lost: Lost, walk: Walk) -> bool:
 def _is_upload(job: Job) -> bool:
     """Whether nobody else can have submitted this ``audio_url``."""
     return not is_url(job.recording.source) and (job.sha256 is not None or job.etag is None)
-
-
-def created(item: Item) -> float | None:
-    """When the list says that the transcript was made, read as UTC."""
-    try:
-        return datetime.fromisoformat(item.created or "").replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        return None

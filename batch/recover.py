@@ -29,8 +29,9 @@ from batch.locations import identity
 from batch.model import ENDED, WITH_SERVICE, Job, Recording, State
 from batch.options import unlike
 from batch.protocol import Item, Status
-from batch.reconcile import pages, right_one
+from batch.reconcile import right_one
 from batch.results import JOURNAL, REPLACED, Results, job_of, result_files
+from batch.service_list import pages
 
 
 class Recovered(msgspec.Struct):
