@@ -453,17 +453,19 @@ async def _plan(
     manifests: Sequence[str], out: Any, settings: Settings, wish: Wish, window: Window, explaining: Explaining
 ) -> int:
     """The plan command. The exit code: 3 if rows cannot run."""
+    import asyncio
     import os
 
     from batch import wiring
 
+    place = await asyncio.to_thread(wiring.placed, out, settings, os.environ)
     async with wiring.planning(
         manifests, out, settings=settings, wish=wish, window=window, environ=os.environ,
-        stdin=streams.standard_input(), notify=explaining.show,
+        stdin=streams.standard_input(), notify=explaining.show, place=place,
     ) as planner:  # fmt: skip
         async for row in planner.rows():
             explaining.row(row)
-        workers = wiring.local_workers(out, settings, os.environ)
+        workers = wiring.local_workers(place, settings)
         expectation = await planner.expectation(workers)
         explaining.close(planner.plan, planner.prices, expectation, workers or settings.concurrency)
     return 3 if explaining.cannot_run else 0

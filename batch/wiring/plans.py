@@ -60,9 +60,9 @@ async def planning(
         )  # fmt: skip
 
 
-def local_workers(out: Path | str, settings: Settings, environ: Mapping[str, str]) -> int | None:
+def local_workers(place: Place, settings: Settings) -> int | None:
     """How many recordings the local service that a run would start works at; None for any other service."""
-    if placed(out, settings, environ).service.base_url:
+    if place.service.base_url:
         return None
     return settings.local.workers or os.cpu_count() or 1
 
