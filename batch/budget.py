@@ -7,10 +7,10 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from batch.locations import is_url
 from batch.model import ENDED, Event, Job, State
 from batch.prices import Prices, billed_channels, price
 from batch.probe import Probe, probe
-from batch.sources import is_url
 
 Amount = Annotated[float, Meta(ge=0)]
 

@@ -18,6 +18,15 @@ class Stamp(NamedTuple):
     etag: str | None = None
 
 
+_MOST_NS: Final = 2**63 - 1
+
+
+def nearest_ns(ns: int) -> int:
+    """A time of modification as a stamp holds it: what is beyond a 64-bit number of ns (1677 to 2262), which broken
+    clocks write, is the nearest that it does hold."""
+    return max(-_MOST_NS, min(ns, _MOST_NS))
+
+
 class Recording(msgspec.Struct, frozen=True):
     """One row of a manifest: a recording, what to ask of the service for it, and what to carry along.
 

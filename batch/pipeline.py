@@ -24,7 +24,7 @@ from batch import behalf, errors, policy, refusals
 from batch.client import Client
 from batch.duplicates import Duplicates
 from batch.journal import Journal
-from batch.locations import identity
+from batch.locations import identity, is_url
 from batch.missing import Missing
 from batch.model import WITH_SERVICE, Event, Job, Recording, Stamp, State
 from batch.protocol import (
@@ -41,7 +41,7 @@ from batch.protocol import (
 from batch.reconcile import Reconciler, right_one
 from batch.results import Results
 from batch.slots import Ahead, Limits, Slots
-from batch.sources import AudioFile, chunk_bytes, digest, is_url, stamp
+from batch.sources import AudioFile, chunk_bytes, digest, stamp
 from batch.stores import is_stored, link, look
 from batch.throttle import Throttle
 from batch.watch import Watcher
@@ -268,7 +268,7 @@ class Pipeline:
         audio_url = await self._off_loop(link, source, seconds)
         if audio_url is None:
             return None
-        found = Stamp(*(await self._off_loop(look, source))[1:])
+        found = (await self._off_loop(look, source)).stamp
         facts = {"audio_url": audio_url, "sha256": None, **found._asdict()}
         return await self._record(job.move(State.STAGED, staged_at=self._clock(), **facts))
 

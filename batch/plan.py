@@ -21,10 +21,10 @@ from batch.decision import Judged, Verdict
 from batch.errors import Unavailable
 from batch.harmless import discreet
 from batch.journal import Journal
+from batch.locations import is_url
 from batch.model import Job, Recording
 from batch.prices import Prices, billed_channels, price
 from batch.probe import Probe, channels_are_identical, probe
-from batch.sources import is_url
 
 _ENOUGH_HISTORY: Final = 20
 REJECT: Final = "would be refused"

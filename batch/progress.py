@@ -14,10 +14,9 @@ from batch.errors import Usage
 from batch.harmless import discreet
 from batch.journal import check_not_vanished, remembered
 from batch.model import State
-from batch.results import JOURNAL, SUMMARY, inner_of
+from batch.results import JOURNAL, REPLACED, SUMMARY, inner_of
 from batch.summary import FailedList, Failure, Stage, Summary
 
-REPLACED: Final = "replaced"
 SCHEMA: Final = 1
 """Raised when a field changes its meaning or goes away; new ones may come without."""
 

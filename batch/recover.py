@@ -30,7 +30,7 @@ from batch.model import ENDED, WITH_SERVICE, Job, Recording, State
 from batch.options import unlike
 from batch.protocol import Item, Status
 from batch.reconcile import right_one
-from batch.results import JOURNAL, REPLACED, Results, job_of, result_files
+from batch.results import JOURNAL, Results, job_of, result_files
 from batch.service_list import pages
 
 
@@ -61,9 +61,9 @@ async def recover(
     new = unfinished(path)
     with _disk_told(path):
         mend(path, now)
-        told = [salvage(each) for each in (*asides(path), *([path] if path.exists() else ()))]
+        told = [salvage(each) for each in _left_of(path)]
     found, unreadable = _found(results)
-    made = merged(told, found, list(_kept(results.inner)))
+    made = merged(told, found, list(results.all_kept_jobs()))
     done = Recovered(results=len(found), unreadable=tuple(unreadable))
     done.journal = len(made.jobs) - len(found)
     try:
@@ -83,9 +83,14 @@ async def recover(
 def known_notes(path: Path) -> dict[str, str | None]:
     """What is remembered of its runs by whatever is left of a journal; the newest that tells of it is right."""
     notes: dict[str, str | None] = {}
-    for each in (*asides(path), *([path] if path.exists() else ())):
+    for each in _left_of(path):
         notes |= salvaged_notes(each)
     return notes
+
+
+def _left_of(path: Path) -> list[Path]:
+    """What is left of a journal, the oldest first."""
+    return [*asides(path), *([path] if path.exists() else ())]
 
 
 def merged(told: Sequence[Salvaged], found: Mapping[str, Job], kept: Sequence[Job]) -> Salvaged:
@@ -213,13 +218,6 @@ def _found(results: Results) -> tuple[dict[str, Job], list[Path]]:
             continue
         jobs[job.key] = job
     return jobs, unreadable
-
-
-def _kept(inner: Path) -> Iterator[Job]:
-    """The jobs of results that were replaced, and are kept."""
-    for path in (inner / REPLACED).rglob("*.json"):
-        with contextlib.suppress(ValueError, OSError):
-            yield job_of(path.read_bytes(), path.stat().st_mtime)
 
 
 async def adopt(journal: Journal, api: Client, recordings: Sequence[Recording], service: str, now: float) -> int:

@@ -302,9 +302,11 @@ class Results:
 
     def kept_jobs(self, key: str) -> Iterator[Job]:
         """The jobs of the replaced results of a recording that are still kept, also those that no journal knows."""
-        for path in (self.inner / REPLACED / key).glob("*.json"):
-            with contextlib.suppress(OSError, ValueError):
-                yield job_of(path.read_bytes(), path.stat().st_mtime)
+        return _proved_by((self.inner / REPLACED / key).glob("*.json"))
+
+    def all_kept_jobs(self) -> Iterator[Job]:
+        """The same of all recordings."""
+        return _proved_by((self.inner / REPLACED).rglob("*.json"))
 
     def forget_kept(self, days: float, now: float) -> None:
         """Remove the replaced results that were kept for longer."""
@@ -599,6 +601,13 @@ def _proved(found: _Result, ended_at: float) -> Job:
         speakers=_speakers(found.utterances),
         **facts,
     )
+
+
+def _proved_by(paths: Iterable[Path]) -> Iterator[Job]:
+    """The jobs of those files that are results."""
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError):
+            yield job_of(path.read_bytes(), path.stat().st_mtime)
 
 
 def _known_result(path: Path) -> Job | None:

@@ -6,7 +6,7 @@ import functools
 from typing import Final
 
 from batch import refusals, sources
-from batch.locations import identity
+from batch.locations import identity, is_url
 from batch.model import Job, Recording, Stamp
 from batch.stores import is_stored
 
@@ -20,7 +20,7 @@ def compared(recording: Recording, job: Job) -> tuple[bool, Stamp | None]:
     counts as it was, if it was at the same place.
     """
     moved = identity(recording.source) != identity(job.recording.source)
-    if sources.is_url(recording.source):
+    if is_url(recording.source):
         return moved, None
     stamp = recording.stamp or sources.stamp(recording.source)
     if stamp is None or (job.size_bytes is None and not moved):
@@ -55,7 +55,7 @@ def same_audio(row: Recording, first: Recording) -> bool:
     """Whether two rows name the same audio. Blocks: reads both files, if they have one size."""
     if identity(row.source) == identity(first.source):
         return True
-    stamp = None if sources.is_url(first.source) else first.stamp or sources.stamp(first.source)
+    stamp = None if is_url(first.source) else first.stamp or sources.stamp(first.source)
     if stamp is None or is_stored(first.source):
         return False
     try:

@@ -12,16 +12,13 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import IO, Final
 
-from batch import locations, refusals, stores
+from batch import refusals, stores
 from batch.errors import Permanent
-from batch.model import Stamp
+from batch.model import Stamp, nearest_ns
 from batch.protocol import UPLOAD_LIMIT_BYTES
 
 _SMALLEST_CHUNK_BYTES, _LARGEST_CHUNK_BYTES = 1 << 18, 1 << 22
 _CHUNKS_BYTES: Final = 1 << 24
-
-
-_NEWEST_NS: Final = (1 << 63) - 1
 
 
 def chunk_bytes(uploads: int) -> int:
@@ -30,15 +27,11 @@ def chunk_bytes(uploads: int) -> int:
     return min(_LARGEST_CHUNK_BYTES, max(_SMALLEST_CHUNK_BYTES, _CHUNKS_BYTES // uploads))
 
 
-is_url: Final = locations.is_url
-
-
 def stamp(path: str) -> Stamp | None:
     """The stamp of a file or a stored object, or None if there is none that can be read. Blocks for one look."""
     if stores.is_stored(path):
         with contextlib.suppress(Permanent):
-            found = stores.look(path)
-            return Stamp(*found[1:])
+            return stores.look(path).stamp
         return None
     try:
         facts = os.stat(path)  # noqa: PTH116 (a hot path)
@@ -48,9 +41,8 @@ def stamp(path: str) -> Stamp | None:
 
 
 def stamp_of(facts: os.stat_result) -> Stamp:
-    """The stamp in what the system says of a file. Times beyond what a 64-bit number of ns holds (1677 to 2262),
-    which broken clocks write, are the nearest that it does hold."""
-    return Stamp(facts.st_size, max(-_NEWEST_NS, min(facts.st_mtime_ns, _NEWEST_NS)))
+    """The stamp in what the system says of a file."""
+    return Stamp(facts.st_size, nearest_ns(facts.st_mtime_ns))
 
 
 def digest(path: str, is_wanted: Callable[[], bool] = lambda: True) -> str:
@@ -143,7 +135,7 @@ def _opened(path: str) -> tuple[Stamp, IO[bytes]]:
     if stores.is_stored(path):
         found = stores.look(path)
         _check_size(path, found.size_bytes)
-        return Stamp(*found[1:]), stores.reader(path, found.size_bytes)
+        return found.stamp, stores.reader(path, found.size_bytes)
     try:
         facts = Path(path).stat()
         _check(path, facts)

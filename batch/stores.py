@@ -21,11 +21,11 @@ import msgspec
 
 from batch import buckets, errors
 from batch.buckets import Bucket, Meta, Odd, Told, Trouble
+from batch.model import Stamp, nearest_ns
 
 SCHEMES: Final = ("s3://", "gs://", "az://")
 _READ_BYTES: Final = 1 << 17
 _TRIAL: Final = ".diarist-doctor"
-_MOST_NS: Final = 2**63 - 1
 _opening: Final = threading.Lock()
 
 
@@ -45,6 +45,10 @@ class Found(NamedTuple):
     size_bytes: int
     mtime_ns: int
     etag: str | None
+
+    @property
+    def stamp(self) -> Stamp:
+        return Stamp(self.size_bytes, self.mtime_ns, self.etag)
 
 
 class Unlisted(NamedTuple):
@@ -229,7 +233,7 @@ def _store(bucket: str) -> Bucket:
 def _found(url: str, meta: Meta) -> Found:
     modified = int(meta.modified.timestamp()) * 10**9
     etag = meta.etag.strip('"') if meta.etag else None
-    return Found(url, meta.size_bytes, max(-_MOST_NS, min(modified, _MOST_NS)), etag)
+    return Found(url, meta.size_bytes, nearest_ns(modified), etag)
 
 
 class _Words(NamedTuple):

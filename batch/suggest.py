@@ -17,7 +17,7 @@ _PAYING: Final = frozenset({"--force", "--yes"})
 """Flags of ``run`` without a value, and those of them that a suggestion does not have, for it never pays again, nor
 unasked: but for the one to go on with a forced pass, which is paid for once however often it is given."""
 _HIDDEN: Final = "…"
-"""What ``told.discreet`` leaves of a secret."""
+"""What ``harmless.discreet`` leaves of a secret."""
 
 
 def again(stage: Stage, here: Path | None, *, retry: bool = False, listed: str = "", goes_on: bool = False) -> str:

@@ -19,7 +19,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -114,6 +114,11 @@ class Play:
         if not is_its_own:
             self.lost.append(key)
 
+    def has_all(self, audio: Iterable[Path]) -> None:
+        """Each recording of a folder should have its result, under its name."""
+        for path in audio:
+            self.has(path.name, path)
+
 
 Situation = Callable[[Play], Awaitable[None]]
 SITUATIONS: Final[dict[str, Situation]] = {}
@@ -180,8 +185,7 @@ async def a_cron_job_without_the_key(play: Play) -> None:
     play.check(_content(vendors, hidden=True) == before, "the vendor's results were touched")
     await play.run("rec", service=False, ASSEMBLYAI_API_KEY="secret")
     play.costs(4)
-    for path in audio:
-        play.has(path.name, path)
+    play.has_all(audio)
 
 
 @situation
@@ -218,8 +222,7 @@ async def a_journal_from_an_older_backup(play: Play) -> None:
     await play.run("rec")
     await play.run("rec")
     play.costs(5)
-    for path in audio:
-        play.has(path.name, path)
+    play.has_all(audio)
 
 
 @situation
@@ -336,8 +339,7 @@ async def a_result_cut_in_half(play: Play) -> None:
         for path in play.out.glob("*.json"):
             harm(path)
         await play.run("rec")
-        for path in audio:
-            play.has(path.name, path)
+        play.has_all(audio)
     play.costs(5)
 
 
@@ -363,8 +365,7 @@ async def force_that_is_stopped_and_given_again(play: Play) -> None:
     play.costs(40)
     await play.run("rec")
     play.costs(40)
-    for path in audio:
-        play.has(path.name, path)
+    play.has_all(audio)
 
 
 @situation
@@ -377,8 +378,7 @@ async def a_log_reader_that_leaves(play: Play) -> None:
     child.stderr._transport.close()  # type: ignore[attr-defined]
     play.codes.append((0, await asyncio.wait_for(child.wait(), 60)))
     play.costs(6)
-    for path in audio:
-        play.has(path.name, path)
+    play.has_all(audio)
     audio.append(play.recording("rec/6.wav"))
     command = f'{sys.executable} -m batch "$@" >&- 2>&- <&-'
     child = await asyncio.create_subprocess_exec(
@@ -387,8 +387,7 @@ async def a_log_reader_that_leaves(play: Play) -> None:
     )  # fmt: skip
     play.codes.append((0, await asyncio.wait_for(child.wait(), 60)))
     play.costs(7)
-    for path in audio:
-        play.has(path.name, path)
+    play.has_all(audio)
 
 
 @situation
@@ -400,8 +399,7 @@ async def a_proxy(play: Play) -> None:
     named = play.service.base_url.replace("127.0.0.1", "localhost")
     await play.run("rec", "--service", f"{named}/", service=False, **dict.fromkeys(names, DEAD_PROXY))
     play.costs(2)
-    for path in audio:
-        play.has(path.name, path)
+    play.has_all(audio)
 
 
 def _content(folder: Path, *, hidden: bool = False) -> dict[str, bytes]:

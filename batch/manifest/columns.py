@@ -17,6 +17,7 @@ from batch.locations import identity, is_url
 from batch.manifest.rows import AUDIO_COLUMNS, CONTROL, Row, printable, unexpected
 from batch.manifest.web import escaped, is_web
 from batch.model import Recording, Reject
+from batch.owners import INNER
 from batch.stores import is_stored
 
 KEY_COLUMNS: Final = ("id", "key", "recording_id")
@@ -169,7 +170,7 @@ def key_problem(key: str) -> str:
         return "is not a plain relative path (no leading, doubled or trailing slash, no '.' or '..')"
     if CONTROL.search(key) or "\\" in key:
         return "holds control characters or backslashes"
-    if any(part.lower() == ".diarist" for part in parts):
+    if any(part.lower() == INNER for part in parts):
         return "has a part .diarist, which is the journal's"
     if not _is_text(key):
         return "is not valid text"

@@ -12,7 +12,6 @@ from batch import stores
 from batch.manifest import left_out
 from batch.manifest.left_out import LeftOut
 from batch.manifest.rows import Row
-from batch.model import Stamp
 
 EXTENSIONS: Final = frozenset(
     """3ga 8svx aac ac3 aif aiff alac amr ape au dss flac flv m4a m4b m4p m4r mp3 mpga ogg oga mogg opus qcp tta
@@ -53,7 +52,7 @@ def in_store(url: str, passed_over: LeftOut) -> Iterator[Row]:
         if isinstance(found, stores.Unlisted):
             yield Row(line, name, found.reason)
         else:
-            yield Row(line, {"audio": found.url, **name}, stamp=Stamp(*found[1:]))
+            yield Row(line, {"audio": found.url, **name}, stamp=found.stamp)
 
 
 def _key_of(name: str) -> str:

@@ -20,13 +20,13 @@ from batch.manifest.dialects import is_manifest, plain_name
 from batch.manifest.folders import is_recording
 from batch.manifest.left_out import LeftOut
 from batch.manifest.rows import Row
+from batch.owners import INNER
 
 _MARK: Final = b'{"recording":'
 """The first bytes of a result."""
 _STRANGERS: Final = 1000
 """After so many JSON files in a row that are no results, no more are opened to see: there may be millions."""
 _ENDS: Final = (".json", *(f".{form.suffix}" for form in FORMATS.values()))
-_INNER: Final = ".diarist"
 _BESIDE_JOURNAL: Final = {"failed.jsonl", "report.html"} | {name for names in TABLES.values() for name in names}
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _ADVICE: Final = {
@@ -153,7 +153,7 @@ class Walk:
 
     def _is_entered(self, entry: os.DirEntry[str], place: frozenset[int]) -> bool:
         if entry.name.startswith("."):
-            if entry.name.lower() != _INNER:
+            if entry.name.lower() != INNER:
                 self._passed_over.add(left_out.HIDDEN, entry.path)
             return False
         if not self._pattern.goes_on(place):
@@ -222,7 +222,7 @@ class _Beside:
 
     def is_ours(self, entry: os.DirEntry[str]) -> bool:
         """Whether diarist wrote the file: a result, another format of one, or what lies beside a journal."""
-        if entry.name in _BESIDE_JOURNAL and _INNER in self._all:
+        if entry.name in _BESIDE_JOURNAL and INNER in self._all:
             return True
         ends = (end for end in _ENDS if entry.name.endswith(end))
         return any(self._has_result(entry.path.removesuffix(end)) for end in ends)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.client
-import ipaddress
 import re
 import tempfile
 import time
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from typing import IO, Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
+from batch.endpoint import is_loopback
 from batch.errors import Usage
 
 _URL: Final = re.compile(r"https?://", re.IGNORECASE)
@@ -68,15 +68,8 @@ def _opened(url: str) -> Any:
     asked.add_header("User-Agent", "diarist")
     if login:
         asked.add_unredirected_header("Authorization", f"Basic {base64.b64encode(unquote(login).encode()).decode()}")
-    direct = [urllib.request.ProxyHandler({})] if _is_here(parts.hostname or "") else []
+    direct = [urllib.request.ProxyHandler({})] if is_loopback(parts.hostname) else []
     return urllib.request.build_opener(*direct).open(asked, timeout=_SILENCE_SECONDS)
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _copy(answer: Any, file: IO[bytes]) -> None:

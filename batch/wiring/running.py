@@ -195,7 +195,7 @@ async def _run(
                 )  # fmt: skip
                 carrying()
                 await _until_stopped(carrier, carrier.run(before, admit), settings, stop)
-                if summary.requests[Route.SUBMIT] and not (stop and stop.is_set()):
+                if summary.requests[Route.SUBMIT] and not stop.is_set():
                     await _tell_orphans(api, gate, journal, prices_of(service, settings), notice)
         except* errors.Fatal as group:
             summary.stopped_by = _first_fatal(group)
