@@ -27,6 +27,7 @@ from batch.journal import Journal
 from batch.locations import identity, is_url
 from batch.missing import Missing
 from batch.model import WITH_SERVICE, Event, Job, Recording, Stamp, State
+from batch.probe import exact_seconds
 from batch.protocol import (
     DELETED_URL,
     DONE,
@@ -56,6 +57,9 @@ _WEIGHTS: Final[Mapping[str, Callable[[Job], float]]] = {
 """Who gets a slot first: the longest job (by its bytes) of those that are staged, so that a run ends without a tail
 (longest processing time first: Graham, 1969), or whoever comes first."""
 
+_EXCERPT: Final = frozenset({"audio_start_from", "audio_end_at"})
+_LENGTH_SECONDS, _LENGTH_SHARE = 3.0, 0.05
+"""So far the service may be from the length in a header: it rounds to seconds, and codecs pad."""
 _ASIDE: Final = 2000
 """So many jobs may wait beside those that there is room for."""
 
@@ -471,8 +475,17 @@ class Pipeline:
     async def _store(self, job: Job, head: Head, transcript: bytes, **facts: Any) -> Job:
         """Result first, fact second: a job that is recorded as collected has its result on disk."""
         job = await self._off_loop(self._results.write, job, transcript)
+        self._compare_lengths(job, head, await self._off_loop(_length_seconds, job))
         facts |= {"audio_seconds": head.audio_duration, "ended_at": self._clock()}
         return await self._record(job.move(State.COLLECTED, **facts))
+
+    def _compare_lengths(self, job: Job, head: Head, seconds: float | None) -> None:
+        """Tell of a transcript that is not as long as its audio; it is the one that was asked for all the same."""
+        if seconds is None or head.audio_duration is None or _EXCERPT & job.recording.options.keys():
+            return
+        if abs(head.audio_duration - seconds) > max(_LENGTH_SECONDS, _LENGTH_SHARE * seconds):
+            lengths = f"is of {head.audio_duration:.0f} s of audio, and the file holds {seconds:.0f} s: look at both"
+            self._notify(Event("notice", job=job, message=f"{job.key}: transcript {head.id} {lengths}"))
 
     async def _ended_in_error(self, job: Job, item: Item) -> Job:
         """What ``protocol.JOB_ERRORS`` says about a job that the service failed (failed jobs are not billed)."""
@@ -570,6 +583,16 @@ def _of_other_audio(job: Job, head: Head) -> str:
     ours = None if job.shared_with else job.audio_url
     differs = ours and head.audio_url and identity(head.audio_url) != identity(ours)
     return "is that of other audio" if differs else ""
+
+
+def _length_seconds(job: Job) -> float | None:
+    """How long the audio is that was staged, where its file tells that for certain. Blocks."""
+    source = job.recording.source
+    if is_url(source) or is_stored(source):
+        return None
+    now = stamp(source)
+    is_staged = now and (now.size_bytes, now.mtime_ns) == (job.size_bytes, job.mtime_ns)
+    return exact_seconds(source) if is_staged else None
 
 
 def _answer(row: asyncio.Future[bool] | None, *, is_named: bool) -> None:

@@ -457,6 +457,26 @@ async def test_an_answer_that_is_not_the_one_that_was_asked_for_is_none(tmp_path
     check_results(tmp_path / "audio", out, 4)
 
 
+async def test_a_transcript_that_is_not_as_long_as_its_audio_is_told_once_and_kept(tmp_path: Path) -> None:
+    manifest, told = archive(tmp_path / "audio", 3), list[Event]()
+    for number, name in enumerate(sorted((tmp_path / "audio").glob("*.wav"))):
+        name.write_bytes(wav(bytes([number + 1]) * 8000 * 20))
+    lengths = iter((7, 20, 20))
+
+    @web.middleware
+    async def shortened(request: web.Request, handler: Any) -> web.StreamResponse:
+        answer = await handler(request)
+        if request.method == "GET" and len(request.path) > len("/v2/transcript/"):
+            return web.json_response(msgspec.json.decode(answer.body) | {"audio_duration": next(lengths)})
+        return answer  # type: ignore[no-any-return]
+
+    async with start_service(tmp_path / "service", middlewares=[shortened]) as service:
+        summary = await batch.run(str(manifest), tmp_path / "out", settings=quick(service), notify=told.append)
+    assert (summary.collected, summary.exit_code) == (3, 0)
+    (said,) = [event.message for event in told if "s of audio" in event.message]
+    assert said.endswith("is of 7 s of audio, and the file holds 20 s: look at both")
+
+
 async def test_the_whole_of_a_public_url_never_gets_the_transcript_of_an_excerpt(tmp_path: Path) -> None:
     async def talk(request: web.Request) -> web.Response:
         return web.Response(body=wav(b"talk" * 500))

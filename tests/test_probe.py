@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from batch import probe as probing
-from batch.probe import Probe, channels_are_identical, probe
+from batch.probe import Probe, channels_are_identical, exact_seconds, probe
 from tests.test_run import wav
 
 DEMO = Path(__file__).parent.parent / "configs" / "demo"
@@ -76,6 +76,17 @@ def test_a_file_that_is_too_long_or_too_large_or_missing_is_told(tmp_path: Path)
     missing = probe(str(tmp_path / "none.wav"))
     assert missing.problem == f"{tmp_path}/none.wav is not there: correct the path or restore the file"
     assert (probe(str(path)).kind, missing.kind) == ("too_large", "missing")
+
+
+def test_only_a_header_that_counts_samples_tells_a_length_for_certain(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(b"x" * 20_000))
+    assert exact_seconds(str(path)) == 2.5
+    path.write_bytes(path.read_bytes()[:10_000])  # cut off, or a count that a stream could not know
+    assert exact_seconds(str(path)) is None
+    assert exact_seconds(str(DEMO / "support-call.ogg")) is None
+    assert exact_seconds(str(DEMO / "radio-interview.flac")) == pytest.approx(29.10, abs=0.01)
+    assert exact_seconds(str(tmp_path / "none.flac")) is None
 
 
 def test_identical_channels_are_seen_at_start_middle_and_end(tmp_path: Path) -> None:
