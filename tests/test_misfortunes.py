@@ -399,11 +399,12 @@ async def test_what_an_earlier_run_may_have_submitted_is_submitted_again_only_if
     manifest.write_text("".join(rows[:3]))
     faults = Faults([Fault(What.DROP_BEFORE, route="submit", at=(1, 2))], random.Random(1))
     async with start_service(tmp_path / "service", faults=faults) as service:
-        at = quick(service, reconcile_grace_seconds=0.3, reconcile_patience_seconds=0.2, reconcile_lag_seconds=60)
+        at = quick(service, reconcile_grace_seconds=0.3, reconcile_patience_seconds=0.2, reconcile_lag_seconds=6)
         assert (await batch.run(str(manifest), out, settings=at)).postponed == 2
         manifest.write_text("".join([rows[0], rows[2], *rows[3:]]))
         faults._faults = (Fault(What.STALL, route="submit", at=(4,), seconds=0.6),)
-        summary = await batch.run(str(manifest), out, settings=settings(service.base_url, **LONG))
+        later = settings(service.base_url, **LONG | {"reconcile_lag_seconds": 6})
+        summary = await batch.run(str(manifest), out, settings=later)
     assert (summary.collected, summary.exit_code) == (5, 0)
     assert set(submitted_audio(service).values()) == {1}
     assert not (out / "calls" / "0.json").exists()

@@ -169,7 +169,10 @@ async def test_a_terminal_that_is_closed_is_no_end_to_what_was_not_started_from_
 async def test_a_terminal_that_is_closed_stops_the_run_as_ctrl_c_does_unless_nohup_says_no(tmp_path: Path) -> None:
     manifest = archive(tmp_path / "audio", COUNT)
     async with start_service(tmp_path / "service", seconds=0.1, slots=4) as service:
-        child = started(*running(manifest, tmp_path / "out", service))
+        child = started(  # which may have been told by nohup, as we may
+            *running(manifest, tmp_path / "out", service),
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+        )
         await until(lambda: len(service.fetched) >= 2)
         child.send_signal(signal.SIGHUP)
         assert await ended(child) == 128 + signal.SIGHUP

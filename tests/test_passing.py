@@ -312,8 +312,9 @@ async def test_an_id_that_the_list_shows_is_never_believed_to_be_unknown(tmp_pat
 
 @pytest.mark.parametrize("seconds", [0.4, 1e9])
 async def test_an_unknown_id_is_believed_only_after_looks_over_the_time_that_a_setting_says(
-    tmp_path: Path, seconds: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
+    monkeypatch.setattr("batch.watch._UNSEEN_SECONDS", 1.0)
     manifest, out, replica = archive(tmp_path / "audio", 2), tmp_path / "out", Replica(seconds, lists=False)
     async with start_service(tmp_path / "service", middlewares=[replica.layer]) as service:
         began = time.monotonic()
@@ -378,7 +379,10 @@ async def stopped_at(state: State, manifest: Path, out: Path, **given: Any) -> N
     await batch.run(str(manifest), out, notify=watch, stop=stop, **given)
 
 
-async def test_what_was_submitted_with_another_key_waits_for_it_and_is_not_paid_again(tmp_path: Path) -> None:
+async def test_what_was_submitted_with_another_key_waits_for_it_and_is_not_paid_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batch.watch._UNSEEN_SECONDS", 1.0)
     manifest, out, projects = archive(tmp_path / "audio", 3), tmp_path / "out", Projects()
     ours, other = {"ASSEMBLYAI_API_KEY": "the-key-of-ours"}, {"ASSEMBLYAI_API_KEY": "the-key-of-another"}
     async with start_service(tmp_path / "service", seconds=1.0, middlewares=[projects.layer]) as service:

@@ -175,8 +175,9 @@ async def test_identical_recordings_that_are_uploaded_ahead_do_not_wait_for_the_
 
 @pytest.mark.parametrize("lists_it_as_ended", [True, False])
 async def test_a_transcript_that_is_being_made_again_is_waited_for_with_patience(
-    tmp_path: Path, lists_it_as_ended: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lists_it_as_ended: bool
 ) -> None:
+    monkeypatch.setattr("batch.watch._UNSEEN_SECONDS", 2.0)
     manifest, out = archive(tmp_path / "audio", 5), tmp_path / "out"
     until = 0.0
 
