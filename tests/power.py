@@ -5,15 +5,14 @@ and for any moment the disk is made as it may be found when the machine comes ba
 once its directory was; of all else any part may be there, in any order, and a write may be torn. Only a
 ``rename`` is there or not. Names of files that were made, and their content, are two things.
 
-    python -m tests.power run MANIFEST OUT SERVICE [MUTATION]     children that are recorded
-    python -m tests.power serve FOLDER [MUTATION]
-    python -m tests.power recover OUT [MUTATION]
+    python -m tests.power run MANIFEST OUT SERVICE     children that are recorded
+    python -m tests.power serve FOLDER
+    python -m tests.power recover OUT
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import random
 import re
 import shutil
@@ -28,21 +27,6 @@ CALLS: Final = (
     "openat,close,lseek,write,pwrite64,ftruncate,fallocate,sendfile,copy_file_range,fsync,fdatasync,"
     "rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,rmdir,sendto,sendmsg"
 )
-MUTATIONS: Final = {
-    "no directory fsync": ("batch.disk", "        os.fsync(number)\n", "        pass\n"),
-    "no fsync of results": ("batch.disk", "                os.fsync(file.fileno())\n", "                pass\n"),
-    "no fsync of new directories' parents": ("batch.disk", "        for each in (", "        for each in () and ("),
-    "journal synchronous=OFF": ("batch.journal", "synchronous = FULL", "synchronous = OFF"),
-    "journal synchronous=NORMAL": ("batch.journal", "synchronous = FULL", "synchronous = NORMAL"),
-    "submissions not FULL": ("batch.service.store", "with _durable(db), _trans", "with _trans"),
-    "uploads not fsynced": ("batch.service.uploads", "    os.fsync(file)\n", ""),
-    "uploads' names not fsynced": ("batch.service.uploads", " disk.rename(", " Path.rename("),
-    "names put aside are not fsynced": ("batch.recover", " disk.rename(old,", " Path.rename(old,"),
-    "the log is put aside first": (
-        "batch.recover", 'for suffix in ("", *BESIDE):\n        old', 'for suffix in (*BESIDE, ""):\n        old',
-    ),
-}  # fmt: skip
-"""What is broken, by name: module, text, and what stands there instead."""
 
 
 # ── recording ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -354,21 +338,6 @@ def cuts(disk: Disk, log: Path, writes: int = 1) -> Iterator[list[bytes]]:
 # ── children ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def mutate(name: str) -> None:
-    """Break a module before anybody has imported it."""
-    module_name, old, new = MUTATIONS[name]
-    spec = importlib.util.find_spec(module_name)
-    assert spec is not None
-    assert spec.origin is not None
-    source = Path(spec.origin).read_text("utf-8")
-    assert source.count(old) == 1, f"{name}: {old!r} is {source.count(old)} times in {module_name}"
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    package, _, short = module_name.rpartition(".")
-    exec(compile(source.replace(old, new), spec.origin, "exec"), module.__dict__)
-    setattr(sys.modules[package], short, module)
-
-
 async def _serve(folder: Path) -> None:
     from tests.service.double import start_service
 
@@ -379,9 +348,6 @@ async def _serve(folder: Path) -> None:
 
 def main() -> None:
     how, *given = sys.argv[1:]
-    wanted = {"run": 3, "serve": 1, "recover": 1}[how]
-    if given[wanted:]:
-        mutate(given[wanted])
     if how == "serve":
         asyncio.run(_serve(Path(given[0])))
     elif how == "recover":

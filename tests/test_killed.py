@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
+import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -97,6 +99,12 @@ async def crashing(manifest: Path, out: Path, service: Double, *place: str) -> i
     return await asyncio.wait_for(child.wait(), 60)
 
 
+def collected(out: Path) -> list[str]:
+    """The keys of the recordings whose results the journal says are there."""
+    with contextlib.closing(sqlite3.connect(out / ".diarist" / "journal.db")) as db:
+        return [row[0] for row in db.execute("SELECT key FROM jobs WHERE state = 'collected'")]
+
+
 EDGES = [
     (state, when, str(number))
     for state in ("staged", "submitting", "submitted", "collected")
@@ -112,6 +120,7 @@ async def test_killed_at_any_edge_of_any_state_the_next_run_finishes(
     manifest, out = archive(tmp_path / "audio", 12), tmp_path / "out"
     async with start_service(tmp_path / "service", seconds=0.05) as service:
         assert await crashing(manifest, out, service, "edge", state, when, number) == -signal.SIGKILL
+        assert [key for key in collected(out) if not (out / f"{key}.json").is_file()] == []
         assert await crashing(manifest, out, service, "never") == 0
     check_results(tmp_path / "audio", out, 12)
     assert set(submitted_audio(service).values()) == {1}

@@ -6,9 +6,8 @@ Each test fails if the part that it is about is switched off: ``SWITCHED_OFF`` s
 from __future__ import annotations
 
 import asyncio
-import inspect
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,13 @@ import pytest
 from aiohttp import web
 
 import batch
-from batch import client, outgoing, policy, throttle
+from batch import policy
 from batch.endpoint import Endpoint
 from batch.journal import Journal
 from batch.model import Job, State
 from batch.protocol import THROTTLED_TEXT
 from batch.service.faults import Fault, Faults, What
 from batch.settings import Settings
-from batch.slots import Slots
 from batch.throttle import Rate
 from batch.wiring.connecting import _ramps
 from tests.service.double import Handler, start_service
@@ -151,41 +149,3 @@ async def test_each_submission_comes_on_a_connection_of_its_own(tmp_path: Path) 
     assert len(set(submitted)) == len(submitted) == 30
     assert not others & set(submitted)
     assert len(others) < 30, "all else keeps its connections"
-
-
-_session = outgoing.session
-
-
-def _keep_alive(**given: Any) -> Any:
-    return _session(**{name: value for name, value in given.items() if name != "force_close"})
-
-
-SWITCHED_OFF: dict[str, tuple[Any, str, Any, Callable[..., Awaitable[None]]]] = {
-    "the ramp": (throttle._Ramp, "wait_seconds", lambda ramp, now: 0.0, test_submissions_follow_the_ramp),
-    "the bucket": (
-        throttle._Bucket, "wait_seconds", lambda bucket, now: 0.0, test_no_window_sees_more_requests_than_the_rate,
-    ),
-    "pacing": (
-        throttle._Pacing, "wait_seconds", lambda pacing, now: 0.0, test_requests_follow_a_limit_of_the_service,
-    ),
-    "holding slots back": (
-        Slots, "hold_back", lambda slots, held_back: None, test_slots_follow_the_services_own_queue,
-    ),
-    "the last turn": (
-        client.Client, "_turn", property(lambda api: client._at_once, lambda api, turn: None),
-        test_a_retry_after_between_an_intent_and_its_request_is_obeyed,
-    ),
-    "fresh connections": (
-        outgoing, "session", _keep_alive, test_each_submission_comes_on_a_connection_of_its_own,
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("part", SWITCHED_OFF)
-async def test_what_is_switched_off_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
-    owner, name, instead, notices = SWITCHED_OFF[part]
-    monkeypatch.setattr(owner, name, instead, raising=False)
-    given = {"monkeypatch": monkeypatch} if "monkeypatch" in inspect.signature(notices).parameters else {}
-    with pytest.raises(AssertionError):
-        await notices(tmp_path, **given)

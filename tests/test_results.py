@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,14 @@ def test_a_full_disk_stops_the_run_and_leaves_the_old_result_and_no_litter(
 ) -> None:
     results = Results(tmp_path)
     results.write(job(), TRANSCRIPT)
-    monkeypatch.setattr(os, "fsync", lambda fd: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    sync = os.fsync
+
+    def full(number: int) -> None:
+        if stat.S_ISREG(os.fstat(number).st_mode):
+            raise OSError(28, "No space left on device")
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(errors.Unavailable, match="No space left.*fetched again, not paid again"):
         results.write(job(), b'{"id":"t2"}')
     assert json.loads(results.path("calls/a.wav").read_bytes())["id"] == "t1"

@@ -47,12 +47,13 @@ def agree(question: str) -> bool:
     return True
 
 
-def archive(folder: Path, count: int) -> Path:
-    """``count`` small recordings, each different, and a manifest with ids, an option and a label."""
+def archive(folder: Path, count: int, longer: int = 1) -> Path:
+    """``count`` small recordings, each different and so many bytes ``longer`` than the one before, and a manifest
+    with ids, an option and a label."""
     folder.mkdir(exist_ok=True)
     rows = ["id,audio,speakers_expected,customer"]
     for n in range(count):
-        (folder / f"{n}.wav").write_bytes(wav(random.Random(n).randbytes(2000 + n)))
+        (folder / f"{n}.wav").write_bytes(wav(random.Random(n).randbytes(2000 + longer * n)))
         rows.append(f"calls/{n},{n}.wav,{2 if n % 2 else ''},customer {n}")
     manifest = folder / "manifest.csv"
     manifest.write_text("\n".join(rows) + "\n", "utf-8")
@@ -94,7 +95,7 @@ def submitted_audio(service: Any) -> Counter[str]:
 async def test_400_recordings_with_100_in_flight_each_paid_once_and_matched_with_its_own_audio(
     tmp_path: Path,
 ) -> None:
-    manifest, out = archive(tmp_path / "audio", 400), tmp_path / "out"
+    manifest, out = archive(tmp_path / "audio", 400, longer=0), tmp_path / "out"
     async with start_service(tmp_path / "service", seconds=0.3, slots=100, key="secret") as service:
         summary = await batch.run(
             str(manifest), out, settings=settings(service.base_url), environ={"ASSEMBLYAI_API_KEY": "secret"}

@@ -1,0 +1,449 @@
+"""The mutations: what each breaks, in which module, how, and by which test it is noticed."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Mutation(NamedTuple):
+    """``old`` stands once in the module ``batch.<module>``, and ``new`` is put there instead. ``test`` is the name of
+    the test that fails then, with the parameters of one case if not all of them do."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+    test: str
+
+
+_WRITE_FIRST: Final = """\
+        job = await self._off_loop(self._results.write, job, transcript)
+"""
+
+MUTATIONS: Final = (
+    # ── Never paid twice ────────────────────────────────────────────────────────────────────────────────────────────
+    Mutation(
+        "no intent before a submission", "pipeline",
+        "        await self._record(intent)\n        try:\n            head", "        try:\n            head",
+        "test_killed_at_any_edge_of_any_state_the_next_run_finishes",
+    ),
+    Mutation(
+        "absence is believed without a witness", "reconcile",
+        "return walk.is_complete and (is_witnessed or self.is_old(lost.job))", "return walk.is_complete",
+        "test_without_a_witness_absence_is_not_believed_and_is_left_to_the_next_run",
+    ),
+    Mutation(
+        "a list that lags is believed", "reconcile",
+        "(item, item is None and self._is_absent(ask.lost, walk))", "(item, item is None)",
+        "test_what_is_accepted_late_by_a_service_whose_list_lags_is_paid_once",
+    ),
+    Mutation(
+        "any later job is a witness", "reconcile",
+        "walk.witness_at >= lost.let_go_at + self._grace_seconds", "walk.witness_at >= lost.let_go_at",
+        "test_a_witness_that_was_acknowledged_well_after_the_lost_one_was_let_go_is_believed",
+    ),
+    Mutation(
+        "the walk ends at the first page with a job of ours", "reconcile",
+        "            if is_complete := self._is_before(page, known, earliest):",
+        "            if is_complete := bool(known):",
+        "test_in_pages_without_order_and_with_repeated_items_it_is_found",
+    ),
+    Mutation(
+        "the list's times are taken for UTC", "reconcile",
+        "made - walk.zone_seconds - lost.intent_at", "made - lost.intent_at",
+        "test_a_public_urls_transcript_is_that_of_some_minutes_in_the_zone_that_a_job_of_ours_shows",
+    ),
+    Mutation(
+        "a lost answer is taken for a refusal", "pipeline",
+        "what=what, unanswered=False)", "what=what)",
+        "test_every_recording_ends_and_nothing_is_submitted_twice",
+    ),
+    Mutation(
+        "another's transcript is taken", "reconcile",
+        "    if head.id != transcript_id:", "    if not head.id:",
+        "test_an_answer_that_is_not_the_one_that_was_asked_for_is_none[another id]",
+    ),
+    Mutation(
+        "a transcript of other audio is taken", "pipeline",
+        '    return "is that of other audio" if differs else ""', '    return ""',
+        "test_an_answer_that_is_not_the_one_that_was_asked_for_is_none[other audio]",
+    ),
+    Mutation(
+        "a transcript that has not ended is taken", "pipeline",
+        '        return f"is {head.status}, though it had ended well"', '        return ""',
+        "test_an_answer_that_is_not_the_one_that_was_asked_for_is_none[not ended]",
+    ),
+    Mutation(
+        "an excerpt is taken for the whole", "reconcile",
+        "return echo is not None and not unlike(lost.job.recording.options, echo)", "return echo is not None",
+        "test_the_whole_of_a_public_url_never_gets_the_transcript_of_an_excerpt",
+    ),
+    Mutation(
+        "a transcript that is too short is not told", "pipeline",
+        "if seconds is None or", "if seconds is not None or",
+        "test_a_transcript_that_is_not_as_long_as_its_audio_is_told_once_and_kept",
+    ),
+    Mutation(
+        "identical audio is not waited for", "duplicates",
+        "while paying := self._paying.get(identity):", "while paying := self._paying.get(b''):",
+        "test_1000_rows_of_100_different_recordings_make_100_submissions_and_1000_results",
+    ),
+    Mutation(
+        "twins ignore options", "duplicates",
+        "[job.service, audio, canonical(job.recording.options)]", "[job.service, audio]",
+        "test_other_options_are_paid_for_apart",
+    ),
+    Mutation(
+        "twins are told by their size", "duplicates",
+        "audio = job.sha256 or", "audio = job.size_bytes or",
+        "test_400_recordings_with_100_in_flight_each_paid_once_and_matched_with_its_own_audio",
+    ),
+    Mutation(
+        "what is done is paid again unasked", "judge",
+        "pays_again=judged.decision.pays_again or of_this", "pays_again=False",
+        "test_what_would_be_paid_again_is_counted_apart_refused_and_with_consent_done",
+    ),
+    Mutation(
+        "a forced pass begins anew each time", "decision",
+        "return (since or 0.0) >= wish.forced_since", "return False",
+        "test_a_forced_pass_that_failed_for_one_is_gone_on_with",
+    ),
+    Mutation(
+        "a result that is gone is paid again", "decision",
+        'Decision(Verdict.REFETCH, "result missing")', 'Decision(Verdict.RUN, "result missing")',
+        "test_what_changed_runs_again_and_only_that",
+    ),
+    Mutation(
+        "what is done is fetched again", "decision",
+        'return Decision(Verdict.DONE, "done before") if stored else', "return",
+        "test_the_same_command_again_sends_nothing_and_does_not_even_ask_the_service",
+    ),
+    Mutation(
+        "the bucket is no proof", "judge",
+        'size = known.copies.get(f"{key}.json")', "size = None",
+        "test_a_container_that_loses_its_disks_pays_for_nothing_again",
+    ),
+    Mutation(
+        "the directory forgets its service", "wiring.places",
+        'if named != "auto" or not known:', 'if named:',
+        "test_auto_is_the_service_of_the_directory",
+    ),
+    Mutation(
+        "a lost transcript is paid anew without a last question", "decision",
+        'frozenset({"unknown_id", "deleted"})', "frozenset[str]()",
+        "test_before_anything_is_paid_anew_the_old_id_is_asked_for_once_more",
+    ),
+    Mutation(
+        "another key's jobs are asked for with this one", "pipeline",
+        "return None not in (job.key_print, self._key_print) and job.key_print != self._key_print", "return False",
+        "test_what_was_submitted_with_another_key_waits_for_it_and_is_not_paid_again",
+    ),
+    Mutation(
+        "two runs share a directory", "lock",
+        "return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "return fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)",
+        "test_two_runs_on_one_directory_do_not_meet",
+    ),
+    # ── Nothing is lost ─────────────────────────────────────────────────────────────────────────────────────────────
+    Mutation(
+        "a fact before its result", "pipeline",
+        _WRITE_FIRST + "        self._compare_lengths(job, head, await self._off_loop(_length_seconds, job))\n"
+        '        facts |= {"audio_seconds": head.audio_duration, "ended_at": self._clock()}\n'
+        "        return await self._record(job.move(State.COLLECTED, **facts))\n",
+        '        facts |= {"audio_seconds": head.audio_duration, "ended_at": self._clock()}\n'
+        "        done = await self._record(job.move(State.COLLECTED, **facts))\n"
+        "        await self._off_loop(self._results.write, job, transcript)\n        return done\n",
+        "test_killed_at_any_edge_of_any_state_the_next_run_finishes[collected-after-7]",
+    ),
+    Mutation(
+        "a fact is acknowledged before its commit", "journal",
+        '        db.execute("COMMIT")\n    except BaseException:',
+        '        len(asks) > 1 and db.execute("COMMIT")\n    except BaseException:',
+        "test_what_was_acknowledged_survives_kill_9",
+    ),
+    Mutation(
+        "files are written in place", "disk",
+        'temporary = path.with_name(f".{path.name}.tmp")', "temporary = path",
+        "test_a_full_disk_stops_the_run_and_leaves_the_old_result_and_no_litter",
+    ),
+    Mutation(
+        "what is replaced is not kept", "results",
+        "if old is None or old.transcript_id == job.transcript_id:", "if old is None or old.transcript_id:",
+        "test_whatever_a_new_result_replaces_is_kept",
+    ),
+    Mutation(
+        "a key goes to another recording", "decision",
+        "if changed and job.state in _TAKEN and identity(", "if changed and not job.state and identity(",
+        "test_ordinary_life_costs_no_money_and_no_result",
+    ),
+    Mutation(
+        "a replaced transcript does not serve again", "judge",
+        "        if not self._wish.force:\n            for old", "        if self._wish.force:\n            for old",
+        "test_sixty_nights_of_ordinary_life_cost_what_was_asked_for",
+    ),
+    Mutation(
+        "keys are compared by their bytes", "results",
+        'return unicodedata.normalize("NFC", key).casefold() if self._folds else key', "return key",
+        "test_keys_are_compared_as_the_disk_compares_them",
+    ),
+    Mutation(
+        "others' files are replaced", "judge",
+        "if there is None and (foreign :=", "if there and (foreign :=",
+        "test_what_we_did_not_write_is_never_replaced_and_the_row_is_told_before_it_is_paid",
+    ),
+    Mutation(
+        "one look is enough to give up a transcript", "missing",
+        "        for part in _LOOKS:", "        for part in ():",
+        "test_an_id_that_a_lagging_replica_does_not_know_is_collected_and_paid_once",
+    ),
+    Mutation(
+        "the list is not asked before a transcript is given up", "missing",
+        "if await self._is_listed(job):", "if not job.transcript_id:",
+        "test_an_id_that_the_list_shows_is_never_believed_to_be_unknown",
+    ),
+    Mutation(
+        "an effect ends with its run", "pipeline",
+        "        return await asyncio.shield(task)", "        return await task",
+        "test_ctrl_c_on_a_run_of_300_ends_within_10_seconds_and_loses_nothing",
+    ),
+    Mutation(
+        "a run begins where a recover was stopped", "journal",
+        "    if not path.exists() and is_there(path):", "    if not path.exists() and path.is_dir():",
+        "test_killed_before_any_line_a_run_refuses_or_goes_on_and_the_same_command_makes_the_same_journal",
+    ),
+    Mutation(
+        "recover makes the new journal in the place of the old one", "recover",
+        "    new = unfinished(path)\n    with _disk_told", "    new = path\n    with _disk_told",
+        "test_on_a_full_disk_nothing_changes_and_with_space_the_same_command_makes_the_journal",
+    ),
+    Mutation(
+        "a migration is committed in pieces", "journal",
+        '    db.execute("BEGIN IMMEDIATE")\n    for statement in _TABLES:', "    for statement in _TABLES:",
+        "test_a_migration_that_is_killed_anywhere_leaves_the_old_version_or_the_new_one",
+    ),
+    Mutation(
+        "a full disk is the recording's fault", "refusals",
+        "    errno.ENOSPC: _SPACE,\n", "",
+        "test_a_full_disk_stops_the_run_once_and_with_space_the_same_command_continues",
+    ),
+    # ── Power cuts ──────────────────────────────────────────────────────────────────────────────────────────────────
+    Mutation(
+        "no directory fsync", "disk",
+        "        os.fsync(number)\n", "        pass\n",
+        "test_after_a_power_cut_a_run_knows_what_it_paid_and_has_what_it_collected",
+    ),
+    Mutation(
+        "no fsync of results", "disk",
+        "                os.fsync(file.fileno())\n", "                pass\n",
+        "test_after_a_power_cut_a_run_knows_what_it_paid_and_has_what_it_collected",
+    ),
+    Mutation(
+        "no fsync of new directories' parents", "disk",
+        "        for each in (folder, *folder.parents):\n            if each in made",
+        "        for each in ():\n            if each in made",
+        "test_after_a_power_cut_a_run_knows_what_it_paid_and_has_what_it_collected",
+    ),
+    Mutation(
+        "journal synchronous=OFF", "journal",
+        "synchronous = FULL", "synchronous = OFF",
+        "test_after_a_power_cut_a_run_knows_what_it_paid_and_has_what_it_collected",
+    ),
+    Mutation(
+        "journal synchronous=NORMAL", "journal",
+        "synchronous = FULL", "synchronous = NORMAL",
+        "test_after_a_power_cut_a_run_knows_what_it_paid_and_has_what_it_collected",
+    ),
+    Mutation(
+        "submissions not FULL", "service.store",
+        "with _durable(db), _trans", "with _trans",
+        "test_after_a_power_cut_the_service_has_what_it_acknowledged",
+    ),
+    Mutation(
+        "uploads not fsynced", "service.uploads",
+        "    os.fsync(file)\n", "",
+        "test_after_a_power_cut_the_service_has_what_it_acknowledged",
+    ),
+    Mutation(
+        "uploads' names not fsynced", "service.uploads",
+        " disk.rename(", " Path.rename(",
+        "test_after_a_power_cut_the_service_has_what_it_acknowledged",
+    ),
+    Mutation(
+        "names put aside are not fsynced", "recover",
+        " disk.rename(old,", " Path.rename(old,",
+        "test_after_a_power_cut_recover_goes_on_and_tells_the_same",
+    ),
+    Mutation(
+        "the log is put aside first", "recover",
+        'for suffix in ("", *BESIDE):\n        old', 'for suffix in (*BESIDE, ""):\n        old',
+        "test_after_a_power_cut_recover_goes_on_and_tells_the_same",
+    ),
+    # ── One stops nobody, and all stop once ─────────────────────────────────────────────────────────────────────────
+    Mutation(
+        "one bad recording ends the run", "pipeline",
+        "except (errors.Permanent, errors.StaleLink) as error:", "except errors.StaleLink as error:",
+        "test_one_bad_recording_never_stops_the_others",
+    ),
+    Mutation(
+        "an empty account is each recording's trouble", "protocol",
+        'Refusal("no_funds", errors.NoFunds, frozenset({400', 'Refusal("no_funds", errors.Permanent, frozenset({400',
+        "test_a_negative_balance_stops_everything_once",
+    ),
+    Mutation(
+        "one stray answer ends the run", "doubt",
+        "if self._times >= _TIMES and long_enough and not is_one_transcripts:", "if self._times:",
+        "test_a_stray_answer_in_the_middle_is_tried_again",
+    ),
+    Mutation(
+        "a refusal for the number of requests counts against a recording", "throttle",
+        "        if isinstance(error, errors.Throttled):\n            return False\n", "",
+        "test_no_recording_fails_for_refusals_though_four_of_five_requests_meet_one",
+    ),
+    Mutation(
+        "an outage counts against each recording", "throttle",
+        "(error.kind != _IN_TURN and self.went_well_since(route, since))", "error.kind != _IN_TURN",
+        "test_one_route_that_is_down_for_everybody_stops_the_run_to_be_continued",
+    ),
+    Mutation(
+        "a store that is away is one object's trouble", "stores",
+        'errors.Unavailable, "store", "{url} cannot', 'errors.Permanent, "store", "{url} cannot',
+        "test_a_store_that_fails_everybody_stops_the_run_once_and_is_charged_to_nobody",
+    ),
+    Mutation(
+        "a log reader that leaves ends the run", "streams",
+        "    def _lost(self, error: OSError) -> None:\n        pass",
+        "    def _lost(self, error: OSError) -> None:\n        raise error",
+        "test_a_log_reader_that_leaves_changes_nothing",
+    ),
+    Mutation(
+        "the end waits for threads that read", "streams",
+        "    os._exit(code)", "    sys.exit(code)",
+        "test_a_run_whose_standard_input_is_silent_can_be_stopped",
+    ),
+    # ── What is asked of the service, and when ──────────────────────────────────────────────────────────────────────
+    Mutation(
+        "the last turn before sending is removed", "client",
+        "URL(base_url), turn\n", "URL(base_url), _at_once\n",
+        "test_a_retry_after_between_an_intent_and_its_request_is_obeyed",
+    ),
+    Mutation(
+        "any Retry-After is waited for", "throttle",
+        "if (error.retry_after_seconds or 0.0) > self._longest_pause:", "if self._longest_pause < 0:",
+        "test_a_retry_after_beyond_the_patience_ends_the_run_and_names_the_time",
+    ),
+    Mutation(
+        "no ramp", "throttle",
+        "while self._ramp and route is Route.SUBMIT and (wait", "while self._ramp and not route and (wait",
+        "test_submissions_follow_the_ramp",
+    ),
+    Mutation(
+        "no bucket", "throttle",
+        "        if self.tokens < 1 - 1e-6:\n", "        if self.tokens < 0 - 1e9:\n",
+        "test_no_window_sees_more_requests_than_the_rate",
+    ),
+    Mutation(
+        "no pacing", "throttle",
+        "        if self._got_through == math.inf:\n            return 0.0",
+        "        if self._got_through:\n            return 0.0",
+        "test_requests_follow_a_limit_of_the_service",
+    ),
+    Mutation(
+        "slots are handed out though the service queues", "slots",
+        "while not self.held_back and len(self._held)", "while len(self._held)",
+        "test_slots_follow_the_services_own_queue",
+    ),
+    Mutation(
+        "submissions on connections that are kept", "client",
+        "force_close=True", "force_close=False",
+        "test_each_submission_comes_on_a_connection_of_its_own",
+    ),
+    Mutation(
+        "this machine is reached through a proxy", "outgoing",
+        "    if is_loopback(url.host):\n        return None\n", "",
+        "test_this_machine_is_never_reached_through_a_proxy",
+    ),
+    # ── What is told ────────────────────────────────────────────────────────────────────────────────────────────────
+    Mutation(
+        "what a listing leaves out is not counted", "manifest.left_out",
+        "        self._found[why] = (count + 1, examples)", "        self._found[why] = (count, examples)",
+        "test_a_directory_tells_what_it_left_out_and_why_with_a_count_and_examples",
+    ),
+    Mutation(
+        "a rejected row is not counted", "summary",
+        "                self.rejected += 1\n", "",
+        "test_all_kinds_of_rows_at_once_add_up_in_all_five_places",
+    ),
+    Mutation(
+        "an archive is looked at by opening it for writing", "sqlite",
+        '    db = _connected(path, "ro")', '    db = _connected(path, "rw")',
+        "test_whoever_only_looks_works_on_a_read_only_copy",
+    ),
+    # ── The local service ───────────────────────────────────────────────────────────────────────────────────────────
+    Mutation(
+        "what was under way is forgotten", "service.store",
+        "WHERE status IN ('queued', 'processing') AND completed IS NULL",
+        "WHERE status IN ('queued') AND completed IS NULL",
+        "test_killed_at_work_it_does_what_is_left_and_only_that",
+    ),
+    Mutation(
+        "a disk that others fill is a bug", "service.uploads",
+        "        if error.errno in _NO_ROOM:", "        if error.errno in ():",
+        "test_a_disk_that_others_fill_stops_the_service_only_until_there_is_space",
+    ),
+    Mutation(
+        "a worker has no bounds", "service.pool",
+        "contextlib.nullcontext() if allowed_seconds is None else limits.bounded(allowed_seconds)",
+        "contextlib.nullcontext()",
+        "test_a_worker_that_hangs_where_python_does_not_run_is_killed_in_time",
+    ),
+    # ── What strangers can reach, each check by itself ──────────────────────────────────────────────────────────────
+    Mutation(
+        "addresses inside are reached", "service.reach",
+        "return meant.is_global and not", "return not", "test_what_a_public_address_is",
+    ),
+    Mutation(
+        "groups of machines are reached", "service.reach",
+        " and not meant.is_multicast", "", "test_what_a_public_address_is",
+    ),
+    Mutation(
+        "networks of nobody's are reached", "service.reach",
+        "is_multicast and not own", "is_multicast", "test_what_a_public_address_is",
+    ),
+    Mutation(
+        "an address inside is reached in the clothes of IPv6", "service.reach",
+        "    if any(address in network for network in _CARRIERS):",
+        "    if any(address in network for network in ()):",
+        "test_what_a_public_address_is",
+    ),
+    Mutation(
+        "an address in a tunnel's name is reached", "service.reach",
+        "    return address.sixtofour or address", "    return address", "test_what_a_public_address_is",
+    ),
+    Mutation(
+        "what is no http is opened", "service.reach",
+        "if url.scheme not in _SCHEMES or not url.host:", "if not url.host:", "test_only_http_is_spoken",
+    ),
+    Mutation(
+        "an address is not judged", "service.reach",
+        "if not self._may(url.host) or (proxied", "if (proxied", "test_an_address_inside_is_not_asked",
+    ),
+    Mutation(
+        "a name is not judged", "service.reach",
+        'if self._may(ipaddress.ip_address(answer["host"]))]', "]",
+        "test_a_name_is_judged_by_the_addresses_that_it_has",
+    ),
+    Mutation(
+        "behind a proxy nothing is judged", "service.reach",
+        " or (proxied and not await self._seems_outside(url.host)):", ":",
+        "test_through_a_proxy_what_is_known_here_as_inside_is_not_asked_for",
+    ),
+    Mutation(
+        "a redirect is not judged", "service.fetch",
+        "allow_redirects=False", "allow_redirects=True", "test_a_redirect_leads_nowhere_inside",
+    ),
+    Mutation(
+        "a webhook follows redirects", "service.notices",
+        "allow_redirects=False", "allow_redirects=True", "test_a_webhook_follows_no_redirect",
+    ),
+)  # fmt: skip
+"""Every row of README's table of promises is broken by at least one of them."""
