@@ -41,6 +41,12 @@ async def until(child: asyncio.subprocess.Process, service: Double, submissions:
         await asyncio.sleep(0.01)
 
 
+def keys_in(state: str, out: Path) -> list[str]:
+    """The keys of the recordings of which the journal says that they are in a state."""
+    with contextlib.closing(sqlite3.connect(out / ".diarist" / "journal.db")) as db:
+        return [row[0] for row in db.execute("SELECT key FROM jobs WHERE state = ?", (state,))]
+
+
 async def finish(child: asyncio.subprocess.Process) -> tuple[int, str]:
     _, said = await asyncio.wait_for(child.communicate(), 60)
     assert child.returncode is not None
@@ -77,6 +83,7 @@ async def test_an_interrupted_run_records_what_it_did_says_what_is_left_and_the_
         assert interrupted == code
         assert "submitted recordings are left to the service" in said
         assert "Traceback" not in said
+        assert keys_in("submitting", out) == [], "every answer was waited for"
         assert (await finish(await start(manifest, out, service)))[0] == 0
     check_results(tmp_path / "audio", out, 100)
     assert set(submitted_audio(service).values()) == {1}
@@ -99,12 +106,6 @@ async def crashing(manifest: Path, out: Path, service: Double, *place: str) -> i
     return await asyncio.wait_for(child.wait(), 60)
 
 
-def collected(out: Path) -> list[str]:
-    """The keys of the recordings whose results the journal says are there."""
-    with contextlib.closing(sqlite3.connect(out / ".diarist" / "journal.db")) as db:
-        return [row[0] for row in db.execute("SELECT key FROM jobs WHERE state = 'collected'")]
-
-
 EDGES = [
     (state, when, str(number))
     for state in ("staged", "submitting", "submitted", "collected")
@@ -120,7 +121,7 @@ async def test_killed_at_any_edge_of_any_state_the_next_run_finishes(
     manifest, out = archive(tmp_path / "audio", 12), tmp_path / "out"
     async with start_service(tmp_path / "service", seconds=0.05) as service:
         assert await crashing(manifest, out, service, "edge", state, when, number) == -signal.SIGKILL
-        assert [key for key in collected(out) if not (out / f"{key}.json").is_file()] == []
+        assert [key for key in keys_in("collected", out) if not (out / f"{key}.json").is_file()] == []
         assert await crashing(manifest, out, service, "never") == 0
     check_results(tmp_path / "audio", out, 12)
     assert set(submitted_audio(service).values()) == {1}
@@ -167,6 +168,7 @@ async def test_ctrl_c_on_a_run_of_300_ends_within_10_seconds_and_loses_nothing(t
         code, said = await finish(child)
         assert time.monotonic() - began < 10
         assert code == 130, said
+        assert len(service.submissions) < 300, "nothing more is begun"
         assert (await finish(await start(manifest, out, service)))[0] == 0
     check_results(tmp_path / "audio", out, 300)
     assert set(submitted_audio(service).values()) == {1}

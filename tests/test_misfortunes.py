@@ -261,16 +261,19 @@ async def test_a_deleted_transcript_is_told(tmp_path: Path) -> None:
     assert list(summary.failures) == ["deleted"]
 
 
-async def test_one_route_that_is_down_for_everybody_stops_the_run_to_be_continued(tmp_path: Path) -> None:
+@pytest.mark.parametrize("route", [Route.UPLOAD, Route.SUBMIT])
+async def test_one_route_that_is_down_for_everybody_stops_the_run_to_be_continued(
+    tmp_path: Path, route: Route
+) -> None:
     manifest, out = archive(tmp_path / "audio", 20), tmp_path / "out"
-    faults = befallen(Fault(What.HTML, probability=1.0, status=503), Route.SUBMIT)
-    patience = Patience(base_seconds=0.02, cap_seconds=0.1, outage_seconds=1.0)
+    faults = befallen(Fault(What.HTML, probability=1.0, status=503), route)
+    patience = Patience(attempts=3, base_seconds=0.02, cap_seconds=0.1, outage_seconds=1.0)
     async with start_service(tmp_path / "service", faults=faults) as service:
         at = quick(service, patience=patience, reconcile_grace_seconds=0.05)
         summary = await batch.run(str(manifest), out, settings=at)
         assert summary.exit_code == 5
         assert summary.failed == 0
-        assert "no submit has gone well" in str(summary.stopped_by)
+        assert f"no {route} has gone well" in str(summary.stopped_by)
         faults._faults = ()
         assert (await batch.run(str(manifest), out, settings=at)).collected == 20
         assert set(submitted_audio(service).values()) == {1}

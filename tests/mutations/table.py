@@ -204,6 +204,11 @@ MUTATIONS: Final = (
     Mutation(
         "an effect ends with its run", "pipeline",
         "        return await asyncio.shield(task)", "        return await task",
+        "test_an_interrupted_run_records_what_it_did_says_what_is_left_and_the_same_command_continues[2-130]",
+    ),
+    Mutation(
+        "Ctrl-C is not handed on", "wiring.running",
+        "            work.cancel()\n            await asyncio.wait([work]", "            await asyncio.wait([work]",
         "test_ctrl_c_on_a_run_of_300_ends_within_10_seconds_and_loses_nothing",
     ),
     Mutation(
@@ -222,9 +227,14 @@ MUTATIONS: Final = (
         "test_a_migration_that_is_killed_anywhere_leaves_the_old_version_or_the_new_one",
     ),
     Mutation(
+        "a full disk is taken for a damaged journal", "journal",
+        "isinstance(error, sqlite3.OperationalError | OSError)", "isinstance(error, OSError)",
+        "test_a_full_disk_stops_the_run_once_and_with_space_the_same_command_continues",
+    ),
+    Mutation(
         "a full disk is the recording's fault", "refusals",
         "    errno.ENOSPC: _SPACE,\n", "",
-        "test_a_full_disk_stops_the_run_once_and_with_space_the_same_command_continues",
+        "test_a_full_disk_stops_the_run_and_leaves_the_old_result_and_no_litter",
     ),
     # ── Power cuts ──────────────────────────────────────────────────────────────────────────────────────────────────
     Mutation(
@@ -302,7 +312,7 @@ MUTATIONS: Final = (
     Mutation(
         "an outage counts against each recording", "throttle",
         "(error.kind != _IN_TURN and self.went_well_since(route, since))", "error.kind != _IN_TURN",
-        "test_one_route_that_is_down_for_everybody_stops_the_run_to_be_continued",
+        "test_one_route_that_is_down_for_everybody_stops_the_run_to_be_continued[upload]",
     ),
     Mutation(
         "a store that is away is one object's trouble", "stores",
