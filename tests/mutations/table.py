@@ -384,8 +384,9 @@ MUTATIONS: Final = (
         "test_all_kinds_of_rows_at_once_add_up_in_all_five_places",
     ),
     Mutation(
-        "an archive is looked at by opening it for writing", "sqlite",
-        '    db = _connected(path, "ro")', '    db = _connected(path, "rw")',
+        "an archive is read with a log beside it", "sqlite",
+        '_copied(path, log)\n    return _connected(path, "ro&immutable=1")',
+        '_copied(path, log)\n    return _connected(path, "ro")',
         "test_whoever_only_looks_works_on_a_read_only_copy",
     ),
     # ── The local service ───────────────────────────────────────────────────────────────────────────────────────────
@@ -396,8 +397,8 @@ MUTATIONS: Final = (
         "test_killed_at_work_it_does_what_is_left_and_only_that",
     ),
     Mutation(
-        "a disk that others fill is a bug", "service.uploads",
-        "        if error.errno in _NO_ROOM:", "        if error.errno in ():",
+        "a full disk under the database is a bug", "service.store",
+        "in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):", "in (sqlite3.SQLITE_NOMEM,):",
         "test_a_disk_that_others_fill_stops_the_service_only_until_there_is_space",
     ),
     Mutation(

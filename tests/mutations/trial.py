@@ -95,7 +95,20 @@ def _passes(node: str, copy: Path) -> bool:
 
 def _pytest(node: str, copy: Path) -> int:
     """Pytest's exit code for one test, whatever its markers; a test that hangs is one that fails."""
-    command = [sys.executable, "-m", "pytest", node, "-x", "-q", "-m", "", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        node,
+        "-x",
+        "-q",
+        "-m",
+        "",
+        "-p",
+        "no:cacheprovider",
+        "--timeout",
+        "120",
+    ]
     environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         return subprocess.run(
