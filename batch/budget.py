@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-import msgspec
-from msgspec import Meta
-
+from batch.config import Budget, Prices
 from batch.locations import is_url
 from batch.model import ENDED, Event, Job, State
-from batch.prices import Prices, billed_channels, price
+from batch.prices import billed_channels, price
 from batch.probe import Probe, probe
-
-Amount = Annotated[float, Meta(ge=0)]
-
-
-class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """0: no limit. A recording whose length is not known counts as ``unknown_seconds`` until it is."""
-
-    max_cost: Amount = 0.0
-    max_hours: Amount = 0.0
-    confirm_above: Amount = 100.0
-    unknown_seconds: Amount = 3600.0
 
 
 class _Promise(NamedTuple):

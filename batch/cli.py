@@ -14,9 +14,9 @@ from batch.errors import DiaristError, Fatal, Unavailable
 from batch.harmless import discreet, discreet_tree, harmless, plain_lines
 
 if TYPE_CHECKING:
+    from batch.config import Settings
     from batch.decision import Wish
     from batch.explain import Explaining
-    from batch.settings import Settings
     from batch.window import Window
 
 _SETTINGS = [
@@ -224,9 +224,9 @@ def report(directory: str, out: str | None, since: str | None, **given: Any) -> 
 
     from rich.filesize import decimal
 
+    from batch.config import read_time
     from batch.report import build
     from batch.stores import local_directory
-    from batch.window import read_time
 
     results = local_directory(directory)
     page = Path(out) if out else results / "report.html"
@@ -341,7 +341,7 @@ def _settings(given: dict[str, Any], *flags: str) -> Settings:
     import os
     from pathlib import Path
 
-    from batch import settings
+    from batch.wiring.validation import load_settings
 
     config = Path(given["config"]) if given["config"] else None
     named = {name: given[name] for name in (*flags, "dialect", "prefix")}
@@ -355,7 +355,7 @@ def _settings(given: dict[str, Any], *flags: str) -> Settings:
         named["webhook"] = {"url": given["webhook_url"]}
     if given.get("metrics_port") is not None:
         named["metrics"] = {"port": given["metrics_port"]}
-    return settings.load(config, environ=os.environ, sets=given["sets"], flags=named)
+    return load_settings(config, environ=os.environ, sets=given["sets"], flags=named)
 
 
 def _wish(given: Mapping[str, Any]) -> Wish:
@@ -370,7 +370,8 @@ def _wish(given: Mapping[str, Any]) -> Wish:
 def _window(given: Mapping[str, Any]) -> Window:
     from datetime import datetime
 
-    from batch.window import Window, read_shard, read_time
+    from batch.config import read_time
+    from batch.window import Window, read_shard
 
     now = datetime.now().astimezone()
     since, until = (read_time(given[name], now) if given[name] else None for name in ("since", "until"))

@@ -21,6 +21,7 @@ import msgspec
 from yarl import URL
 
 from batch import __version__, behalf, doubt, errors, outgoing, refusals
+from batch.config import Deadlines
 from batch.model import Call
 from batch.protocol import PAGE_LIMIT, Head, Page, Route, Upload, error_text, read_head, read_page, refusal
 
@@ -36,17 +37,6 @@ _PROXY_ADVICE: Final = (
 )
 _LONGEST_PAUSE_SECONDS: Final = 366 * 86_400.0
 """Whoever asks to be left alone for longer has meant something else."""
-
-
-class Deadlines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How long, in seconds, to wait: for a connection, for an answer, and for an upload that does not move; and how
-    long an answer that would end the run must repeat once the service has spoken v2."""
-
-    connect_seconds: float = 10.0
-    answer_seconds: float = 60.0
-    stall_seconds: float = 60.0
-    upload_answer_seconds: float = 300.0
-    doubt_seconds: float = 10.0
 
 
 class _Note:

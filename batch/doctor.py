@@ -22,13 +22,12 @@ import msgspec
 from yarl import URL
 
 from batch import client, errors, manifest, orphans, outgoing, refusals, sqlite, stores
+from batch.config import Local, Prices, Settings
 from batch.endpoint import HOSTS, Endpoint
 from batch.journal import Journal, check_not_vanished
 from batch.model import Recording
-from batch.prices import Prices
 from batch.results import JOURNAL, inner_of
 from batch.service.launch import local_service
-from batch.settings import Local, Settings
 from batch.wiring.places import placed
 
 _LITTLE_SPACE_BYTES: Final = 2_000_000_000

@@ -8,10 +8,10 @@ from typing import IO, Any, Final
 
 import msgspec
 
+from batch.config import Prices
 from batch.harmless import discreet_tree, harmless
 from batch.model import Event
 from batch.plan import FAIL, Expectation, Plan, Row
-from batch.prices import Prices
 
 _SHOWN_REJECTS: Final = 10
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
-import msgspec
 from aiohttp import web
-from msgspec import Meta
 
 from batch import __version__
+from batch.config import Metrics
 from batch.errors import Usage
 from batch.listening import listening
 from batch.model import Call, Event, Job, State
@@ -27,13 +26,6 @@ if TYPE_CHECKING:
 
 _CALL_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _TURNAROUND_SECONDS: Final = (1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600)
-
-
-class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where metrics are served (``port`` 0: nowhere)."""
-
-    host: str = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535)] = 0
 
 
 @contextlib.asynccontextmanager

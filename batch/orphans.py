@@ -8,9 +8,10 @@ from typing import Final
 
 import msgspec
 
+from batch.config import Prices
 from batch.journal import Journal
 from batch.model import Job, State
-from batch.prices import Prices, billed_channels, price
+from batch.prices import billed_channels, price
 from batch.protocol import Page, Status
 from batch.service_list import pages
 

@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from batch.config import Settings
 from batch.display import sentence
 from batch.harmless import discreet
 from batch.logfile import logging_to
 from batch.metrics import serving
 from batch.model import Event
 from batch.ping import pinging
-from batch.settings import Settings
 from batch.summary import Summary
 
 

@@ -9,27 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated, Final
+from typing import Final
 
 import aiohttp
-import msgspec
-from msgspec import Meta
 from yarl import URL
 
 from batch import __version__, outgoing
+from batch.config import Ping
 from batch.errors import Usage
 
 _TRIES: Final = 3
 _PAUSE_SECONDS: Final = 0.5
 _BODY_LIMIT: Final = 2000
-
-
-class Ping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whom to tell (empty: nobody), how long a try may take, and which exit codes are a success."""
-
-    url: str = ""
-    timeout_seconds: Annotated[float, Meta(gt=0)] = 3.0
-    success: list[int] = msgspec.field(default_factory=lambda: [0])
 
 
 @contextlib.asynccontextmanager

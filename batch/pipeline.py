@@ -22,6 +22,7 @@ import msgspec
 
 from batch import behalf, errors, policy, refusals
 from batch.client import Client
+from batch.config import Limits
 from batch.duplicates import Duplicates
 from batch.journal import Journal
 from batch.locations import identity, is_url
@@ -41,7 +42,7 @@ from batch.protocol import (
 )
 from batch.reconcile import Reconciler, right_one
 from batch.results import Results
-from batch.slots import Ahead, Limits, Slots
+from batch.slots import Ahead, Slots
 from batch.sources import AudioFile, chunk_bytes, digest, stamp
 from batch.stores import is_stored, link, look
 from batch.throttle import Throttle

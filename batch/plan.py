@@ -17,13 +17,14 @@ import msgspec
 
 from batch import sources, sqlite
 from batch.admission import Admission
+from batch.config import Prices
 from batch.decision import Judged, Verdict
 from batch.errors import Unavailable
 from batch.harmless import discreet
 from batch.journal import Journal
 from batch.locations import is_url
 from batch.model import Job, Recording
-from batch.prices import Prices, billed_channels, price
+from batch.prices import billed_channels, price
 from batch.probe import Probe, channels_are_identical, probe
 
 _ENOUGH_HISTORY: Final = 20

@@ -3,31 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta
 
-Usd = Annotated[float, Meta(ge=0)]
-
-
-class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """USD for an hour of audio, as read on ``as_of``: of each model, and of each option that costs extra.
-
-    ``model`` is used where a request names none. ``each_channel``: with ``multichannel`` every channel
-    is billed. ``apply``: auto (the vendor's own hosts), always, never.
-    """
-
-    as_of: str = "2026-10-07"
-    apply: Literal["auto", "always", "never"] = "auto"
-    model: str = "universal-3-5-pro"
-    each_channel: bool = True
-    models: dict[str, Usd] = msgspec.field(default_factory=lambda: {"universal-3-5-pro": 0.21, "universal-2": 0.15})
-    extras: dict[str, Usd] = msgspec.field(default_factory=lambda: {"speaker_labels": 0.02})
-
-    def of(self, *, is_vendors: bool) -> Prices | None:
-        """The prices of a service; None if it charges nothing."""
-        return self if self.apply == "always" or (self.apply == "auto" and is_vendors) else None
+from batch.config import Prices
 
 
 class Price(msgspec.Struct, frozen=True):

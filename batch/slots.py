@@ -6,34 +6,12 @@ import asyncio
 import heapq
 import itertools
 from collections import deque
-from typing import Final, Literal
-
-import msgspec
+from typing import Final
 
 from batch import policy
 
 _OLD_SECONDS: Final = 3600.0
 """Who has waited for so long is next, however short: an upload does not live for ever."""
-
-
-Order = Literal["manifest", "longest"]
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """Named after what they protect: the service's slots, the line to it, and the memory here.
-
-    ``ahead_bytes`` bounds what is uploaded before there is a slot for it. ``order`` is how slots are handed out.
-    """
-
-    in_flight: int = 64
-    uploads: int = 8
-    ahead_bytes: int = 20_000_000_000
-    order: Order = "longest"
-
-    @property
-    def room(self) -> int:
-        """Jobs alive at once: those in flight, those being uploaded, and as many again staged or being collected."""
-        return 2 * self.in_flight + 2 * self.uploads
 
 
 class Slots:

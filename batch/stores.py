@@ -15,9 +15,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Final, Literal, NamedTuple
-
-import msgspec
+from typing import IO, Any, Final, NamedTuple
 
 from batch import buckets, errors
 from batch.buckets import Bucket, Meta, Odd, Told, Trouble
@@ -27,14 +25,6 @@ SCHEMES: Final = ("s3://", "gs://", "az://")
 _READ_BYTES: Final = 1 << 17
 _TRIAL: Final = ".diarist-doctor"
 _opening: Final = threading.Lock()
-
-
-class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the service gets audio from a store: by a signed ``link`` that lives for so long, or ``upload`` through us;
-    auto: by link, unless the service is our own."""
-
-    by: Literal["auto", "link", "upload"] = "auto"
-    link_seconds: float = 86_400.0
 
 
 class Found(NamedTuple):

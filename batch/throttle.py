@@ -9,12 +9,10 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Annotated, Final, Literal, TypeVar
-
-import msgspec
-from msgspec import Meta
+from typing import Final, TypeVar
 
 from batch import behalf, errors, policy
+from batch.config import Patience, Rate
 from batch.model import Event
 from batch.protocol import Route
 
@@ -31,25 +29,6 @@ _CATCH_UP_SECONDS: Final = 0.05
 """So much a paced request may make up for that went late."""
 _AHEAD_SECONDS: Final = 1.0
 """So long the others wait for the answer to the one that goes ahead."""
-
-
-class Patience(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How long to keep trying. ``attempts`` counts a recording's own bad luck: tries that failed while others went
-    well. ``outage_seconds`` is how long nothing at all may go well before the run stops."""
-
-    attempts: int = 8
-    base_seconds: float = 1.0
-    cap_seconds: float = 60.0
-    outage_seconds: float = 300.0
-
-
-class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the service may be asked: so many requests in any window (0: no limit), and whether submissions follow the
-    vendor's recommended ramp."""
-
-    requests: Annotated[int, Meta(ge=0)] = 18_000
-    window_seconds: Annotated[float, Meta(gt=0)] = 300.0
-    ramp: Literal["auto", "on", "off"] = "auto"
 
 
 class _Bucket:

@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-import msgspec
-
 from batch import errors, policy
 from batch.client import Client
+from batch.config import Pace
 from batch.protocol import DONE, Item, Route, Status
 from batch.throttle import Throttle
 
@@ -24,14 +23,6 @@ _UNSEEN_SECONDS: Final = 10.0
 _BARREN_PAGES: Final = 2
 """So many pages without a job of ours end a look at the list."""
 _EARLY_LIMIT: Final = 10_000
-
-
-class Pace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Bounds, in seconds, of the pause between two sweeps, and the pause while webhooks tell more than sweeps do."""
-
-    least_seconds: float = 0.25
-    most_seconds: float = 5.0
-    noticed_seconds: float = 30.0
 
 
 class _Bell:

@@ -13,13 +13,13 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta
 from yarl import URL
 
+from batch.config import Webhook
 from batch.errors import Usage
 from batch.listening import listening
 from batch.protocol import DONE, Status
@@ -31,17 +31,9 @@ _SECRET: Final = re.compile(rb"[!-~]+")
 Ring = Callable[[str, Status], None]
 
 
-class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Under which ``url`` the service reaches us (empty: not at all), and where we listen for it."""
-
-    url: str = ""
-    host: str = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535)] = 8518
-
-    def parameters(self, secret: str) -> Mapping[str, str]:
-        """What a submission says, so that the service tells us of its end."""
-        named = {"webhook_auth_header_name": _HEADER, "webhook_auth_header_value": secret}
-        return {"webhook_url": self.url, **named}
+def parameters(url: str, secret: str) -> Mapping[str, str]:
+    """What a submission says, so that the service tells ``url`` of its end."""
+    return {"webhook_url": url, "webhook_auth_header_name": _HEADER, "webhook_auth_header_value": secret}
 
 
 class _Notice(msgspec.Struct):

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timedelta
-from typing import Final
 
 import msgspec
 
 from batch.errors import Usage
 from batch.model import Recording, Reject, Stamp
-
-_AGO: Final = re.compile(r"(\d+)\s*([smhdw])")
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -83,20 +77,3 @@ def read_shard(text: str) -> tuple[int, int]:
     if not (number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
         raise Usage(f"--shard {text}: write it as I/N, for example 1/4, 2/4, 3/4 and 4/4")
     return int(number), int(of)
-
-
-def read_span(text: str) -> timedelta | None:
-    """``36h`` or ``7d`` as a length of time; None for anything else."""
-    ago = _AGO.fullmatch(text.strip().lower())
-    return timedelta(**{_UNITS[ago[2]]: int(ago[1])}) if ago else None
-
-
-def read_time(text: str, now: datetime) -> float:
-    """A moment, as an ISO 8601 date or time (local unless it says otherwise) or as a time ago (``36h``, ``7d``), in
-    seconds since the epoch. Raises ``Usage``."""
-    if (ago := read_span(text)) is not None:
-        return (now - ago).timestamp()
-    try:
-        return datetime.fromisoformat(text.strip()).timestamp()
-    except ValueError:
-        raise Usage(f"{text!r} is not a time: write 2026-11-20, 2026-11-20T18:00, 36h or 7d") from None

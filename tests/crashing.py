@@ -1,7 +1,8 @@
 """``diarist run`` that kills itself with SIGKILL at a place that was chosen beforehand.
 
     python -m tests.crashing MANIFEST OUT SERVICE edge STATE before|after N     at the N-th record of a state
-    python -m tests.crashing MANIFEST OUT SERVICE line N                        before the N-th line of batch/
+    python -m tests.crashing MANIFEST OUT SERVICE line N                        before the N-th line of CARRYING
+    python -m tests.crashing MANIFEST OUT SERVICE trace     nowhere, but fails unless each of CARRYING was entered
 
 A place that is never reached lets the run finish. Lines are counted over all threads.
 """
@@ -17,15 +18,17 @@ from types import FrameType
 from typing import Any
 
 import batch
+from batch import client, journal, pipeline, reconcile, results, throttle, watch
+from batch.config import load
 from batch.journal import Journal
 from batch.model import Job, State
-from batch.settings import load
 
 SETS = (
     "sweep.least_seconds=0.03", "sweep.most_seconds=0.1", "patience.base_seconds=0.02", "reconcile_grace_seconds=1.0",
     "reconcile_lag_seconds=3",     "concurrency=10", "uploads=4",
 )  # fmt: skip
-CARRYING = ("pipeline.py", "journal.py", "results.py", "reconcile.py", "client.py", "watch.py", "throttle.py")
+CARRYING = frozenset(module.__file__ for module in (pipeline, journal, results, reconcile, client, watch, throttle))
+"""The modules whose lines are counted."""
 
 
 def die() -> None:
@@ -50,9 +53,10 @@ def at_edge(state: State, when: str, number: int) -> None:
     Journal.record = deadly  # type: ignore[method-assign]
 
 
-def at_line(number: int) -> None:
-    """Die before the ``number``-th line that is run of the modules that carry jobs."""
-    left = number
+def at_line(number: int) -> set[str | None]:
+    """Die before the ``number``-th line that is run of the modules that carry jobs; return the files of those that
+    are entered, which grow meanwhile."""
+    left, entered = number, set[str | None]()
 
     def count(frame: FrameType, event: str, argument: Any) -> Any:
         nonlocal left
@@ -63,10 +67,14 @@ def at_line(number: int) -> None:
         return count
 
     def enter(frame: FrameType, event: str, argument: Any) -> Any:
-        return count if frame.f_code.co_filename.endswith(CARRYING) else None
+        if frame.f_code.co_filename not in CARRYING:
+            return None
+        entered.add(frame.f_code.co_filename)
+        return count
 
     threading.settrace(enter)
     sys.settrace(enter)
+    return entered
 
 
 def main() -> None:
@@ -74,9 +82,9 @@ def main() -> None:
     if how == "edge":
         at_edge(State(place[0]), place[1], int(place[2]))
     settings = load(environ={}, sets=SETS, flags={"service": service})
-    if how == "line":
-        at_line(int(place[0]))
+    entered = at_line(int(place[0]) if how == "line" else sys.maxsize) if how in ("line", "trace") else set()
     summary = asyncio.run(batch.run(manifest, out, settings=settings))
+    assert how != "trace" or entered == CARRYING, f"never entered: {CARRYING - entered}"
     sys.exit(summary.exit_code)
 
 

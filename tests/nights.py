@@ -29,15 +29,12 @@ from aiohttp import web
 import batch
 from batch import errors, wiring
 from batch.admission import Verdict, Wish
-from batch.budget import Budget
+from batch.config import Budget, Pace, Patience, Settings
 from batch.model import Event, Recording, State
 from batch.options import canonical, read_options
 from batch.service.engine import BadAudio
 from batch.service.faults import Fault, Faults, Handler, What
-from batch.settings import Settings
 from batch.summary import Summary
-from batch.throttle import Patience
-from batch.watch import Pace
 from batch.window import Window
 from tests import crashing
 from tests.service.double import Double, start_service

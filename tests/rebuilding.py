@@ -24,20 +24,23 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from batch import errors, wiring
+from batch import disk, errors, journal, sqlite, wiring
+from batch import recover as module_of_recover
 from batch.journal import Journal
 from batch.model import Job, Recording, State
 from batch.recover import Recovered
 from batch.results import Results
+from batch.wiring import recovering
 from tests.crashing import die
 
-FILES = ("batch/recover.py", "batch/wiring/recovering.py", "batch/journal.py", "batch/disk.py", "batch/sqlite.py")
+FILES = tuple(str(module.__file__) for module in (module_of_recover, recovering, disk, journal, sqlite))
+"""Those in which a recovery can be killed; the first three are its own."""
 Place = tuple[str, int]
 Contents = dict[str, list[list[Any]]]
 
 
 def recover(out: Path) -> Recovered:
-    from batch.settings import Settings
+    from batch.config import Settings
 
     return asyncio.run(wiring.recover(out, [], settings=Settings(service="local"), environ={}, adopt=False))
 
@@ -51,7 +54,7 @@ def traced(files: tuple[str, ...], see: Callable[[Place], None]) -> None:
         return line
 
     def enter(frame: FrameType, event: str, argument: Any) -> Any:
-        return line if frame.f_code.co_filename.endswith(files) else None
+        return line if frame.f_code.co_filename in files else None
 
     threading.settrace(enter)
     sys.settrace(enter)
@@ -231,8 +234,7 @@ def main() -> None:
             print(said, flush=True)
         return
     if how == "once":
-        file = str(Path(__file__).parent.parent / given[1])
-        traced((given[1],), killing((file, int(given[2])), int(given[3])))
+        traced((given[1],), killing((given[1], int(given[2])), int(given[3])))
     else:
         left = int(given[1])
 

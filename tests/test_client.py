@@ -13,7 +13,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from batch import client, errors
-from batch.client import Client, Deadlines
+from batch.client import Client
+from batch.config import Deadlines
 from batch.protocol import REFUSALS, Route, Status, job_error, refusal
 
 BASE = "http://service.test/v2"

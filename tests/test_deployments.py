@@ -15,9 +15,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from batch import errors, settings
+from batch import config, errors
 from batch.cli import _settings, cli
-from batch.ping import Ping
+from batch.config import Ping
 from tests.running import Ended, diarist
 from tests.service.double import Double, start_service
 from tests.service.s3 import BUCKET, S3, running
@@ -45,7 +45,7 @@ def container() -> dict[str, Any]:
     return dict(only)
 
 
-def given(command: list[str]) -> settings.Settings:
+def given(command: list[str]) -> config.Settings:
     """The settings that a command line of ours makes. Raises what the command line itself would say of a mistake."""
     program, name, *arguments = command
     assert Path(program).name == "diarist"
@@ -70,7 +70,7 @@ def test_a_night_may_cost_so_much_unasked_and_agrees_to_paying_for_nothing_again
 
 def longest_end_seconds(ping: Ping) -> float:
     """From SIGTERM to the end: the drain, the wait for a ping of the start, three tries and their pauses."""
-    return settings.Settings().drain_seconds + 4 * ping.timeout_seconds + 1
+    return config.Settings().drain_seconds + 4 * ping.timeout_seconds + 1
 
 
 def test_the_service_runs_a_command_that_we_understand_and_outlives_its_drain() -> None:
@@ -122,7 +122,7 @@ def test_the_container_runs_a_command_that_we_understand_and_outlives_its_drain(
     assert pod["metadata"]["annotations"]["prometheus.io/port"] == str(made.metrics.port)
     assert ran["workingDir"] in {mount["mountPath"] for mount in ran["volumeMounts"] if not mount.get("readOnly")}
     for variable in ran["env"]:
-        settings.load(environ={variable["name"]: "x"}, flags={})  # a setting that there is, or none of ours
+        config.load(environ={variable["name"]: "x"}, flags={})  # a setting that there is, or none of ours
 
 
 def test_exit_codes_mean_to_kubernetes_what_they_mean_to_us() -> None:

@@ -13,9 +13,9 @@ import pytest
 from aiohttp import web
 
 from batch import buckets, doctor, stores
+from batch.config import Local
 from batch.doctor import Finding, Verdict, examine
 from batch.service.app import listening
-from batch.settings import Local
 from tests.service.double import start_service
 from tests.service.s3 import BUCKET, named, running
 from tests.test_run import settings

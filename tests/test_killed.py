@@ -127,6 +127,12 @@ async def test_killed_at_any_edge_of_any_state_the_next_run_finishes(
     assert set(submitted_audio(service).values()) == {1}
 
 
+async def test_every_module_that_carries_jobs_is_traced(tmp_path: Path) -> None:
+    manifest = archive(tmp_path / "audio", 3)
+    async with start_service(tmp_path / "service", seconds=0.05) as service:
+        assert await crashing(manifest, tmp_path / "out", service, "trace") == 0
+
+
 LOST = [
     Fault(What.ACCEPT_LATE, route="submit", probability=0.1, status=504, seconds=0.3),
     Fault(What.LIST_LAG, probability=1.0, seconds=0.4),

@@ -18,9 +18,10 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 
 from batch import errors, policy, throttle
+from batch.config import Patience, Rate
 from batch.protocol import Route
 from batch.slots import Slots
-from batch.throttle import Patience, Rate, Throttle
+from batch.throttle import Throttle
 
 T = TypeVar("T")
 Limit = Callable[[float], float]

@@ -16,7 +16,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 import batch
 from batch import metrics as measured
-from batch.metrics import Metrics, outcome
+from batch.config import Metrics
+from batch.metrics import outcome
 from batch.model import Call, Event, Job, Recording, Reject, State
 from batch.protocol import Route
 from batch.service.engine import BadAudio

@@ -19,14 +19,12 @@ from aiohttp.test_utils import TestServer
 import batch
 from batch import client, errors
 from batch.admission import Wish
-from batch.client import Deadlines
+from batch.config import Deadlines, Patience, Prices
 from batch.doctor import Verdict, examine
 from batch.model import Event
-from batch.prices import Prices
 from batch.protocol import NO_FUNDS_TEXT, Route
 from batch.service.engine import BadAudio
 from batch.service.faults import Fault, Faults, What, read
-from batch.throttle import Patience
 from tests.service.double import Double, start_service
 from tests.test_run import archive, check_results, settings, submitted_audio, wav
 

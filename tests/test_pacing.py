@@ -17,13 +17,12 @@ from aiohttp import web
 
 import batch
 from batch import policy
+from batch.config import Rate, Settings
 from batch.endpoint import Endpoint
 from batch.journal import Journal
 from batch.model import Job, State
 from batch.protocol import THROTTLED_TEXT
 from batch.service.faults import Fault, Faults, What
-from batch.settings import Settings
-from batch.throttle import Rate
 from batch.wiring.connecting import _ramps
 from tests.service.double import Handler, start_service
 from tests.service.limiter import Limiter

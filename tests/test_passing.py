@@ -23,7 +23,7 @@ from aiohttp import web
 import batch
 from batch import protocol
 from batch.admission import Wish
-from batch.client import Deadlines
+from batch.config import Deadlines
 from batch.model import Event, State
 from batch.protocol import Status
 from batch.results import count_speakers

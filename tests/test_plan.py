@@ -13,10 +13,11 @@ import pytest
 import batch
 from batch import errors, wiring
 from batch.admission import Wish
-from batch.budget import Budget, Purse
+from batch.budget import Purse
+from batch.config import Budget, Prices
 from batch.model import Event, Job, Recording, State
 from batch.plan import Expectation, Planner
-from batch.prices import Prices, billed_channels, price
+from batch.prices import billed_channels, price
 from batch.window import Window
 from tests.service.double import start_service
 from tests.test_run import agree, settings, wav

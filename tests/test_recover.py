@@ -265,7 +265,7 @@ def all_killed(tmp_path: Path, count: int, *files: str) -> list[str]:
 def test_killed_before_any_line_a_run_refuses_or_goes_on_and_the_same_command_makes_the_same_journal(
     tmp_path: Path,
 ) -> None:
-    lines, *wrong = all_killed(tmp_path, 28, "batch/recover.py", "batch/wiring/recovering.py", "batch/disk.py")
+    lines, *wrong = all_killed(tmp_path, 28, *rebuilding.FILES[:3])
     assert int(lines.split()[0]) > 80
     assert not wrong
 

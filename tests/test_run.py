@@ -18,12 +18,10 @@ import pytest
 import batch
 from batch import errors
 from batch.admission import Wish
+from batch.config import Pace, Patience, Settings
 from batch.model import Event, State
 from batch.options import OPTION_NAMES
-from batch.settings import Settings
 from batch.summary import Summary
-from batch.throttle import Patience
-from batch.watch import Pace
 from batch.window import Window
 from tests.service.double import start_service
 

@@ -907,7 +907,7 @@ def test_a_summary_says_that_something_was_held() -> None:
 
 
 async def test_a_report_replaces_its_own_page_and_nobody_elses(tmp_path: Path) -> None:
-    from batch.prices import Prices
+    from batch.config import Prices
     from batch.report import build
 
     folder, out, page = rec(tmp_path / "rec", "1.wav"), tmp_path / "out", tmp_path / "desk" / "report.html"

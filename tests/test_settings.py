@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from batch.config import Settings
 from batch.errors import Usage
-from batch.settings import Settings, load
+from batch.wiring.validation import load_settings
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -24,7 +25,7 @@ def test_later_places_win(tmp_path: Path) -> None:
     config.write_text("uploads = 2\nconcurrency = 3\n[options]\nlanguage_code = 'en'\n")
     environ = {"DIARIST_CONCURRENCY": "4", "DIARIST_LOCAL__WORKERS": "1", "PATH": "/bin"}
     sets = ["concurrency=5", "options.speakers_expected=2"]
-    settings = load(config, environ=environ, sets=sets, flags={"concurrency": 6, "service": None})
+    settings = load_settings(config, environ=environ, sets=sets, flags={"concurrency": 6, "service": None})
     assert (settings.uploads, settings.concurrency, settings.local.workers) == (2, 6, 1)
     assert settings.options == {"language_code": "en", "speaker_labels": True, "speakers_expected": 2}
 
@@ -42,14 +43,14 @@ def test_later_places_win(tmp_path: Path) -> None:
 )
 def test_a_mistake_is_told_with_its_place_and_a_hint(sets: list[str], message: str) -> None:
     with pytest.raises(Usage, match=message):
-        load(environ={}, sets=sets, flags={})
+        load_settings(environ={}, sets=sets, flags={})
 
 
 def test_a_settings_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "broken.toml").write_text("concurrency = = 3")
     for name in ("absent.toml", "broken.toml"):
         with pytest.raises(Usage, match=name):
-            load(tmp_path / name, environ={}, flags={})
+            load_settings(tmp_path / name, environ={}, flags={})
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_a_settings_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 )
 def test_every_profile_loads_is_explained_and_differs_from_the_defaults(name: str, facts: dict[str, object]) -> None:
     path = CONFIGS / f"{name}.toml"
-    settings = load(path, environ={}, flags={})
+    settings = load_settings(path, environ={}, flags={})
     assert {key: getattr(settings, key) for key in facts} == facts
     assert settings != Settings()
     assert path.read_text("utf-8").startswith("# ")

@@ -23,12 +23,12 @@ import pytest
 import batch
 from batch import buckets, errors, manifest, stores, wiring
 from batch.admission import Wish
+from batch.config import Access
 from batch.manifest import folders
 from batch.manifest.left_out import LeftOut
 from batch.model import Recording, Reject
 from batch.plan import Row
 from batch.service.faults import Fault, Faults, What
-from batch.stores import Access
 from batch.summary import Summary
 from batch.window import Window
 from tests.service.double import start_service

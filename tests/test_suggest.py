@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import batch
+from batch.config import Settings
 from batch.service.engine import BadAudio
-from batch.settings import Settings
 from batch.suggest import again
 from batch.summary import Stage
 from batch.window import Window

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from batch import errors, policy
+from batch.config import Patience, Rate
 from batch.model import Event
 from batch.protocol import Route
-from batch.throttle import Patience, Rate, Throttle, _Bucket, _Ramp
+from batch.throttle import Throttle, _Bucket, _Ramp
 
 QUICK = Patience(attempts=3, base_seconds=0.001, cap_seconds=0.01, outage_seconds=60)
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from batch import errors
+from batch.config import Pace, Patience
 from batch.protocol import Head, Item, Page, PageDetails, Status
-from batch.throttle import Patience, Throttle
-from batch.watch import Pace, Watcher
+from batch.throttle import Throttle
+from batch.watch import Watcher
 
 
 class Scripted:

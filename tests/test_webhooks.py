@@ -21,14 +21,14 @@ from yarl import URL
 
 import batch
 from batch import errors
+from batch.config import Pace, Webhook
 from batch.listening import MOST_CONNECTIONS
 from batch.protocol import Status
 from batch.service.app import listening
 from batch.service.engine import BadAudio
 from batch.service.notices import Manner
 from batch.service.workers import Notify
-from batch.watch import Pace
-from batch.webhooks import Webhook, receiving, stored_secret
+from batch.webhooks import receiving, stored_secret
 from tests.service.double import start_service
 from tests.test_run import archive, check_results, settings
 

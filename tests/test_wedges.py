@@ -25,9 +25,9 @@ from aiohttp import web
 
 import batch
 from batch import errors, lock, sources
+from batch.config import Patience
 from batch.model import Job, Recording
 from batch.same_audio import compared
-from batch.throttle import Patience
 from tests.service.double import Double, Handler, start_service
 from tests.test_onlookers import ended, running, started
 from tests.test_run import archive, check_results, settings, submitted_audio, wav

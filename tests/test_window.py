@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from batch.config import read_time
 from batch.errors import Usage
 from batch.model import Recording, Reject
 from batch.sources import stamp
-from batch.window import Window, read_shard, read_time
+from batch.window import Window, read_shard
 
 NOW = datetime(2026, 11, 24, 12, 0, 0).astimezone()
 

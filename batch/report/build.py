@@ -16,11 +16,11 @@ from typing import Final
 import msgspec
 
 from batch import lock
+from batch.config import Prices
 from batch.cores import on_all_cores
 from batch.errors import Usage
 from batch.journal import Journal
 from batch.model import Job
-from batch.prices import Prices
 from batch.progress import journal_of, last_run, replaced
 from batch.report import pages
 from batch.report.figures import Figures

@@ -11,11 +11,12 @@ from typing import Final
 import msgspec
 
 from batch.budget import likely_channels
+from batch.config import Prices
 from batch.decision import TRIED_ANYWAY
 from batch.endpoint import HOSTS
 from batch.harmless import discreet
 from batch.model import Job, State
-from batch.prices import Prices, price
+from batch.prices import price
 from batch.report.heard import Heard
 from batch.summary import Failure
 

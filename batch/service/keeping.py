@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
+from batch.config import read_span
 from batch.errors import Usage
-from batch.window import read_span
 
 UPLOAD_LIFE_SECONDS: Final = 24 * 3600.0
 """What v2 promises: an upload can be submitted for a day."""
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?")
-_POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _LEAST_PAUSE_SECONDS: Final = 5.0
 _MOST_PAUSE_SECONDS: Final = 600.0
 
@@ -45,11 +42,3 @@ def read_rules(rules: Iterable[str]) -> Keep:
             raise Usage(f"--keep {rule}: write it as uploads=1h or transcripts=30d")
         given[what] = life.total_seconds()
     return Keep(**given)
-
-
-def read_size(text: str) -> int:
-    """``20GB``, ``500 MB`` or ``2GiB`` in bytes. Raises Usage."""
-    found = _SIZE.fullmatch(text.strip().lower())
-    if not found:
-        raise Usage(f"{text!r} is not a size: write 500MB, 20GB or 2TB")
-    return int(float(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2]])

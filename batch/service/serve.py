@@ -19,12 +19,13 @@ from typing import Final
 import msgspec
 
 from batch import lock
+from batch.config import Device, read_size
 from batch.endpoint import is_loopback, read_key
 from batch.errors import KeyRefused, Unavailable, Usage
 from batch.service import app, fetch, notices, reach, workers
-from batch.service.engine import Choice, Device, EngineMissing
+from batch.service.engine import Choice, EngineMissing
 from batch.service.faults import Faults, read
-from batch.service.keeping import read_rules, read_size
+from batch.service.keeping import read_rules
 from batch.service.pool import Pool
 from batch.service.store import Store
 from batch.service.uploads import Full

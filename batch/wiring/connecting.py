@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from batch import client, missing, reconcile, throttle, watch, webhooks
+from batch.config import Settings
 from batch.duplicates import Duplicates
 from batch.endpoint import Endpoint
 from batch.journal import Journal
@@ -22,7 +23,6 @@ from batch.pipeline import Pipeline
 from batch.protocol import Route
 from batch.results import Results
 from batch.service.launch import local_service
-from batch.settings import Settings
 from batch.slots import Slots
 
 _HELLO_SECONDS: Final = 30.0
@@ -54,7 +54,7 @@ async def connected(
             client.connect(
                 base_url, service.key, connections=settings.concurrency + settings.uploads,
                 deadlines=settings.deadlines, turn=gate.turn,
-                webhook=settings.webhook.parameters(_secret(inner)) if settings.webhook.url else None,
+                webhook=webhooks.parameters(settings.webhook.url, _secret(inner)) if settings.webhook.url else None,
                 notify=lambda call: tell(Event("called", call=call)),
                 notice=lambda message: tell(Event("notice", message=message)),
             )

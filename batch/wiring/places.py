@@ -15,12 +15,12 @@ from typing import Final
 import msgspec
 
 from batch import errors
+from batch.config import Settings
 from batch.decision import Wish
 from batch.endpoint import Endpoint, resolve
 from batch.journal import check_not_vanished, is_there, remembered
 from batch.options import canonical
 from batch.results import JOURNAL, Proofs, Results, inner_of, is_same_or_moved, job_of, result_files
-from batch.settings import Settings
 from batch.stores import is_stored, local_directory
 from batch.window import Window
 

@@ -12,14 +12,13 @@ from typing import IO, Any
 
 from batch import errors
 from batch.admission import Admission
+from batch.config import Prices, Settings
 from batch.decision import Wish
 from batch.endpoint import Endpoint
 from batch.journal import Journal
 from batch.model import Event
 from batch.plan import Plan, Planner
-from batch.prices import Prices
 from batch.results import JOURNAL, Results
-from batch.settings import Settings
 from batch.window import Window
 from batch.wiring.connecting import links
 from batch.wiring.places import Place, placed

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from batch import client, errors, lock
 from batch import recover as recovering
+from batch.config import Settings
 from batch.endpoint import resolve
 from batch.journal import Journal
 from batch.locations import is_url
 from batch.model import Recording
 from batch.recover import Recovered
 from batch.results import JOURNAL, Results, inner_of
-from batch.settings import Settings
 from batch.stores import is_stored, local_directory
 from batch.wiring.rows import rows_of
 

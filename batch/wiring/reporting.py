@@ -15,6 +15,7 @@ from typing import IO, Final
 import msgspec
 
 from batch import errors, lock, refusals
+from batch.config import Settings
 from batch.endpoint import Endpoint
 from batch.harmless import discreet
 from batch.journal import Journal
@@ -24,7 +25,6 @@ from batch.meter import WINDOW_SECONDS
 from batch.model import Event, Job, Reject
 from batch.progress import progress
 from batch.results import Results
-from batch.settings import Settings
 from batch.summary import FailedList, Stage, Summary
 from batch.window import Window
 from batch.wiring.plans import prices_of

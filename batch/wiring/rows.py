@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO, Final
 
 from batch import errors, manifest
+from batch.config import Settings
 from batch.model import Event, Recording, Reject
-from batch.settings import Settings
 from batch.window import Window
 
 _COUNTED_ROWS: Final = 2000

@@ -20,6 +20,7 @@ from batch import errors, lock, orphans, outside, refusals
 from batch.admission import Admission
 from batch.budget import Purse
 from batch.client import Client
+from batch.config import Prices, Settings
 from batch.decision import Wish
 from batch.duplicates import Duplicates
 from batch.fingerprint import fingerprint, new_salt
@@ -27,11 +28,9 @@ from batch.journal import Journal
 from batch.model import WITH_SERVICE, Event, Job, Recording
 from batch.owners import INNER
 from batch.pipeline import Pipeline, with_service
-from batch.prices import Prices
 from batch.protocol import Page, Route
 from batch.results import JOURNAL, Results, inner_of
 from batch.search.arrivals import Arrivals
-from batch.settings import Settings
 from batch.slots import Slots
 from batch.stores import local_directory
 from batch.summary import Summary

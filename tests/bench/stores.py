@@ -22,8 +22,7 @@ import pytest
 import batch
 from batch import wiring
 from batch.admission import Wish
-from batch.settings import Settings
-from batch.stores import Access
+from batch.config import Access, Settings
 from batch.window import Window
 from tests.bench.show import show
 from tests.service.double import start_service

@@ -13,9 +13,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from batch.config import Prices
 from batch.journal import Journal
 from batch.model import Job, Recording, State
-from batch.prices import Prices
 from batch.report import build
 from batch.results import count_speakers
 from tests.formats.conftest import ARCHIVE, KEYS

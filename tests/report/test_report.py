@@ -18,8 +18,8 @@ import pytest
 
 import batch
 from batch import lock
+from batch.config import Prices
 from batch.model import Job, Recording, State
-from batch.prices import Prices
 from batch.report import build, table
 from batch.report.figures import Figures
 from batch.report.heard import Heard

@@ -16,8 +16,9 @@ import pytest
 
 import batch
 from batch import errors
+from batch.config import read_size
 from batch.protocol import Route, Status, refusal
-from batch.service.keeping import Keep, read_rules, read_size
+from batch.service.keeping import Keep, read_rules
 from batch.service.store import Store
 from batch.service.uploads import Full
 from tests.service.double import start_service

@@ -10,10 +10,11 @@ import importlib.metadata
 import os
 import re
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, Protocol, cast, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, cast, runtime_checkable
 
 import msgspec
 
+from batch.config import Device
 from batch.model import Transcript
 
 ENGLISH: Final = frozenset({"en"})
@@ -29,7 +30,6 @@ class Abilities(NamedTuple):
 
 
 BUILT_IN: Final = Abilities(keyterms=True)
-Device = Literal["auto", "cpu", "cuda"]
 
 
 def install_command(*extras: str) -> str:
