@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class DiaristError(Exception):
@@ -102,3 +102,14 @@ class NoFunds(Fatal):
 
 class OverBudget(Fatal):
     exit_code = 8
+
+
+TRIED_ANYWAY: Final = frozenset(
+    {
+        *("missing", "unreadable", "empty", "too_large", "changed"),
+        *("not_connected", "broken_connection", "timeout", "bad_answer", "server_error"),
+        *("wrong_address", "key_refused"),  # of a few answers: what is so for all ends the run
+        *("throttled", "upload_failed", "link_refused", "forbidden", "download_error", "internal_error"),
+    }
+)
+"""Failures that cost nothing and that time or the user may have mended: the next run tries them unasked."""

@@ -31,8 +31,8 @@ class Recording(msgspec.Struct, frozen=True):
     """One row of a manifest: a recording, what to ask of the service for it, and what to carry along.
 
     ``source`` is an absolute path or a URL; ``manifest`` and ``line`` (from 1) say where the row stands;
-    ``options`` are v2 parameters (see ``batch.options``); ``labels`` go to the result untouched; ``stamp`` is the
-    audio's, where a listing has told it.
+    ``options`` are parameters of the service; ``labels`` go to the result untouched; ``stamp`` is the audio's, where
+    a listing has told it.
     """
 
     key: str
@@ -99,7 +99,7 @@ class Job(msgspec.Struct, frozen=True):
     ``mtime_ns`` and ``etag`` describe the audio that was staged (None for a URL that the service fetches itself).
     ``shared_with`` is the key of the identical recording that was paid for, if this one was not; ``result_bytes`` and
     ``result_mtime_ns`` are the stamp of the result as it was last seen whole; ``key_print`` is the fingerprint of the
-    key that the service was asked with (see ``batch.fingerprint``). A job that is submitted and has a ``kind`` was
+    key that the service was asked with. A job that is submitted and has a ``kind`` was
     given up as not known to the service before, and is asked for once more.
     """
 
@@ -160,22 +160,6 @@ class Utterance(msgspec.Struct, frozen=True, omit_defaults=False):
     speaker: str
     words: tuple[Word, ...]
     channel: str | None = None
-
-
-class Transcript(msgspec.Struct, frozen=True):
-    """What an engine heard in one recording.
-
-    ``utterances`` is None when neither speakers nor channels were asked for; ``channels`` is the number of audio
-    channels transcribed separately, None unless asked for; ``confidence`` is the words' mean (0 without words).
-    """
-
-    text: str
-    words: tuple[Word, ...]
-    utterances: tuple[Utterance, ...] | None
-    confidence: float
-    audio_seconds: float
-    channels: int | None = None
-    warnings: tuple[str, ...] = ()
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -14,7 +14,7 @@ import aioresponses.core
 import hypothesis
 import pytest
 
-from batch import client
+from batch.providers.assemblyai import client
 
 hypothesis.settings.register_profile(
     "a shared machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

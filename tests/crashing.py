@@ -18,16 +18,21 @@ from types import FrameType
 from typing import Any
 
 import batch
-from batch import client, journal, pipeline, reconcile, results, throttle, watch
+from batch.archive import journal, results
+from batch.archive.journal import Journal
 from batch.config import load
-from batch.journal import Journal
+from batch.jobs import pipeline, reconciler, watcher
+from batch.jobs.flow_control import throttle
 from batch.model import Job, State
+from batch.providers.assemblyai import client
 
 SETS = (
     "sweep.least_seconds=0.03", "sweep.most_seconds=0.1", "patience.base_seconds=0.02", "reconcile_grace_seconds=1.0",
     "reconcile_lag_seconds=3",     "concurrency=10", "uploads=4",
 )  # fmt: skip
-CARRYING = frozenset(module.__file__ for module in (pipeline, journal, results, reconcile, client, watch, throttle))
+CARRYING = frozenset(
+    module.__file__ for module in (pipeline, journal, results, reconciler, client, watcher, throttle)
+)
 """The modules whose lines are counted."""
 
 

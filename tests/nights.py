@@ -27,15 +27,15 @@ import msgspec
 from aiohttp import web
 
 import batch
-from batch import errors, wiring
-from batch.admission import Verdict, Wish
+from batch import errors, jobs
 from batch.config import Budget, Pace, Patience, Settings
+from batch.engine.interface import BadAudio
+from batch.jobs.planning.admission import Verdict, Wish
+from batch.jobs.planning.selection import Window
 from batch.model import Event, Recording, State
-from batch.options import canonical, read_options
-from batch.service.engine import BadAudio
-from batch.service.faults import Fault, Faults, Handler, What
-from batch.summary import Summary
-from batch.window import Window
+from batch.providers.assemblyai.options import canonical, read_options
+from batch.server.faults import Fault, Faults, Handler, What
+from batch.telemetry.summary import Summary
 from tests import crashing
 from tests.service.double import Double, start_service
 from tests.test_run import wav
@@ -325,7 +325,7 @@ class Year:
 
     async def recover(self) -> None:
         settings = msgspec.structs.replace(QUICK, service=self.till.double.base_url)
-        done = await wiring.recover(self.out, [], settings=settings, environ={}, adopt=False)
+        done = await jobs.recover(self.out, [], settings=settings, environ={}, adopt=False)
         self.forgotten -= set(self.proofs(self.out.rglob("*.json")))
         self.tell(f"recover: {done.results} from results, {done.journal} from the old journal")
 

@@ -2,7 +2,7 @@
 
 python -m tests.rebuilding once OUT FILE LINE HIT            before the HIT-th time that this line is run
 python -m tests.rebuilding somewhere OUT NUMBER              before the NUMBER-th line of all
-python -m tests.rebuilding all TEMPLATE FOLDER FILE...       before each line of the files, the first time and the
+python -m tests.rebuilding all TEMPLATE FOLDER FILE...       before each line of the paths, the first time and the
                                                              last; each on a copy of TEMPLATE, recovered again
                                                              afterwards: prints what is not as it should be
 """
@@ -24,16 +24,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from batch import disk, errors, journal, sqlite, wiring
-from batch import recover as module_of_recover
-from batch.journal import Journal
+from batch import errors, jobs
+from batch.archive import journal
+from batch.archive import recovery as module_of_recover
+from batch.archive.journal import Journal
+from batch.archive.recovery import Recovered
+from batch.archive.results import Results
+from batch.jobs import recovering
 from batch.model import Job, Recording, State
-from batch.recover import Recovered
-from batch.results import Results
-from batch.wiring import recovering
+from batch.storage import files, sqlite
 from tests.crashing import die
 
-FILES = tuple(str(module.__file__) for module in (module_of_recover, recovering, disk, journal, sqlite))
+FILES = tuple(str(module.__file__) for module in (module_of_recover, recovering, files, journal, sqlite))
 """Those in which a recovery can be killed; the first three are its own."""
 Place = tuple[str, int]
 Contents = dict[str, list[list[Any]]]
@@ -42,11 +44,11 @@ Contents = dict[str, list[list[Any]]]
 def recover(out: Path) -> Recovered:
     from batch.config import Settings
 
-    return asyncio.run(wiring.recover(out, [], settings=Settings(service="local"), environ={}, adopt=False))
+    return asyncio.run(jobs.recover(out, [], settings=Settings(service="local"), environ={}, adopt=False))
 
 
-def traced(files: tuple[str, ...], see: Callable[[Place], None]) -> None:
-    """Tell of each line of ``files`` before it is run, in all threads."""
+def traced(paths: tuple[str, ...], see: Callable[[Place], None]) -> None:
+    """Tell of each line of ``paths`` before it is run, in all threads."""
 
     def line(frame: FrameType, event: str, argument: Any) -> Any:
         if event == "line":
@@ -54,7 +56,7 @@ def traced(files: tuple[str, ...], see: Callable[[Place], None]) -> None:
         return line
 
     def enter(frame: FrameType, event: str, argument: Any) -> Any:
-        return line if frame.f_code.co_filename in files else None
+        return line if frame.f_code.co_filename in paths else None
 
     threading.settrace(enter)
     sys.settrace(enter)
@@ -183,10 +185,10 @@ def left_alone(out: Path) -> str:
 # ── every line ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def counted(files: tuple[str, ...], out: Path) -> dict[str, int]:
+def counted(paths: tuple[str, ...], out: Path) -> dict[str, int]:
     """How often each line is run when nobody is killed, by file and line."""
     seen: Counter[str] = Counter()
-    traced(files, lambda place: seen.update([f"{place[0]}:{place[1]}"]))
+    traced(paths, lambda place: seen.update([f"{place[0]}:{place[1]}"]))
     recover(out)
     return dict(seen)
 
@@ -213,10 +215,10 @@ def kill_and_recover(template: Path, out: Path, place: Place, hit: int) -> str:
     return "" if again == expected else f"the second attempt tells something else: {again[0]}"
 
 
-def all_lines(template: Path, folder: Path, files: tuple[str, ...]) -> Iterator[str]:
+def all_lines(template: Path, folder: Path, paths: tuple[str, ...]) -> Iterator[str]:
     whole = template.with_name("expected")
     shutil.copytree(template, whole)
-    _, seen = in_a_child(lambda: counted(files, whole))
+    _, seen = in_a_child(lambda: counted(paths, whole))
     yield f"{len(seen)} lines"
     for at, (place, hits) in enumerate(seen.items()):
         file, _, line = place.rpartition(":")

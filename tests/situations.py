@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from batch.service import app
+from batch.server import app
 from tests.running import Ended, end, start
 from tests.service.double import Double, start_service
 from tests.test_run import sha256, wav

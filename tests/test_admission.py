@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from batch.decision import Verdict, Wish, decide
+from batch.jobs.planning.decision import Verdict, Wish, decide
+from batch.jobs.planning.selection import Window
 from batch.model import Job, Recording, State
-from batch.window import Window
 
 ROW = Recording(key="a", source="/a.wav", manifest="m.csv", line=2, options={"speaker_labels": True})
 OTHER_OPTION = Recording(key="a", source="/a.wav", manifest="m.csv", line=2, options={"speaker_labels": False})

@@ -24,7 +24,7 @@ def diarist(
 @pytest.mark.parametrize("argument", ["--help", "--version"])
 def test_a_command_that_does_nothing_heavy_imports_nothing_heavy(argument: str) -> None:
     code = (
-        "import sys\nfrom batch.cli import main\n"
+        "import sys\nfrom batch.cli.main import main\n"
         f"try: main([{argument!r}])\nexcept SystemExit: pass\n"
         "heavy = {'aiohttp', 'asyncio', 'rich', 'numpy', 'av', 'anyio', 'msgspec'} & set(sys.modules)\n"
         "assert not heavy, heavy"

@@ -12,10 +12,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from batch import client, errors
-from batch.client import Client
+from batch import errors
 from batch.config import Deadlines
-from batch.protocol import REFUSALS, Route, Status, job_error, refusal
+from batch.providers.assemblyai import client
+from batch.providers.assemblyai.client import Client
+from batch.providers.assemblyai.protocol import REFUSALS, Route, Status, job_error, refusal
 
 BASE = "http://service.test/v2"
 HTML = "<html><body>Bad gateway</body></html>"

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from batch import config, errors
-from batch.cli import _settings, cli
+from batch.cli.main import _settings, cli
 from batch.config import Ping
 from tests.running import Ended, diarist
 from tests.service.double import Double, start_service

@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 import pytest
 from backports import zstd
 
-from batch import manifest
 from batch.errors import Usage
-from batch.manifest import dialects
+from batch.manifest import dialects, reader
 from batch.model import Recording, Reject
 
 DEFAULTS = {"speaker_labels": True}
@@ -74,7 +73,7 @@ def text(example: Example, rows: Sequence[str], end: str = "\n") -> bytes:
 
 
 def read(path: Path, **given: Any) -> list[Recording | Reject]:
-    return list(manifest.read([path.name], defaults=DEFAULTS, cwd=path.parent, **given))
+    return list(reader.read([path.name], defaults=DEFAULTS, cwd=path.parent, **given))
 
 
 def check(example: Example, rows: list[Recording | Reject], folder: Path) -> None:
@@ -143,7 +142,7 @@ def test_the_first_row_comes_before_the_manifest_is_read_to_its_end(example: Exa
     with os.fdopen(writing, "wb") as file, os.fdopen(reading, "rb") as stdin:
         lines = text(example, (*example.good, *example.good))
         threading.Thread(target=lambda: (file.write(lines), file.flush()), daemon=True).start()
-        rows = manifest.read(["-"], defaults=DEFAULTS, cwd=tmp_path, stdin=stdin, dialect=example.name)
+        rows = reader.read(["-"], defaults=DEFAULTS, cwd=tmp_path, stdin=stdin, dialect=example.name)
         first = next(rows)
         assert isinstance(first, Recording)
         assert first.key == example.keys[0]
@@ -259,7 +258,7 @@ def test_parquet_is_read_in_batches_with_its_types_and_bytes_left_out(tmp_path: 
     packed.write_bytes(gzip.compress((tmp_path / "metadata.parquet").read_bytes()))
     assert len(read(packed)) == count
     stream = io.BytesIO((tmp_path / "metadata.parquet").read_bytes())
-    assert len(list(manifest.read(["-"], defaults=DEFAULTS, cwd=tmp_path, stdin=stream))) == count
+    assert len(list(reader.read(["-"], defaults=DEFAULTS, cwd=tmp_path, stdin=stream))) == count
 
 
 def test_parquet_that_is_cut_off_is_told(tmp_path: Path) -> None:
@@ -294,6 +293,6 @@ def test_damaged_compressed_data_are_told(tmp_path: Path) -> None:
 def test_a_column_that_is_nearly_an_option_is_told_once(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("audio,speaker_expected\n" + "a.wav,2\n" * 50)
     told: list[str] = []
-    list(manifest.read(["m.csv"], defaults={}, cwd=tmp_path, notice=told.append))
+    list(reader.read(["m.csv"], defaults={}, cwd=tmp_path, notice=told.append))
     (message,) = told
     assert "'speaker_expected' is carried as a label; did you mean the option 'speakers_expected'?" in message

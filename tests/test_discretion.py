@@ -18,12 +18,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch import cli, results
-from batch.harmless import discreet, harmless, plain
-from batch.journal import Journal
-from batch.service.engine import BadAudio
-from batch.service.store import Store
-from batch.written import Written
+from batch.archive import results
+from batch.archive.journal import Journal
+from batch.archive.written_files import Written
+from batch.cli import main
+from batch.engine.interface import BadAudio
+from batch.server.store import Store
+from batch.telemetry.redaction import discreet, harmless, plain
 from tests.running import Ended, diarist, start
 from tests.service.double import start_service
 from tests.test_run import wav
@@ -176,9 +177,9 @@ def test_an_unexpected_error_is_told_without_what_opens_a_door(
     def broken(*given: Any, **more: Any) -> None:
         raise RuntimeError(f"{SIGNED} {FORGED}")
 
-    monkeypatch.setattr(cli.cli, "main", broken)
+    monkeypatch.setattr(main.cli, "main", broken)
     with pytest.raises(SystemExit) as ended:
-        cli.main([])
+        main.main([])
     said = capsys.readouterr().err
     assert (ended.value.code, "RuntimeError: https://…@example.invalid/talks/a.mp3?…" in said) == (1, True)
     is_calm(said)

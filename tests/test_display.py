@@ -16,11 +16,11 @@ import pytest
 from rich.console import Console
 
 from batch import errors
-from batch.display import closing, display
+from batch.cli.display.progress_view import pulse, view
+from batch.cli.display.run_display import closing, display
 from batch.model import Event, Job, Recording, Reject, State
-from batch.progress import Progress, progress
-from batch.summary import Stage, Summary
-from batch.view import pulse, view
+from batch.telemetry.progress import Progress, progress
+from batch.telemetry.summary import Stage, Summary
 
 
 def job(number: int, state: State, **facts: object) -> Job:
@@ -200,8 +200,8 @@ def test_on_a_terminal_the_view_is_live_and_a_run_ends_with_its_table(tmp_path: 
     (tmp_path / "m.txt").write_text("".join(f"{n}.wav\n" for n in range(30)))
     code = (
         "import sys, pathlib\n"
-        "from batch.display import closing, display\n"
-        "from batch.summary import Stage, Summary\n"
+        "from batch.cli.display.run_display import closing, display\n"
+        "from batch.telemetry.summary import Stage, Summary\n"
         "from tests.test_display import collected, failed\n"
         "from batch.model import Event\n"
         "summary = Summary()\n"

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from batch import buckets, doctor, stores
 from batch.config import Local
-from batch.doctor import Finding, Verdict, examine
-from batch.service.app import listening
+from batch.jobs import preflight
+from batch.jobs.preflight import Finding, Verdict, examine
+from batch.server.app import listening
+from batch.storage import buckets, object_stores
 from tests.service.double import start_service
 from tests.service.s3 import BUCKET, named, running
 from tests.test_run import settings
@@ -67,8 +68,8 @@ async def test_a_wrong_key_is_told_with_the_exit_code_of_a_run(tmp_path: Path) -
 async def test_a_key_of_the_other_region_is_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with start_service(tmp_path / "us", key="us") as us, start_service(tmp_path / "eu", key="eu") as eu:
         hosts = {"assemblyai": us.base_url, "assemblyai-eu": eu.base_url}
-        monkeypatch.setattr("batch.endpoint.HOSTS", hosts)
-        monkeypatch.setattr(doctor, "HOSTS", hosts)
+        monkeypatch.setattr("batch.providers.endpoint.HOSTS", hosts)
+        monkeypatch.setattr(preflight, "HOSTS", hosts)
         found = await findings("assemblyai", tmp_path, ASSEMBLYAI_API_KEY="eu")
     assert "--service assemblyai-eu" in found["key"].advice
 
@@ -165,7 +166,7 @@ async def test_stores_that_manifests_and_out_name_are_looked_at_once_each(
         assert (what, verdict, code) == ("results", bad, 5)
         assert s3.keys("") == ["calls/1.wav", "calls/2.wav", "m.csv"]
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused_tcp_port}")
-        stores._store.cache_clear()
+        object_stores._store.cache_clear()
         ((what, verdict, code, said),) = await of_stores(tmp_path / "out", f"{root}/calls/")
         assert (what, verdict, code) == ("store", bad, 5)
         assert "cannot be reached" in said

@@ -13,9 +13,9 @@ import aiohttp
 import pytest
 
 import batch
-from batch.admission import Wish
-from batch.service.engine import BadAudio
-from batch.service.faults import Fault, Faults, What
+from batch.engine.interface import BadAudio
+from batch.jobs.planning.admission import Wish
+from batch.server.faults import Fault, Faults, What
 from tests.service.double import start_service
 from tests.test_run import agree, settings, sha256
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import batch
-from batch import pipeline
-from batch.protocol import NO_FUNDS_TEXT
-from batch.service.faults import Fault, Faults, What
-from batch.summary import Summary
+from batch.jobs import pipeline
+from batch.providers.assemblyai.protocol import NO_FUNDS_TEXT
+from batch.server.faults import Fault, Faults, What
+from batch.telemetry.summary import Summary
 from tests.running import diarist, end, start
 from tests.service.double import start_service
 from tests.test_run import archive, settings

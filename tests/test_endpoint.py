@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from batch import errors
-from batch.endpoint import HOSTS, canonical, resolve
+from batch.providers.endpoint import HOSTS, canonical, resolve
 from tests.running import diarist
 from tests.service.double import start_service
 from tests.test_run import archive

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from batch import errors
-from batch.export import Exported, Wanted, export, read_formats, read_speakers, read_turns
-from batch.formats import FORMATS, TABLES
-from batch.results import Results, result_files
+from batch.archive.export import Exported, Wanted, export, read_formats, read_speakers, read_turns
+from batch.archive.results import Results, result_files
+from batch.transcripts.formats.registry import FORMATS, TABLES
 from tests.formats.conftest import ARCHIVE, KEYS, copied
 from tests.test_cli import diarist
 

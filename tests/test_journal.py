@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from batch import errors
-from batch.journal import Journal
+from batch.archive.journal import Journal
 from batch.model import Job, Recording, State
 
 
@@ -94,7 +94,7 @@ async def test_a_result_that_would_have_to_be_a_directory_is_in_the_way(
 KILLED = """
 import asyncio, sys
 from pathlib import Path
-from batch.journal import Journal
+from batch.archive.journal import Journal
 from tests.test_journal import job
 
 async def write(journal, name):

@@ -14,7 +14,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
-from batch.journal import Journal
+from batch.archive.journal import Journal
 from batch.model import MOVES, Job, Recording, State
 
 keys = st.text(min_size=1, max_size=8).filter(lambda text: text.isprintable())

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from batch.service.faults import Fault, Faults, What
+from batch.server.faults import Fault, Faults, What
 from tests.service.double import Double, start_service
 from tests.test_run import archive, check_results, submitted_audio
 

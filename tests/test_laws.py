@@ -17,11 +17,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
-from batch import errors, policy, throttle
+from batch import errors
 from batch.config import Patience, Rate
-from batch.protocol import Route
-from batch.slots import Slots
-from batch.throttle import Throttle
+from batch.jobs.flow_control import laws, throttle
+from batch.jobs.flow_control.concurrency import Slots
+from batch.jobs.flow_control.throttle import Throttle
+from batch.providers.assemblyai.protocol import Route
 
 T = TypeVar("T")
 Limit = Callable[[float], float]
@@ -227,7 +228,7 @@ def test_a_limit_is_used_almost_to_the_full_with_few_refusals(
 
 def test_pauses_alone_would_draw_many_more_refusals_from_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     paced = night(Bucket(lambda now: 15.0))
-    monkeypatch.setattr(policy, "is_throttling", lambda refused, answered: False)
+    monkeypatch.setattr(laws, "is_throttling", lambda refused, answered: False)
     paused = night(Bucket(lambda now: 15.0))
     assert len(paused.service.refused) > 4 * len(paced.service.refused)
     assert paused.seconds > paced.seconds
@@ -356,16 +357,16 @@ def test_what_was_answered_long_ago_says_nothing_about_a_limit_of_now() -> None:
 def test_a_limit_shows_in_some_refusals_that_are_many_of_the_answers(
     refused: int, answered: int, throttling: bool
 ) -> None:
-    assert policy.is_throttling(refused, answered) is throttling
+    assert laws.is_throttling(refused, answered) is throttling
 
 
 def test_the_pace_begins_below_what_passes_stays_near_it_and_then_rises_fast() -> None:
-    plateau = policy.plateau_seconds()
-    assert policy.pace(50, 0) == pytest.approx(40)
-    assert policy.pace(50, plateau) == pytest.approx(50)
-    assert 48 < policy.pace(50, plateau / 2) < policy.pace(50, 1.5 * plateau) < 52
-    assert policy.pace(50, 4 * plateau) > 300
-    assert policy.pace(0.1, 0) == policy.SLOWEST
+    plateau = laws.plateau_seconds()
+    assert laws.pace(50, 0) == pytest.approx(40)
+    assert laws.pace(50, plateau) == pytest.approx(50)
+    assert 48 < laws.pace(50, plateau / 2) < laws.pace(50, 1.5 * plateau) < 52
+    assert laws.pace(50, 4 * plateau) > 300
+    assert laws.pace(0.1, 0) == laws.SLOWEST
 
 
 @pytest.mark.parametrize(
@@ -375,7 +376,7 @@ def test_the_pace_begins_below_what_passes_stays_near_it_and_then_rises_fast() -
 def test_slowing_down_is_in_vain_if_most_of_the_refusals_stay(
     share: float, before: float, seconds: float, in_vain: bool
 ) -> None:
-    assert policy.is_in_vain(share, before, seconds) is in_vain
+    assert laws.is_in_vain(share, before, seconds) is in_vain
 
 
 def test_the_ramp_steps_back_for_a_limit_and_not_for_noise() -> None:

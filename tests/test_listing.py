@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import batch
-from batch import manifest
+from batch.manifest import reader
 from batch.model import Recording, Reject
 from tests.service.double import start_service
 from tests.test_run import settings, wav
@@ -20,8 +20,8 @@ from tests.test_run import settings, wav
 LISTING = """
 import json, os, resource, sys
 from pathlib import Path
-from batch import manifest
-rows = manifest.read(sys.argv[2:], defaults={}, cwd=Path("."), notice=lambda message: None)
+from batch.manifest import reader
+rows = reader.read(sys.argv[2:], defaults={}, cwd=Path("."), notice=lambda message: None)
 if os.geteuid() == 0:
     os.setuid(65534)
 if limit := int(sys.argv[1]):
@@ -34,7 +34,7 @@ above are a test's own. Prints each row's kind, the name of its audio, and why i
 
 def listed(folder: Path, *manifests: str) -> tuple[list[Recording | Reject], list[str]]:
     told: list[str] = []
-    return list(manifest.read(manifests, defaults={}, cwd=folder, notice=told.append)), told
+    return list(reader.read(manifests, defaults={}, cwd=folder, notice=told.append)), told
 
 
 def keys(rows: list[Recording | Reject]) -> list[str | None]:

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.harmless import discreet
-from batch.protocol import Route
-from batch.service.engine import BadAudio
-from batch.service.faults import Fault, Faults, What
+from batch.engine.interface import BadAudio
+from batch.providers.assemblyai.protocol import Route
+from batch.server.faults import Fault, Faults, What
+from batch.telemetry.redaction import discreet
 from tests.running import diarist, end, start
 from tests.service.double import start_service
 from tests.test_run import archive

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batch import options
 from batch.errors import Usage
-from batch.manifest import read
 from batch.manifest.columns import key_problem
+from batch.manifest.reader import read
 from batch.model import Recording, Reject
+from batch.providers.assemblyai import options
 
 DEFAULTS = {"speaker_labels": True}
 

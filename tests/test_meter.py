@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from batch.meter import Meter
 from batch.model import Event, State
+from batch.telemetry.rates import Meter
 from tests.test_display import job
 
 

@@ -15,13 +15,13 @@ from prometheus_client import CollectorRegistry, generate_latest, parser
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 
 import batch
-from batch import metrics as measured
 from batch.config import Metrics
-from batch.metrics import outcome
+from batch.engine.interface import BadAudio
 from batch.model import Call, Event, Job, Recording, Reject, State
-from batch.protocol import Route
-from batch.service.engine import BadAudio
-from batch.summary import Summary
+from batch.providers.assemblyai.protocol import Route
+from batch.telemetry import metrics as measured
+from batch.telemetry.metrics import outcome
+from batch.telemetry.summary import Summary
 from tests.running import diarist, end, start
 from tests.service.double import start_service
 from tests.test_run import archive, settings
@@ -195,7 +195,9 @@ async def test_a_port_that_is_taken_is_told_before_anything_is_done(tmp_path: Pa
 
 def test_where_the_library_is_missing_the_message_says_how_to_get_it(tmp_path: Path) -> None:
     arguments = ["run", str(archive(tmp_path / "audio", 1)), "--out", str(tmp_path / "out"), "--metrics-port", "9100"]
-    code = f"import sys; sys.modules['prometheus_client'] = None; from batch.cli import main; main({arguments!r})"
+    code = (
+        f"import sys; sys.modules['prometheus_client'] = None; from batch.cli.main import main; main({arguments!r})"
+    )
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (child.returncode, child.stderr) == (
         2,

@@ -17,14 +17,15 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 import batch
-from batch import client, errors
-from batch.admission import Wish
+from batch import errors
 from batch.config import Deadlines, Patience, Prices
-from batch.doctor import Verdict, examine
+from batch.engine.interface import BadAudio
+from batch.jobs.planning.admission import Wish
+from batch.jobs.preflight import Verdict, examine
 from batch.model import Event
-from batch.protocol import NO_FUNDS_TEXT, Route
-from batch.service.engine import BadAudio
-from batch.service.faults import Fault, Faults, What, read
+from batch.providers.assemblyai import client
+from batch.providers.assemblyai.protocol import NO_FUNDS_TEXT, Route
+from batch.server.faults import Fault, Faults, What, read
 from tests.service.double import Double, start_service
 from tests.test_run import archive, check_results, settings, submitted_audio, wav
 
@@ -207,7 +208,7 @@ async def test_300_recordings_with_4_percent_of_each_misfortune_all_end_right(tm
 
 
 async def test_an_upload_link_past_its_life_is_staged_again(tmp_path: Path) -> None:
-    from batch.journal import Journal
+    from batch.archive.journal import Journal
     from batch.model import State
 
     manifest, out = archive(tmp_path / "audio", 1), tmp_path / "out"
@@ -278,7 +279,7 @@ async def test_one_route_that_is_down_for_everybody_stops_the_run_to_be_continue
 
 
 async def test_without_a_list_jobs_are_asked_for_by_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batch.watch._UNSEEN_SECONDS", 0.2)
+    monkeypatch.setattr("batch.jobs.watcher._UNSEEN_SECONDS", 0.2)
     manifest = archive(tmp_path / "audio", 5)
     faults = befallen(Fault(What.HTML, at=tuple(range(2, 10_000)), status=503), Route.LIST)
     async with start_service(tmp_path / "service", seconds=0.3, faults=faults) as service:

@@ -16,10 +16,10 @@ import pytest
 from aiohttp import web
 
 import batch
+from batch.archive.results import Results
+from batch.engine.interface import BadAudio
+from batch.jobs.planning.selection import Window
 from batch.model import Event, Reject, State
-from batch.results import Results
-from batch.service.engine import BadAudio
-from batch.window import Window
 from tests import running
 from tests.running import end, start
 from tests.service.double import Handler, start_service

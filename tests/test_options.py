@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from batch.exclusions import LANGUAGE_CODES, PII_POLICIES
-from batch.options import is_option, read_options
+from batch.providers.assemblyai.option_rules import LANGUAGE_CODES, PII_POLICIES
+from batch.providers.assemblyai.options import is_option, read_options
 from tests.service.spec import specification
 
 LABELS = {"speaker_labels": True}

@@ -16,14 +16,14 @@ import pytest
 from aiohttp import web
 
 import batch
-from batch import policy
+from batch.archive.journal import Journal
 from batch.config import Rate, Settings
-from batch.endpoint import Endpoint
-from batch.journal import Journal
+from batch.jobs.connection import _ramps
+from batch.jobs.flow_control import laws
 from batch.model import Job, State
-from batch.protocol import THROTTLED_TEXT
-from batch.service.faults import Fault, Faults, What
-from batch.wiring.connecting import _ramps
+from batch.providers.assemblyai.protocol import THROTTLED_TEXT
+from batch.providers.endpoint import Endpoint
+from batch.server.faults import Fault, Faults, What
 from tests.service.double import Handler, start_service
 from tests.service.limiter import Limiter
 from tests.test_run import archive, check_results, settings
@@ -50,10 +50,10 @@ async def carried(tmp_path: Path, count: int, limiter: Limiter, *, slots: int = 
 
 
 async def test_submissions_follow_the_ramp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy, "RAMP_WINDOW_SECONDS", 0.5)
-    monkeypatch.setattr(policy, "RAMP_FIRST", 4)
+    monkeypatch.setattr(laws, "RAMP_WINDOW_SECONDS", 0.5)
+    monkeypatch.setattr(laws, "RAMP_FIRST", 4)
     await carried(tmp_path, 24, limiter := Limiter(), rate=Rate(ramp="on"))
-    allowed = list(accumulate(policy.ramp_allowance(window) for window in range(100)))
+    allowed = list(accumulate(laws.ramp_allowance(window) for window in range(100)))
     came = sorted(one.at for one in limiter.log if one.submits)
     for number, at in enumerate(came):
         assert number < allowed[int((at - came[0] + LATE_SECONDS) / 0.5)]

@@ -21,12 +21,12 @@ import pytest
 from aiohttp import web
 
 import batch
-from batch import protocol
-from batch.admission import Wish
+from batch.archive.results import count_speakers
 from batch.config import Deadlines
+from batch.jobs.planning.admission import Wish
 from batch.model import Event, State
-from batch.protocol import Status
-from batch.results import count_speakers
+from batch.providers.assemblyai import protocol
+from batch.providers.assemblyai.protocol import Status
 from tests.service.double import Handler, start_service
 from tests.test_run import archive, check_results, settings, submitted_audio, wav
 
@@ -314,7 +314,7 @@ async def test_an_id_that_the_list_shows_is_never_believed_to_be_unknown(tmp_pat
 async def test_an_unknown_id_is_believed_only_after_looks_over_the_time_that_a_setting_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
-    monkeypatch.setattr("batch.watch._UNSEEN_SECONDS", 1.0)
+    monkeypatch.setattr("batch.jobs.watcher._UNSEEN_SECONDS", 1.0)
     manifest, out, replica = archive(tmp_path / "audio", 2), tmp_path / "out", Replica(seconds, lists=False)
     async with start_service(tmp_path / "service", middlewares=[replica.layer]) as service:
         began = time.monotonic()
@@ -382,7 +382,7 @@ async def stopped_at(state: State, manifest: Path, out: Path, **given: Any) -> N
 async def test_what_was_submitted_with_another_key_waits_for_it_and_is_not_paid_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("batch.watch._UNSEEN_SECONDS", 1.0)
+    monkeypatch.setattr("batch.jobs.watcher._UNSEEN_SECONDS", 1.0)
     manifest, out, projects = archive(tmp_path / "audio", 3), tmp_path / "out", Projects()
     ours, other = {"ASSEMBLYAI_API_KEY": "the-key-of-ours"}, {"ASSEMBLYAI_API_KEY": "the-key-of-another"}
     async with start_service(tmp_path / "service", seconds=1.0, middlewares=[projects.layer]) as service:

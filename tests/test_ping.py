@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 from aiohttp import web
 
-from batch.service import app
+from batch.server import app
 from tests.running import diarist, end, start
 from tests.service.double import start_service
 from tests.test_run import archive

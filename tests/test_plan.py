@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 import batch
-from batch import errors, wiring
-from batch.admission import Wish
-from batch.budget import Purse
+from batch import errors, jobs
 from batch.config import Budget, Prices
+from batch.jobs.planning.admission import Wish
+from batch.jobs.planning.budget import Purse
+from batch.jobs.planning.planner import Expectation, Planner
+from batch.jobs.planning.selection import Window
 from batch.model import Event, Job, Recording, State
-from batch.plan import Expectation, Planner
-from batch.prices import billed_channels, price
-from batch.window import Window
+from batch.providers.assemblyai.pricing import billed_channels, price
 from tests.service.double import start_service
 from tests.test_run import agree, settings, wav
 
@@ -39,7 +39,7 @@ def archive(folder: Path, lengths: list[float], columns: str = "") -> Path:
 
 async def planned(manifest: Path, out: Path, **given: Any) -> Planner:
     window = given.pop("window", Window())
-    async with wiring.planning(
+    async with jobs.open_planner(
         [str(manifest)], out, settings=settings("http://127.0.0.1:9", prices=CHARGED, **given),
         wish=given.pop("wish", Wish()), window=window, environ={},
     ) as planner:  # fmt: skip
@@ -113,7 +113,7 @@ async def test_changing_one_option_runs_exactly_the_rows_that_it_touches(tmp_pat
         first = settings(service.base_url)
         await batch.run(str(manifest), tmp_path / "out", settings=first)
         changed = settings(service.base_url, options={"speaker_labels": True, "disfluencies": True})
-        async with wiring.planning(
+        async with jobs.open_planner(
             [str(manifest)], tmp_path / "out", settings=changed, wish=Wish(), window=Window(), environ={}
         ) as planner:
             why = {row.key: (row.verdict, row.why) async for row in planner.rows()}
@@ -129,7 +129,7 @@ async def test_audio_that_was_transcribed_before_under_another_key_is_planned_as
     async with start_service(tmp_path / "service") as service:
         await batch.run(str(manifest), tmp_path / "out", settings=settings(service.base_url))
         manifest.write_text("id,audio\nanother,0.wav\n")
-        async with wiring.planning(
+        async with jobs.open_planner(
             [str(manifest)], tmp_path / "out", settings=settings(service.base_url), wish=Wish(), window=Window(),
             environ={},
         ) as planner:  # fmt: skip
@@ -148,7 +148,7 @@ async def test_the_expected_time_is_learnt_from_what_recordings_took(tmp_path: P
     manifest = archive(tmp_path / "in", [1.0] * 25)
     async with start_service(tmp_path / "service", seconds=0.2) as service:
         await batch.run(str(manifest), tmp_path / "out", settings=settings(service.base_url))
-        async with wiring.planning(
+        async with jobs.open_planner(
             [str(manifest)], tmp_path / "out", settings=settings(service.base_url), wish=Wish(), window=Window(),
             environ={},
         ) as planner:  # fmt: skip

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from batch import errors
-from batch.results import transcript_in
+from batch.archive.results import transcript_in
 from tests import power, rebuilding
 from tests.power import Disk
 from tests.service.double import start_service

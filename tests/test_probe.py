@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from batch import probe as probing
-from batch.probe import Probe, channels_are_identical, exact_seconds, probe
+from batch.storage import audio_headers as probing
+from batch.storage.audio_headers import Probe, channels_are_identical, exact_seconds, probe
 from tests.test_run import wav
 
 DEMO = Path(__file__).parent.parent / "configs" / "demo"

@@ -17,12 +17,14 @@ import pytest
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
-from batch import client, errors, outgoing
-from batch.protocol import Status
-from batch.service import fetch, reach
-from batch.service.engine import BadAudio
-from batch.service.notices import Notices
-from batch.service.store import Store
+from batch import errors
+from batch.engine.interface import BadAudio
+from batch.network import http_client
+from batch.providers.assemblyai import client
+from batch.providers.assemblyai.protocol import Status
+from batch.server import download, outbound
+from batch.server.store import Store
+from batch.server.webhooks import Notices
 from tests.running import diarist
 from tests.service.double import start_service
 from tests.test_doctor import findings
@@ -290,7 +292,7 @@ async def test_what_a_proxy_refuses_is_told_as_the_proxys(
 
 
 async def test_a_proxy_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outgoing, "_TUNNEL_SECONDS", 0.3)
+    monkeypatch.setattr(http_client, "_TUNNEL_SECONDS", 0.3)
     async with proxy({"service.test": 9}, hangs=True) as way:
         monkeypatch.setenv("HTTPS_PROXY", way.url)
         async with client.connect("https://service.test", "a-key", connections=1) as api, asyncio.timeout(20):
@@ -334,7 +336,7 @@ def test_the_environment_names_the_proxy(
 ) -> None:
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    found = outgoing.proxy_for(URL(url))
+    found = http_client.proxy_for(URL(url))
     assert (str(found) if found else None) == proxied
 
 
@@ -372,7 +374,7 @@ def test_no_proxy_names_who_is_reached_without_and_this_machine_always_is(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://p:3128")
     monkeypatch.setenv("no_proxy", names)
-    assert (outgoing.proxy_for(URL(url)) is not None) == proxied
+    assert (http_client.proxy_for(URL(url)) is not None) == proxied
 
 
 @pytest.mark.parametrize("given", ["socks5://me:s3cret@p:1080", "http://", "http://p:99999", "http://a%3Ab:s3cret@p"])
@@ -441,7 +443,7 @@ def test_authorities_that_are_none_are_refused(
         path.write_text(content)
     monkeypatch.setenv(variable, str(path))
     with pytest.raises(errors.Usage, match=f"{variable} names no certificate authorities: .*/named: {why}"):
-        outgoing.context()
+        http_client.context()
 
 
 # ── The others who go out ───────────────────────────────────────────────────────────────────────────────────────
@@ -482,8 +484,8 @@ async def test_the_service_fetches_through_the_proxy_and_still_never_from_inside
     async with audio_server() as (port, asked), proxy(dict.fromkeys(("a.test", "inside.test"), port)) as way:
         monkeypatch.setenv("HTTP_PROXY", way.url)
         with contextlib.closing(Store(tmp_path)) as store:
-            async with fetch.session() as ways:
-                fetcher = fetch.Fetcher(store, ways)
+            async with download.session() as ways:
+                fetcher = download.Fetcher(store, ways)
                 found = await fetcher.locate("http://a.test/a.wav")
                 assert found.read_bytes() == b"audio"
                 for inside in (
@@ -506,7 +508,7 @@ async def test_audio_that_a_proxy_keeps_from_the_service_is_told_as_the_proxys(
     monkeypatch.setattr(ThreadedResolver, "resolve", knows_one_name)
     async with proxy({}, refusal="403 Forbidden") as way:
         with contextlib.closing(Store(tmp_path)) as store:
-            async with fetch.session() as ways:
+            async with download.session() as ways:
                 for named, says in (
                     (way.url, "The proxy on the way answered 403"),
                     (f"http://127.0.0.1:{unused_tcp_port}", "The proxy on the way cannot be reached"),
@@ -514,13 +516,13 @@ async def test_audio_that_a_proxy_keeps_from_the_service_is_told_as_the_proxys(
                 ):
                     monkeypatch.setenv("HTTPS_PROXY", named)
                     with pytest.raises(BadAudio, match=f"Download error, unable to download .*a.wav. {says}"):
-                        await fetch.Fetcher(store, ways).locate("https://a.test/a.wav")
+                        await download.Fetcher(store, ways).locate("https://a.test/a.wav")
 
 
 async def test_webhooks_go_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     async with audio_server() as (port, asked), proxy({"hook.test": port}) as way:
         monkeypatch.setenv("HTTP_PROXY", way.url)
-        async with reach.ways() as ways:
+        async with outbound.ways() as ways:
             sent = await Notices(ways).send({"webhook_url": "http://hook.test/told"}, "t1", Status.COMPLETED)
     assert (sent, way.asked, len(asked)) == (200, ["POST hook.test"], 1)
 
@@ -529,7 +531,7 @@ async def test_a_redirect_is_followed_by_its_own_way(monkeypatch: pytest.MonkeyP
     async with audio_server() as (port, asked), proxy({"hook.test": port}, password="s3cret") as way:
         monkeypatch.setenv("HTTP_PROXY", way.url.replace("//", "//me:s3cret@"))
         here = f"http://127.0.0.1:{port}/a.wav"
-        async with outgoing.session() as session, session.get(f"http://hook.test/to?{here}") as answer:
+        async with http_client.session() as session, session.get(f"http://hook.test/to?{here}") as answer:
             assert await answer.read() == b"audio"
             assert "Proxy-Authorization" not in answer.request_info.headers
     assert (way.asked, asked[1:]) == (["GET hook.test"], ["/a.wav"])

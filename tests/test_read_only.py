@@ -20,13 +20,14 @@ from pathlib import Path
 
 import pytest
 
-from batch import errors, lock, sqlite
-from batch.journal import Journal
+from batch import errors
+from batch.archive.journal import Journal
+from batch.archive.results import Results
+from batch.archive.search import database
+from batch.jobs.planning.planner import _Seen
 from batch.model import Job, Recording, State
-from batch.plan import _Seen
-from batch.results import Results
-from batch.search import index
-from batch.service.serve import Serving, main
+from batch.server.main import Serving, main
+from batch.storage import lock, sqlite
 from tests.running import diarist
 from tests.service.double import start_service
 from tests.test_cli import diarist as asked
@@ -183,7 +184,7 @@ def test_temporary_tables_find_room_beside_the_journal_or_in_memory(
 SPILLING = """
 import os, sqlite3, sys
 from pathlib import Path
-from batch import sqlite
+from batch.storage import sqlite
 db = sqlite3.connect(":memory:", isolation_level=None)
 sqlite.keep_temporaries(db, Path(sys.argv[1]))
 db.execute("CREATE TEMP TABLE claimed (row TEXT)")
@@ -231,7 +232,7 @@ def test_a_disk_without_locks_is_no_other_run(tmp_path: Path, monkeypatch: pytes
     assert told.value.kind == "unlockable"
     assert lock.holder(tmp_path / "lock") is None
     (tmp_path / ".diarist").mkdir()
-    with pytest.raises(index.Unwritable, match="No locks"), index.opened(tmp_path, print):
+    with pytest.raises(database.Unwritable, match="No locks"), database.opened(tmp_path, print):
         pass
     with pytest.raises(errors.Usage, match="cannot lock files"):
         main(Serving(host="127.0.0.1", port=0, data=str(tmp_path / "service")))

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 import pytest
 
-from batch.cli import cli
+from batch.cli.main import cli
 from batch.errors import Fatal
-from batch.protocol import JOB_ERRORS, REFUSALS
+from batch.providers.assemblyai.protocol import JOB_ERRORS, REFUSALS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

@@ -14,13 +14,13 @@ import msgspec
 import pytest
 
 from batch import errors
+from batch.archive.journal import Journal
 from batch.config import Patience
-from batch.journal import Journal
+from batch.jobs.flow_control.throttle import Throttle
+from batch.jobs.reconciler import Reconciler
 from batch.model import Event, Job, Recording, State
-from batch.options import unlike
-from batch.protocol import Head, Item, Page, PageDetails, Status
-from batch.reconcile import Reconciler
-from batch.throttle import Throttle
+from batch.providers.assemblyai.options import unlike
+from batch.providers.assemblyai.protocol import Head, Item, Page, PageDetails, Status
 
 LINK = "https://cdn.test/upload/a"
 INTENT = datetime(2026, 11, 24, 0, 0, 30, tzinfo=UTC).timestamp()

@@ -20,13 +20,16 @@ import msgspec
 import pytest
 
 import batch
-from batch import errors, journal, sources, sqlite, wiring
-from batch.admission import Wish
-from batch.journal import _COLUMNS, Journal
+from batch import errors, jobs
+from batch.archive import journal
+from batch.archive.journal import _COLUMNS, Journal
+from batch.archive.layout import journal_of
+from batch.jobs.planning.admission import Wish
+from batch.jobs.planning.planner import Row
+from batch.jobs.planning.selection import Window
 from batch.model import WITH_SERVICE, Event, State
-from batch.plan import Row
-from batch.progress import journal_of
-from batch.window import Window
+from batch.storage import audio as stored_audio
+from batch.storage import sqlite
 from tests import rebuilding
 from tests.service.double import Double, start_service
 from tests.test_run import archive, check_results, settings, submitted_audio, wav
@@ -35,7 +38,7 @@ NOTHING: dict[str, Any] = {"wish": Wish(), "window": Window(), "environ": {}, "s
 
 
 async def planned(manifest: Path, out: Path, service: Double) -> list[Row]:
-    async with wiring.planning([str(manifest)], out, settings=settings(service.base_url), **NOTHING) as planner:
+    async with jobs.open_planner([str(manifest)], out, settings=settings(service.base_url), **NOTHING) as planner:
         return [row async for row in planner.rows()]
 
 
@@ -71,8 +74,8 @@ async def test_a_touched_file_is_read_once_and_then_known_again_by_its_stamp(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest, out = archive(tmp_path / "audio", 1), tmp_path / "out"
-    digest, read = sources.digest, []
-    monkeypatch.setattr(sources, "digest", lambda path: read.append(path) or digest(path))
+    digest, read = stored_audio.digest, []
+    monkeypatch.setattr(stored_audio, "digest", lambda path: read.append(path) or digest(path))
     async with start_service(tmp_path / "service") as service:
         for _ in range(3):
             await batch.run(str(manifest), out, settings=settings(service.base_url))
@@ -88,7 +91,7 @@ async def test_a_damaged_journal_is_refused_and_recovered_without_paying_again(t
         damage(out)
         with pytest.raises(errors.Usage, match="damaged.*diarist recover"):
             await batch.run(str(manifest), out, settings=at)
-        done = await wiring.recover(out, [], settings=at, environ={}, adopt=False)
+        done = await jobs.recover(out, [], settings=at, environ={}, adopt=False)
         assert done.results == 300
         assert done.aside
         assert done.aside.exists()
@@ -107,7 +110,7 @@ async def test_what_was_with_the_service_is_salvaged_from_a_damaged_journal(tmp_
                 stop.set()
 
         await batch.run(str(manifest), out, settings=at, notify=watch, stop=stop)
-        done = await wiring.recover(out, [], settings=at, environ={}, adopt=False)
+        done = await jobs.recover(out, [], settings=at, environ={}, adopt=False)
         assert (done.results, done.journal) == (0, len(service.submissions) + _staged(out))
         assert (await batch.run(str(manifest), out, settings=at)).collected == 20
     assert set(submitted_audio(service).values()) == {1}
@@ -136,7 +139,7 @@ async def test_transcripts_of_public_urls_are_taken_over_from_the_services_list(
         assert (await batch.run(str(manifest), out, settings=at)).collected == 6
         shutil.rmtree(out)
         (out / ".diarist").mkdir(parents=True)
-        done = await wiring.recover(out, [str(manifest)], settings=at, environ={}, adopt=True)
+        done = await jobs.recover(out, [str(manifest)], settings=at, environ={}, adopt=True)
         assert done.service == 6
         assert (await batch.run(str(manifest), out, settings=at)).collected == 6
         assert len(service.submissions) == 6
@@ -145,7 +148,7 @@ async def test_transcripts_of_public_urls_are_taken_over_from_the_services_list(
 
 
 async def test_failures_are_rows_that_can_be_fed_back(tmp_path: Path) -> None:
-    from batch.service.engine import BadAudio
+    from batch.engine.interface import BadAudio
 
     folder, out = tmp_path / "audio", tmp_path / "out"
     manifest = archive(folder, 5)
@@ -214,7 +217,7 @@ async def test_results_that_become_read_only_stop_the_run_and_nothing_is_paid_ag
 
 async def test_what_is_not_a_result_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"a": 1}')
-    done = await wiring.recover(tmp_path, [], settings=settings("http://x"), environ={}, adopt=False)
+    done = await jobs.recover(tmp_path, [], settings=settings("http://x"), environ={}, adopt=False)
     assert done.unreadable == (tmp_path / "other.json",)
 
 
@@ -318,7 +321,7 @@ async def test_killed_ten_times_over_300_recordings_under_way_then_recovered_and
                     await batch.run(str(manifest), out, settings=at)
                 with pytest.raises(errors.Usage, match="diarist recover"):
                     await planned(manifest, out, service)
-        await wiring.recover(out, [], settings=at, environ={}, adopt=False)
+        await jobs.recover(out, [], settings=at, environ={}, adopt=False)
         summary = await batch.run(str(manifest), out, settings=at)
         assert summary.exit_code == 0, summary.stopped_by
     check_results(folder, out, 300)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from batch import errors
+from batch.archive.results import Results, count_speakers
 from batch.model import Job, Recording
-from batch.results import Results, count_speakers
 
 TRANSCRIPT = (
     b' {"id":"t1","text":"hi","new_key":1.50,"utterances":[{"speaker":"A"},{"speaker":"B"},{"speaker":"A"}]}\n'

@@ -17,12 +17,12 @@ import pytest
 
 import batch
 from batch import errors
-from batch.admission import Wish
 from batch.config import Pace, Patience, Settings
+from batch.jobs.planning.admission import Wish
+from batch.jobs.planning.selection import Window
 from batch.model import Event, State
-from batch.options import OPTION_NAMES
-from batch.summary import Summary
-from batch.window import Window
+from batch.providers.assemblyai.options import OPTION_NAMES
+from batch.telemetry.summary import Summary
 from tests.service.double import start_service
 
 QUICK = Settings(

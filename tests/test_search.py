@@ -23,12 +23,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import batch
+from batch.archive.search import database, sync
+from batch.archive.search.background import Arrivals
+from batch.archive.search.query import Answer, Hit, Question, read_labels, search
+from batch.cli.display import search_view
 from batch.errors import Usage
-from batch.formats.names import read_names
 from batch.model import Event
-from batch.search import index, shown, upkeep
-from batch.search.arrivals import Arrivals
-from batch.search.query import Answer, Hit, Question, read_labels, search
+from batch.transcripts.speakers import read_names
 from tests.formats.conftest import ARCHIVE, KEYS, copied, utterance, words
 from tests.service.double import start_service
 from tests.test_cli import diarist
@@ -69,7 +70,8 @@ def said(directory: Path, key: str, text: str, speaker: str = "A", labels: dict[
 def indexed(directory: Path) -> dict[str, int]:
     """How many utterances the index holds of each key, without bringing it up to date."""
     with contextlib.closing(sqlite3.connect(directory / ".diarist" / "search.db")) as db:
-        query = f"""SELECT key, (SELECT count(*) FROM utterances WHERE utterances.id >> {index.BITS} = recordings.id)
+        query = f"""SELECT key,
+            (SELECT count(*) FROM utterances WHERE utterances.id >> {database.BITS} = recordings.id)
             FROM recordings"""
         found = dict(db.execute(query).fetchall())
         db.execute("INSERT INTO said (said, rank) VALUES ('integrity-check', 1)")
@@ -204,7 +206,7 @@ def test_what_holds_in_other_scripts(archive: Path, text: str, phrases: list[str
     for phrase in phrases:
         [hit] = asked(archive, phrase)
         assert hit.text == unicodedata.normalize("NFC", text)
-        assert shown._around(hit, lambda found: f"[{found}]").count("[") == 1
+        assert search_view._around(hit, lambda found: f"[{found}]").count("[") == 1
     for phrase in not_found:
         assert asked(archive, phrase) == []
 
@@ -235,7 +237,7 @@ def test_no_phrase_is_a_mistake_but_one_without_words(
 ) -> None:
     if any(character.isalnum() for character in phrase):
         asked(hostile, phrase, speaker=speaker, prefix=prefix, labels={phrase: phrase})
-        assert all(shown.lines(asked(hostile, phrase, prefix=prefix), str))
+        assert all(search_view.lines(asked(hostile, phrase, prefix=prefix), str))
     else:
         with pytest.raises(Usage, match="there is no word in"):
             asked(hostile, phrase)
@@ -256,7 +258,7 @@ def test_any_text_is_indexed_and_found_whole(tmp_path_factory: pytest.TempPathFa
         directory, "x", {text: text}, utterances=[{"text": text, "speaker": text, "start": 0, "end": 10, "words": []}]
     )
     said(directory, "y", "anchor")
-    assert list(shown.lines(asked(directory, "anchor", speaker="A"), str))[-1].endswith("anchor")
+    assert list(search_view.lines(asked(directory, "anchor", speaker="A"), str))[-1].endswith("anchor")
     if text.isascii() and any(map(str.isalnum, text)):
         assert [hit.key for hit in asked(directory, text)] == ["x"]
 
@@ -281,7 +283,7 @@ def test_300_results_are_indexed_by_processes_and_looked_at_once(
         said(tmp_path, f"{number:03}", f"the roof number {number}")
     answer = search(tmp_path, Question("roof number"))
     assert (answer.utterances, answer.recordings, len(answer.hits)) == (300, 300, 50)
-    monkeypatch.setattr("batch.search.upkeep.read_entry", None)
+    monkeypatch.setattr("batch.archive.search.sync.read_entry", None)
     assert [hit.key for hit in asked(tmp_path, "number 299")] == ["299"]
 
 
@@ -425,7 +427,7 @@ def test_what_a_run_indexes_while_a_search_looks_around_is_not_taken_for_gone(
     archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked(archive, "roof")
-    looked = upkeep._found
+    looked = sync._found
 
     def meanwhile(directory: Path) -> Iterator[tuple[str, int, int]]:
         yield from looked(directory)
@@ -433,7 +435,7 @@ def test_what_a_run_indexes_while_a_search_looks_around_is_not_taken_for_gone(
         with Arrivals(directory, pytest.fail) as arrivals:
             arrivals.take("new")
 
-    monkeypatch.setattr(upkeep, "_found", meanwhile)
+    monkeypatch.setattr(sync, "_found", meanwhile)
     assert "new" in {hit.key for hit in asked(archive, "roof")}
     assert "new" in indexed(archive)
 
@@ -476,7 +478,7 @@ async def test_with_search_off_a_run_makes_no_index(tmp_path: Path) -> None:
 def test_a_run_that_is_over_does_not_wait_for_what_a_search_can_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("batch.search.arrivals._CLOSING_SECONDS", -1.0)
+    monkeypatch.setattr("batch.archive.search.background._CLOSING_SECONDS", -1.0)
     said(tmp_path, "x", "a roof")
     with Arrivals(tmp_path, pytest.fail) as arrivals:
         arrivals.take("x")
@@ -487,7 +489,7 @@ def test_a_run_that_is_over_does_not_wait_for_what_a_search_can_do(
 def test_whoever_notes_an_arrival_never_waits_and_what_is_too_much_is_left_to_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("batch.search.arrivals._WAITING", 10)
+    monkeypatch.setattr("batch.archive.search.background._WAITING", 10)
     for number in range(30):
         said(tmp_path, f"{number}", "a roof")
     with Arrivals(tmp_path, pytest.fail) as arrivals:
@@ -536,7 +538,7 @@ def test_programs_get_a_line_of_json_for_each_hit(archive: Path) -> None:
 def test_a_long_utterance_is_shortened_around_the_hit_which_is_emphasised(archive: Path) -> None:
     said(archive, "long", f"{'before ' * 100}the roof\x1b[2J {'after ' * 100}the roof")
     [hit] = [hit for hit in asked(archive, "the roof") if hit.key == "long"]
-    [name, line] = shown.lines([hit], lambda found: f"<{found}>")
+    [name, line] = search_view.lines([hit], lambda found: f"<{found}>")
     assert name == "long"
     assert line.startswith("  0:00:40.0  Speaker A  … before before ")
     assert "before <the roof> [2J after after" in line

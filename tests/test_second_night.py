@@ -22,18 +22,18 @@ import msgspec
 import pytest
 
 import batch
-from batch import errors, wiring
-from batch.admission import Wish
-from batch.export import Wanted, export
-from batch.journal import Journal
-from batch.locations import identity
+from batch import errors, jobs
+from batch.archive.export import Wanted, export
+from batch.archive.journal import Journal
+from batch.archive.results import Results, result_files
+from batch.archive.search.query import Question, search
+from batch.jobs.planning.admission import Wish
+from batch.jobs.planning.selection import Window
 from batch.manifest.prefix import prefix_of
 from batch.model import Event, Recording, State
-from batch.options import canonical, differing
-from batch.results import Results, result_files
-from batch.search.query import Question, search
-from batch.summary import Summary
-from batch.window import Window
+from batch.providers.assemblyai.options import canonical, differing
+from batch.storage.locations import identity
+from batch.telemetry.summary import Summary
 from tests import running
 from tests.service.double import Double, start_service
 from tests.test_run import agree, archive, settings, submitted_audio, wav
@@ -60,7 +60,9 @@ def kept(out: Path) -> list[Path]:
 async def planned(manifest: Path, out: Path, service: Double, **given: Any) -> Any:
     wish = given.pop("wish", Wish())
     at = settings(service.base_url, **given)
-    async with wiring.planning([str(manifest)], out, settings=at, wish=wish, window=Window(), environ={}) as planner:
+    async with jobs.open_planner(
+        [str(manifest)], out, settings=at, wish=wish, window=Window(), environ={}
+    ) as planner:
         _ = [row async for row in planner.rows()]
     return planner.plan
 
@@ -110,7 +112,7 @@ async def test_a_key_that_nothing_was_paid_for_may_be_used_again(tmp_path: Path)
 
 
 async def test_keys_are_compared_as_the_disk_compares_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batch.results._folds_case", lambda inner: True)
+    monkeypatch.setattr("batch.archive.results._folds_case", lambda inner: True)
     folder = rec(tmp_path / "rec", "A.wav")
     rec(folder / "b", "a.wav", seed=1)
     manifest = tmp_path / "m.csv"
@@ -337,7 +339,7 @@ async def test_a_forced_pass_that_failed_for_one_is_gone_on_with(tmp_path: Path)
 
 
 async def test_a_forced_recording_that_the_service_fails_has_had_its_turn(tmp_path: Path) -> None:
-    from batch.service.engine import BadAudio
+    from batch.engine.interface import BadAudio
 
     folder, out = rec(tmp_path / "rec", "1.wav", "2.wav"), tmp_path / "out"
     bad = (folder / "2.wav").read_bytes()
@@ -454,7 +456,7 @@ async def test_a_result_that_answers_no_row_is_in_the_way_until_the_journal_know
         summary = await batch.run(str(folder), out, settings=at)
         assert "diarist recover" in summary.failures["bad_row"].reason
         assert (summary.exit_code, len(service.submissions)) == (3, 1)
-        await wiring.recover(out, [], settings=at, environ={}, adopt=False)
+        await jobs.recover(out, [], settings=at, environ={}, adopt=False)
         with pytest.raises(errors.OverBudget, match="option changed: disfluencies"):
             await batch.run(str(folder), out, settings=at)
         assert (await batch.run(str(folder), out, settings=at, confirm=agree)).collected == 1
@@ -481,7 +483,7 @@ async def test_recover_knows_what_was_replaced(tmp_path: Path) -> None:
         await batch.run(str(folder), out, settings=settings(service.base_url))
         await batch.run(str(folder), out, settings=settings(service.base_url, **changed), confirm=agree)
         (out / ".diarist" / "journal.db").write_bytes(b"not a database, but long enough to be looked at" * 100)
-        await wiring.recover(out, [], settings=settings(service.base_url), environ={}, adopt=False)
+        await jobs.recover(out, [], settings=settings(service.base_url), environ={}, adopt=False)
         summary = await batch.run(str(folder), out, settings=settings(service.base_url))
     assert (summary.collected, len(service.submissions)) == (1, 2)
 
@@ -498,7 +500,7 @@ async def test_recover_keeps_what_is_under_way_though_an_older_result_stands_the
                 stop.set()
 
         await batch.run(str(folder), out, settings=changed, confirm=agree, notify=watch, stop=stop)
-        await wiring.recover(out, [], settings=changed, environ={}, adopt=False)
+        await jobs.recover(out, [], settings=changed, environ={}, adopt=False)
         summary = await batch.run(str(folder), out, settings=changed, confirm=agree)
     assert (summary.collected + summary.carried_over, len(service.submissions)) == (1, 2)
 
@@ -510,7 +512,7 @@ async def test_the_journal_may_lie_elsewhere_and_whoever_looks_finds_it(tmp_path
         await batch.run(str(manifest), out, settings=at)
         assert {path.name for path in inner.iterdir()} >= {"journal.db", "summary.json", "lock"}
         assert {path.name for path in (out / ".diarist").iterdir()} == {"elsewhere", "lock"}
-        from batch import status
+        from batch.archive import status
 
         assert (await status.look(out)).journal == {"collected": 2}
         assert search(out, Question("sha256")).recordings == 2
@@ -724,7 +726,7 @@ async def test_whatever_key_a_run_accepts_is_found_by_all_who_look_for_results(t
         assert (exported.results, exported.problems, told) == (len(keys), 0, [])
         assert search(out, Question("sha256")).recordings == len(keys)
         (out / ".diarist" / "journal.db").unlink()
-        done = await wiring.recover(out, [], settings=at, environ={}, adopt=False)
+        done = await jobs.recover(out, [], settings=at, environ={}, adopt=False)
         assert done.results == len(keys)
         summary = await batch.run(str(manifest), out, settings=at)
     assert (summary.skipped["done"], len(service.submissions)) == (len(keys), len(keys))
@@ -819,7 +821,7 @@ async def test_what_one_recording_raises_unexpectedly_is_its_own_trouble(
 
 
 def batch_pipeline() -> Any:
-    from batch.pipeline import Pipeline
+    from batch.jobs.pipeline import Pipeline
 
     return Pipeline
 
@@ -862,7 +864,7 @@ async def test_a_migration_that_is_killed_anywhere_leaves_the_old_version_or_the
     script = """
 import os, sqlite3, sys
 from pathlib import Path
-from batch import journal
+from batch.archive import journal
 left = int(sys.argv[2])
 class Deadly(sqlite3.Connection):
     def execute(self, *given):
@@ -907,8 +909,8 @@ def test_a_summary_says_that_something_was_held() -> None:
 
 
 async def test_a_report_replaces_its_own_page_and_nobody_elses(tmp_path: Path) -> None:
+    from batch.archive.report import build
     from batch.config import Prices
-    from batch.report import build
 
     folder, out, page = rec(tmp_path / "rec", "1.wav"), tmp_path / "out", tmp_path / "desk" / "report.html"
     async with start_service(tmp_path / "service") as service:

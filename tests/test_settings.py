@@ -10,7 +10,7 @@ import pytest
 
 from batch.config import Settings
 from batch.errors import Usage
-from batch.wiring.validation import load_settings
+from batch.jobs.validation import load_settings
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import batch
-from batch import slots
-from batch.slots import Ahead, Slots
+from batch.jobs.flow_control import concurrency
+from batch.jobs.flow_control.concurrency import Ahead, Slots
 from tests.service.double import start_service
 from tests.test_run import settings
 
@@ -40,7 +40,7 @@ async def test_the_heaviest_of_those_that_wait_is_next_and_with_equal_weights_th
 
 
 async def test_who_has_waited_for_too_long_is_next_however_light(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slots, "_OLD_SECONDS", -1.0)
+    monkeypatch.setattr(concurrency, "_OLD_SECONDS", -1.0)
     assert await order_of({"a": 1, "b": 3, "c": 2}, Slots(1)) == ["a", "b", "c"]
 
 
@@ -103,27 +103,27 @@ async def test_a_recording_larger_than_all_that_may_go_ahead_is_uploaded_all_the
 
 
 async def test_slots_are_held_back_while_the_service_has_a_queue_of_its_own() -> None:
-    slots = Slots(8)
-    slots.hold_back(True)
-    waiting = asyncio.create_task(slots.take("a"))
+    concurrency = Slots(8)
+    concurrency.hold_back(True)
+    waiting = asyncio.create_task(concurrency.take("a"))
     await asyncio.sleep(0)
     assert not waiting.done()
-    slots.hold_back(False)
+    concurrency.hold_back(False)
     await waiting
 
 
 async def test_slots_come_back_by_and_by_when_the_services_own_queue_is_gone() -> None:
-    slots = Slots(100)
+    concurrency = Slots(100)
     for number in range(10):
-        slots.occupy(str(number))
-    slots.hold_back(True)
-    waiting = [asyncio.create_task(slots.take(f"more {number}")) for number in range(80)]
+        concurrency.occupy(str(number))
+    concurrency.hold_back(True)
+    waiting = [asyncio.create_task(concurrency.take(f"more {number}")) for number in range(80)]
     await asyncio.sleep(0)
-    slots.hold_back(False)
+    concurrency.hold_back(False)
     await asyncio.sleep(0)
     assert sum(task.done() for task in waiting) == 5, "half as many again"
     for number in range(10):
-        slots.give_back(str(number))
+        concurrency.give_back(str(number))
     await asyncio.sleep(0)
     assert sum(task.done() for task in waiting) == 25, "two for each job that has ended"
     for task in waiting:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from batch import sources
 from batch.errors import Permanent
-from batch.sources import AudioFile
+from batch.storage import audio
+from batch.storage.audio import AudioFile
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def test_the_digest_is_that_of_the_bytes_that_were_given(tmp_path: Path, e
     told: list[int] = []
     with closing(AudioFile(str(tmp_path / "a.wav"), executor, told.append)) as file:
         assert b"".join([chunk async for chunk in file.chunks()]) == content
-        assert file.sha256() == hashlib.sha256(content).hexdigest() == sources.digest(file.path)
+        assert file.sha256() == hashlib.sha256(content).hexdigest() == audio.digest(file.path)
     assert sum(told) == len(content)
 
 

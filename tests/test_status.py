@@ -16,8 +16,8 @@ import pytest
 
 import batch
 from batch import errors
-from batch.progress import Progress
-from batch.status import look
+from batch.archive.status import look
+from batch.telemetry.progress import Progress
 from tests.running import start
 from tests.service.double import start_service
 from tests.test_cli import diarist

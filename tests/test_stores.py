@@ -21,16 +21,18 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 import batch
-from batch import buckets, errors, manifest, stores, wiring
-from batch.admission import Wish
+from batch import errors, jobs
 from batch.config import Access
-from batch.manifest import folders
+from batch.jobs.planning.admission import Wish
+from batch.jobs.planning.planner import Row
+from batch.jobs.planning.selection import Window
+from batch.manifest import discovery
+from batch.manifest import reader as manifests
 from batch.manifest.left_out import LeftOut
 from batch.model import Recording, Reject
-from batch.plan import Row
-from batch.service.faults import Fault, Faults, What
-from batch.summary import Summary
-from batch.window import Window
+from batch.server.faults import Fault, Faults, What
+from batch.storage import buckets, object_stores
+from batch.telemetry.summary import Summary
 from tests.service.double import start_service
 from tests.service.s3 import BUCKET, S3, named, running
 from tests.test_run import settings, wav
@@ -60,7 +62,7 @@ def filled(s3: S3, count: int, prefix: str = "calls") -> None:
 
 
 def read(*named: str) -> list[Recording | Reject]:
-    return list(manifest.read(named, defaults={}, cwd=Path("/")))
+    return list(manifests.read(named, defaults={}, cwd=Path("/")))
 
 
 def test_a_prefix_and_a_glob_list_recordings_with_their_stamps_and_keys_below_it(s3: S3) -> None:
@@ -72,7 +74,7 @@ def test_a_prefix_and_a_glob_list_recordings_with_their_stamps_and_keys_below_it
     first = rows[0]
     assert isinstance(first, Recording)
     assert first.source == f"{ROOT}/calls/000.wav"
-    assert first.stamp == stores.look(first.source)[1:]
+    assert first.stamp == object_stores.look(first.source)[1:]
     assert [row.key for row in read(f"{ROOT}/calls/*2.wav")] == ["002.wav"]
 
 
@@ -126,7 +128,7 @@ class Answers:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{self._server.server_port}")
         monkeypatch.setattr(buckets, "TRIES", 1)
-        stores._store.cache_clear()
+        object_stores._store.cache_clear()
 
     def __enter__(self) -> None:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -134,7 +136,7 @@ class Answers:
     def __exit__(self, *_: Any) -> None:
         self._server.shutdown()
         self._server.server_close()
-        stores._store.cache_clear()
+        object_stores._store.cache_clear()
 
 
 def by_obstore(scheme: str, name: str) -> buckets.Bucket:
@@ -146,7 +148,7 @@ def by_obstore(scheme: str, name: str) -> buckets.Bucket:
 def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "obstore":
         monkeypatch.setattr(buckets, "opened", by_obstore)
-    stores._store.cache_clear()
+    object_stores._store.cache_clear()
     return str(request.param)
 
 
@@ -172,9 +174,9 @@ def test_trouble_is_told_by_the_stores_own_word_and_never_by_the_name_of_the_obj
     s3: S3, client: str, monkeypatch: pytest.MonkeyPatch, status: int, code: str, reach: type[Exception], kind: str
 ) -> None:
     url = f"{ROOT}/{NAMED_LIKE_TROUBLE}"
-    reader = stores.reader(url, 100)
+    reader = object_stores.reader(url, 100)
     with Answers(status, code, monkeypatch):
-        for ask in (stores.look, stores.get, lambda url: stores.reader(url, 100).read(10)):
+        for ask in (object_stores.look, object_stores.get, lambda url: object_stores.reader(url, 100).read(10)):
             with pytest.raises(reach) as caught:
                 ask(url)
             assert getattr(caught.value, "kind", "") == kind
@@ -185,29 +187,29 @@ def test_an_object_of_any_name_that_is_not_there_is_missing_and_one_that_is_ther
     s3: S3, client: str
 ) -> None:
     with pytest.raises(errors.Permanent) as caught:
-        stores.look(f"{ROOT}/{NAMED_LIKE_TROUBLE}")
+        object_stores.look(f"{ROOT}/{NAMED_LIKE_TROUBLE}")
     assert caught.value.kind == "missing"
     s3.put(NAMED_LIKE_TROUBLE, b"0123456789")
     s3.put("empty", b"")
-    assert stores.get(f"{ROOT}/{NAMED_LIKE_TROUBLE}") == b"0123456789"
-    assert stores.head(f"{ROOT}/{NAMED_LIKE_TROUBLE}", 4) == b"0123"
-    assert stores.head(f"{ROOT}/{NAMED_LIKE_TROUBLE}", 400) == b"0123456789"
-    assert stores.head(f"{ROOT}/empty", 400) == b""
-    for ask in (stores.get, lambda url: stores.head(url, 4)):
+    assert object_stores.get(f"{ROOT}/{NAMED_LIKE_TROUBLE}") == b"0123456789"
+    assert object_stores.head(f"{ROOT}/{NAMED_LIKE_TROUBLE}", 4) == b"0123"
+    assert object_stores.head(f"{ROOT}/{NAMED_LIKE_TROUBLE}", 400) == b"0123456789"
+    assert object_stores.head(f"{ROOT}/empty", 400) == b""
+    for ask in (object_stores.get, lambda url: object_stores.head(url, 4)):
         with pytest.raises(errors.Permanent, match="is not there"):
             ask(f"{ROOT}/none")
     with pytest.raises(errors.Permanent, match="there is no bucket s3://nowhere"):
-        stores.look("s3://nowhere/a.wav")
+        object_stores.look("s3://nowhere/a.wav")
 
 
 def test_an_object_is_known_by_its_etag_and_its_time_fits_into_64_bits(s3: S3, client: str) -> None:
     s3.put("calls/1.wav", b"0123456789")
-    listed, looked = next(stores.listed(f"{ROOT}/calls/")), stores.look(f"{ROOT}/calls/1.wav")
+    listed, looked = next(object_stores.listed(f"{ROOT}/calls/")), object_stores.look(f"{ROOT}/calls/1.wav")
     assert listed == looked
     assert looked.etag == hashlib.md5(b"0123456789").hexdigest()
     for year, kept in ((1601, False), (1700, True), (1969, True), (2261, True), (2263, False), (9999, False)):
         modified = datetime(year, 1, 1, tzinfo=UTC)
-        ns = stores._found("s3://a/b", buckets.Meta("b", 1, modified, None)).mtime_ns
+        ns = object_stores._found("s3://a/b", buckets.Meta("b", 1, modified, None)).mtime_ns
         assert -(2**63) <= ns < 2**63
         assert (ns == int(modified.timestamp()) * 10**9) == kept
 
@@ -222,12 +224,12 @@ def test_every_key_that_a_bucket_may_have_is_listed_and_read(s3: S3) -> None:
     for key in ODD:
         s3.put(key, f"this is {key!r}".encode())
     s3.put("odd/folder/", b"")
-    listed = list(stores.listed_all(f"{ROOT}/"))
+    listed = list(object_stores.listed_all(f"{ROOT}/"))
     assert {each.url for each in listed} == {f"{ROOT}/{key}" for key in ODD}
     for key in ODD:
-        assert stores.get(f"{ROOT}/{key}") == f"this is {key!r}".encode()
-        assert stores.look(f"{ROOT}/{key}") in listed
-        link = stores.link(f"{ROOT}/{key}", 60)
+        assert object_stores.get(f"{ROOT}/{key}") == f"this is {key!r}".encode()
+        assert object_stores.look(f"{ROOT}/{key}") in listed
+        link = object_stores.link(f"{ROOT}/{key}", 60)
         if "/." in key:
             assert link is None, "dots would be resolved by whoever reads the link"
         else:
@@ -253,7 +255,7 @@ def test_what_a_listing_leaves_out_is_told(s3: S3) -> None:
     s3.put("calls/b", b"notes")
     s3.put("calls/folder/", b"")
     told: list[str] = []
-    assert len(list(manifest.read([f"{ROOT}/calls/"], defaults={}, cwd=Path(), notice=told.append))) == 2
+    assert len(list(manifests.read([f"{ROOT}/calls/"], defaults={}, cwd=Path(), notice=told.append))) == 2
     (said,) = told
     assert "2 files were left out" in said
     assert f"{ROOT}/calls/a.txt" in said
@@ -261,22 +263,22 @@ def test_what_a_listing_leaves_out_is_told(s3: S3) -> None:
 
 def test_a_key_that_obstore_cannot_spell_is_one_objects_trouble(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buckets, "opened", by_obstore)
-    stores._store.cache_clear()
+    object_stores._store.cache_clear()
     for key in ("calls//1.wav", "/calls/000.wav", "calls/000.wav/", "calls/../1.wav"):
         with pytest.raises(errors.Permanent) as caught:
-            stores.look(f"{ROOT}/{key}")
+            object_stores.look(f"{ROOT}/{key}")
         assert caught.value.kind == "unreadable"
-        assert stores.link(f"{ROOT}/{key}", 60) is None
+        assert object_stores.link(f"{ROOT}/{key}", 60) is None
 
 
 def test_an_answer_that_breaks_off_is_asked_for_again(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     with Answers(200, "x" * 100, monkeypatch, broken=2):
         monkeypatch.setattr(buckets, "TRIES", 3)
-        assert len(stores.get(f"{ROOT}/a.wav")) > 100
+        assert len(object_stores.get(f"{ROOT}/a.wav")) > 100
     with Answers(200, "x" * 100, monkeypatch, broken=2):
         monkeypatch.setattr(buckets, "TRIES", 2)
         with pytest.raises(errors.Unavailable, match="cannot be reached"):
-            stores.get(f"{ROOT}/a.wav")
+            object_stores.get(f"{ROOT}/a.wav")
 
 
 @pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (403, "InvalidAccessKeyId"), (0, "")])
@@ -309,7 +311,7 @@ async def ran(base_url: str, out: Path | str, *named: str, **given: Any) -> Summ
 
 
 async def planned(out: Path, *named: str, **given: Any) -> list[Row]:
-    async with wiring.planning(
+    async with jobs.open_planner(
         named, out, settings=settings("http://127.0.0.1:9", **given), wish=Wish(), window=Window(), environ={}
     ) as planner:
         return [row async for row in planner.rows()]
@@ -361,7 +363,7 @@ def home(tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "credentials").write_text("[kept]\naws_access_key_id = KEPT\naws_secret_access_key = secret\n")
     made = {"Version": 1, "AccessKeyId": "MADE", "SecretAccessKey": "secret", "SessionToken": "token"}
     (tmp_path / "made.py").write_text(f"print({json.dumps(made)!r})")
-    stores._store.cache_clear()
+    object_stores._store.cache_clear()
     return tmp_path
 
 
@@ -371,8 +373,8 @@ def test_a_profile_gives_credentials_as_it_does_to_the_clouds_own_tools(
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", profile)
     s3.put("calls/1.wav", b"0123")
-    assert stores.look(f"{ROOT}/calls/1.wav").size_bytes == 4
-    signed = parse_qs(urlsplit(stores.link(f"{ROOT}/calls/1.wav", 60) or "").query)
+    assert object_stores.look(f"{ROOT}/calls/1.wav").size_bytes == 4
+    signed = parse_qs(urlsplit(object_stores.link(f"{ROOT}/calls/1.wav", 60) or "").query)
     assert signed["X-Amz-Credential"][0].startswith(f"{key}/")
     assert f"/{region}/" in signed["X-Amz-Credential"][0]
 
@@ -392,23 +394,23 @@ def test_credentials_that_cannot_be_had_are_told_by_where_they_should_come_from(
     if profile:
         monkeypatch.setenv("AWS_PROFILE", profile)
     with pytest.raises(reach, match=said):
-        stores.look(f"{ROOT}/calls/1.wav")
+        object_stores.look(f"{ROOT}/calls/1.wav")
     with pytest.raises(reach, match=said):
-        next(stores.listed(f"{ROOT}/calls/"))
+        next(object_stores.listed(f"{ROOT}/calls/"))
 
 
 def test_public_buckets_are_read_without_credentials(home: Path, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     s3.client.put_object(Bucket=BUCKET, Key="calls/1.wav", Body=b"0123", ACL="public-read")
     monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
-    assert stores.look(f"{ROOT}/calls/1.wav").size_bytes == 4
+    assert object_stores.look(f"{ROOT}/calls/1.wav").size_bytes == 4
 
 
 def test_a_source_of_credentials_that_nobody_reads_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "AccountName=a;AccountKey=a2V5")
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
-    stores._store.cache_clear()
+    object_stores._store.cache_clear()
     with pytest.raises(errors.Usage, match="AZURE_STORAGE_CONNECTION_STRING is not read"):
-        stores.look("az://bucket/a.wav")
+        object_stores.look("az://bucket/a.wav")
 
 
 # ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -446,7 +448,7 @@ async def test_without_credentials_that_can_sign_they_are_uploaded(
     tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(s3, 2)
-    monkeypatch.setattr("batch.pipeline.link", lambda source, seconds: None)
+    monkeypatch.setattr("batch.jobs.pipeline.link", lambda source, seconds: None)
     async with start_service(tmp_path / "service") as service:
         summary = await ran(service.base_url, tmp_path / "out", f"{ROOT}/calls/")
     assert (summary.exit_code, service.requests.count(("POST", "/v2/upload"))) == (0, 2)
@@ -487,11 +489,11 @@ async def test_results_are_written_to_a_store_too_before_they_count_as_collected
     monkeypatch.chdir(tmp_path)
     filled(s3, 3)
     async with start_service(tmp_path / "service", private=True) as service:
-        put = stores.put
-        monkeypatch.setattr(stores, "put", refusing)
+        put = object_stores.put
+        monkeypatch.setattr(object_stores, "put", refusing)
         stopped = await ran(service.base_url, f"{ROOT}/results/", f"{ROOT}/calls/")
         assert stopped.exit_code == 5
-        monkeypatch.setattr(stores, "put", put)
+        monkeypatch.setattr(object_stores, "put", put)
         summary = await ran(service.base_url, f"{ROOT}/results/", f"{ROOT}/calls/")
         assert summary.exit_code == 0
         assert len(service.submissions) == 3, "nothing is paid twice for a store that does not take results"
@@ -507,7 +509,7 @@ def refusing(url: str, content: bytes) -> None:
 async def test_a_plan_reads_headers_only(tmp_path: Path, s3: S3) -> None:
     for number in range(3):
         s3.put(f"calls/{number}.wav", wav(bytes(4_000_000)))
-    async with wiring.planning(
+    async with jobs.open_planner(
         [f"{ROOT}/calls/"], tmp_path / "out", settings=settings("http://127.0.0.1:9"), wish=Wish(), window=Window(),
         environ={},
     ) as planner:  # fmt: skip
@@ -522,14 +524,14 @@ async def test_a_thousand_objects_are_listed_as_a_stream(
 ) -> None:
     await asyncio.gather(*(asyncio.to_thread(s3.put, f"many/{n:04}.wav", b"RIFF") for n in range(1200)))
     before = s3.requests["GET client"]
-    rows = manifest.read([f"{ROOT}/many/"], defaults={}, cwd=tmp_path)
+    rows = manifests.read([f"{ROOT}/many/"], defaults={}, cwd=tmp_path)
     next(rows)
     assert s3.requests["GET client"] == before + 1, "the first page is enough for the first row"
     assert len(list(rows)) == 1199
     s3.put("many/9\x7f\t.wav", b"x")  # which obstore cannot list
     monkeypatch.setattr(buckets, "opened", by_obstore)
-    stores._store.cache_clear()
-    *before, odd = folders.in_store(f"{ROOT}/many/", LeftOut("many", Path()))
+    object_stores._store.cache_clear()
+    *before, odd = discovery.in_store(f"{ROOT}/many/", LeftOut("many", Path()))
     assert len([row for row in before if not row.problem]) == 1000, "a page that it can"
     assert odd.cells == {"id": "9%7F%09.wav"}
     assert "neither this object, nor those after it" in odd.problem
@@ -540,14 +542,14 @@ def test_other_stores_are_told_apart_by_their_scheme(scheme: str, monkeypatch: p
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
     monkeypatch.setenv("GOOGLE_SKIP_SIGNATURE", "true")
-    stores._store.cache_clear()
-    bucket, path = stores._opened(f"{scheme}://bucket/calls/1.wav")
+    object_stores._store.cache_clear()
+    bucket, path = object_stores._opened(f"{scheme}://bucket/calls/1.wav")
     assert isinstance(bucket, buckets.Obstore)
     assert type(bucket._store).__name__ == {"gs": "GCSStore", "az": "AzureStore"}[scheme]
     assert path == "calls/1.wav"
-    link = stores.link(f"{scheme}://bucket/calls/1.wav", 60)
+    link = object_stores.link(f"{scheme}://bucket/calls/1.wav", 60)
     assert (link or "").startswith("https://account.blob") if scheme == "az" else link is None
-    stores._store.cache_clear()
+    object_stores._store.cache_clear()
 
 
 async def test_the_bucket_of_the_results_is_part_of_done(
@@ -572,7 +574,7 @@ async def test_the_bucket_of_the_results_is_part_of_done(
         assert (again.skipped["done"], again.collected, again.rejected) == (2, 1, 1)
         json.loads(s3.get("results/002.wav.json"))
         shutil.rmtree(tmp_path / "results")
-        done = await wiring.recover(
+        done = await jobs.recover(
             f"{ROOT}/results", [], settings=settings(service.base_url), environ={}, adopt=False
         )  # fmt: skip
         assert done.results == 3

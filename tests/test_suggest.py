@@ -15,11 +15,11 @@ import pytest
 
 import batch
 from batch.config import Settings
-from batch.service.engine import BadAudio
-from batch.suggest import again
-from batch.summary import Stage
-from batch.window import Window
-from batch.wiring.reporting import asked, command_of
+from batch.engine.interface import BadAudio
+from batch.jobs.planning.selection import Window
+from batch.jobs.status_files import asked, command_of
+from batch.telemetry.suggestions import again
+from batch.telemetry.summary import Stage
 from tests import running
 from tests.service.double import start_service
 from tests.test_cli import diarist

@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from batch import errors, policy
+from batch import errors
 from batch.config import Patience, Rate
+from batch.jobs.flow_control import laws
+from batch.jobs.flow_control.throttle import Throttle, _Bucket, _Ramp
 from batch.model import Event
-from batch.protocol import Route
-from batch.throttle import Throttle, _Bucket, _Ramp
+from batch.providers.assemblyai.protocol import Route
 
 QUICK = Patience(attempts=3, base_seconds=0.001, cap_seconds=0.01, outage_seconds=60)
 
@@ -97,7 +98,7 @@ async def test_an_outage_for_everybody_is_no_recordings_failure_and_in_the_end_s
 @pytest.mark.parametrize("attempt", [1, 2, 5, 50])
 def test_backoff_is_full_jitter_under_a_doubling_ceiling_on_top_of_what_the_service_said(attempt: int) -> None:
     rng = random.Random(0)
-    waits = [policy.backoff_seconds(attempt, base=1, cap=60, rng=rng, at_least=5) for _ in range(1000)]
+    waits = [laws.backoff_seconds(attempt, base=1, cap=60, rng=rng, at_least=5) for _ in range(1000)]
     ceiling = min(60, 2 ** (attempt - 1))
     assert min(waits) >= 5
     assert max(waits) <= 5 + ceiling
@@ -106,11 +107,11 @@ def test_backoff_is_full_jitter_under_a_doubling_ceiling_on_top_of_what_the_serv
 
 @pytest.mark.parametrize(("turnaround", "pause"), [(None, 0.3), (1, 0.3), (40, 2), (3600, 5)])
 def test_the_pause_between_sweeps_follows_what_jobs_take(turnaround: float | None, pause: float) -> None:
-    assert policy.sweep_pause_seconds(turnaround, least=0.3, most=5) == pause
+    assert laws.sweep_pause_seconds(turnaround, least=0.3, most=5) == pause
 
 
 def test_the_ramp_is_the_vendors() -> None:
-    allowed = [policy.ramp_allowance(window) for window in range(30)]
+    allowed = [laws.ramp_allowance(window) for window in range(30)]
     assert allowed[:4] == [25, 27, 29, 31]
     assert 49 <= allowed[9] <= 53
     assert 240 <= allowed[28] <= 255
@@ -135,11 +136,11 @@ def test_after_throttling_the_ramp_goes_on_from_half_way_back() -> None:
     for window in range(10):
         while not ramp.wait_seconds(window * 15.0):
             pass
-    assert ramp.sent == policy.ramp_allowance(9)
+    assert ramp.sent == laws.ramp_allowance(9)
     ramp.fall_back()
     while not ramp.wait_seconds(150.0):
         pass
-    assert ramp.sent == policy.ramp_allowance(5)
+    assert ramp.sent == laws.ramp_allowance(5)
 
 
 @pytest.mark.parametrize(
@@ -149,4 +150,4 @@ def test_after_throttling_the_ramp_goes_on_from_half_way_back() -> None:
 def test_a_queue_counts_only_if_it_is_longer_than_what_keeps_the_service_busy(
     waiting: int, queued: int, ended: int, congested: bool
 ) -> None:
-    assert policy.is_congested(waiting, queued, ended) is congested
+    assert laws.is_congested(waiting, queued, ended) is congested

@@ -10,9 +10,9 @@ import pytest
 
 from batch import errors
 from batch.config import Pace, Patience
-from batch.protocol import Head, Item, Page, PageDetails, Status
-from batch.throttle import Throttle
-from batch.watch import Watcher
+from batch.jobs.flow_control.throttle import Throttle
+from batch.jobs.watcher import Watcher
+from batch.providers.assemblyai.protocol import Head, Item, Page, PageDetails, Status
 
 
 class Scripted:
@@ -38,7 +38,7 @@ def watching(service: Any, held: list[bool]) -> Watcher:
 
 
 async def test_slots_are_held_back_no_longer_once_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batch.watch._UNSEEN_SECONDS", 0.05)
+    monkeypatch.setattr("batch.jobs.watcher._UNSEEN_SECONDS", 0.05)
     names = [f"t{number}" for number in range(9)]
     held: list[bool] = []
     service = Scripted([Item(name, Status.QUEUED) for name in names], None)

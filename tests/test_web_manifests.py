@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import batch
-from batch import errors, manifest
+from batch import errors
+from batch.manifest import reader
 from batch.model import Event, Recording, Reject
 from tests.service.double import start_service
 from tests.test_run import settings, wav
@@ -75,7 +76,7 @@ def web(pages: dict[str, bytes], context: ssl.SSLContext | None = None) -> Itera
 
 
 def read(url: str, folder: Path, **given: Any) -> list[Recording | Reject]:
-    return list(manifest.read([url], defaults={}, cwd=folder, **given))
+    return list(reader.read([url], defaults={}, cwd=folder, **given))
 
 
 CSV = b"audio,id\ncalls/1 a.wav,\n/top.wav,top\nhttps://example.com/x.mp3,\ns3://bucket/y.wav,\n../up.wav,\n"

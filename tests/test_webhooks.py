@@ -22,13 +22,13 @@ from yarl import URL
 import batch
 from batch import errors
 from batch.config import Pace, Webhook
-from batch.listening import MOST_CONNECTIONS
-from batch.protocol import Status
-from batch.service.app import listening
-from batch.service.engine import BadAudio
-from batch.service.notices import Manner
-from batch.service.workers import Notify
-from batch.webhooks import receiving, stored_secret
+from batch.engine.interface import BadAudio
+from batch.jobs.webhooks import receiving, stored_secret
+from batch.network.http_listener import MOST_CONNECTIONS
+from batch.providers.assemblyai.protocol import Status
+from batch.server.app import listening
+from batch.server.queue import Notify
+from batch.server.webhooks import Manner
 from tests.service.double import start_service
 from tests.test_run import archive, check_results, settings
 
@@ -116,12 +116,12 @@ def test_killed_at_any_line_while_the_secret_is_made_the_next_run_has_one(tmp_pa
 DYING = """
 import os, signal, sys
 from pathlib import Path
-from batch.webhooks import stored_secret
+from batch.jobs.webhooks import stored_secret
 left = int(sys.argv[2])
 
 def count(frame, event, argument):
     global left
-    if frame.f_code.co_filename.endswith("webhooks.py"):
+    if frame.f_code.co_filename == stored_secret.__code__.co_filename:
         left -= event == "line"
         if left <= 0:
             os.kill(os.getpid(), signal.SIGKILL)

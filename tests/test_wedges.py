@@ -24,10 +24,11 @@ import pytest
 from aiohttp import web
 
 import batch
-from batch import errors, lock, sources
+from batch import errors
 from batch.config import Patience
 from batch.model import Job, Recording
-from batch.same_audio import compared
+from batch.storage import audio, lock
+from batch.storage.same_audio import compared
 from tests.service.double import Double, Handler, start_service
 from tests.test_onlookers import ended, running, started
 from tests.test_run import archive, check_results, settings, submitted_audio, wav
@@ -177,7 +178,7 @@ async def test_identical_recordings_that_are_uploaded_ahead_do_not_wait_for_the_
 async def test_a_transcript_that_is_being_made_again_is_waited_for_with_patience(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lists_it_as_ended: bool
 ) -> None:
-    monkeypatch.setattr("batch.watch._UNSEEN_SECONDS", 2.0)
+    monkeypatch.setattr("batch.jobs.watcher._UNSEEN_SECONDS", 2.0)
     manifest, out = archive(tmp_path / "audio", 5), tmp_path / "out"
     until = 0.0
 
@@ -270,9 +271,9 @@ async def test_a_digest_that_cannot_be_read_for_want_of_files_is_no_changed_audi
     folder = tmp_path / "audio"
     archive(folder, 1)
     path = str(folder / "0.wav")
-    row, stamp = Recording("0", path, "m", 1, {}, {}), sources.stamp(path)
+    row, stamp = Recording("0", path, "m", 1, {}, {}), audio.stamp(path)
     assert stamp
-    job = Job(row, "s", sha256=sources.digest(path), size_bytes=stamp.size_bytes, mtime_ns=1)
+    job = Job(row, "s", sha256=audio.digest(path), size_bytes=stamp.size_bytes, mtime_ns=1)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:

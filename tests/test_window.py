@@ -10,9 +10,9 @@ import pytest
 
 from batch.config import read_time
 from batch.errors import Usage
+from batch.jobs.planning.selection import Window, read_shard
 from batch.model import Recording, Reject
-from batch.sources import stamp
-from batch.window import Window, read_shard
+from batch.storage.audio import stamp
 
 NOW = datetime(2026, 11, 24, 12, 0, 0).astimezone()
 

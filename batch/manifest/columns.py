@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urljoin, urlsplit
 
-from batch import options
-from batch.locations import identity, is_url
 from batch.manifest.rows import AUDIO_COLUMNS, CONTROL, Row, printable, unexpected
 from batch.manifest.web import escaped, is_web
 from batch.model import Recording, Reject
-from batch.owners import INNER
-from batch.stores import is_stored
+from batch.providers.assemblyai import options
+from batch.storage.locations import identity, is_url
+from batch.storage.object_stores import is_stored
+from batch.storage.private_files import INNER
 
 KEY_COLUMNS: Final = ("id", "key", "recording_id")
 FAILED_COLUMN: Final = "_failed"

@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from batch import exclusions
 from batch.manifest import lhotse
 from batch.manifest.delimited import COMMON_VOICE
 from batch.manifest.rows import EMPTY, Row, unexpected
+from batch.providers.assemblyai import option_rules
 
 NEMO: Final = "nemo"
 LHOTSE: Final = "lhotse"
@@ -115,7 +115,7 @@ def _with_language(cells: Mapping[str, Any], *columns: str) -> Mapping[str, Any]
     named = {str(cells[name]).lower().replace("-", "_") for name in columns if cells.get(name) not in EMPTY}
     if (
         len(named) != 1
-        or not named <= exclusions.LANGUAGE_CODES
+        or not named <= option_rules.LANGUAGE_CODES
         or any(cells.get(name) not in EMPTY for name in _LANGUAGES)
     ):
         return cells

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Final
 
 from batch.errors import Usage
+from batch.manifest.decoding import Lines
 from batch.manifest.rows import AUDIO_COLUMNS, Row, check_columns
-from batch.manifest.streams import Lines
 
 csv.field_size_limit(2**31 - 1)
 _RECORD_LINES: Final = 100

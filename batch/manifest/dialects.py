@@ -14,13 +14,13 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from batch import stores
 from batch.errors import Permanent, Usage
-from batch.manifest import conventions, delimited, lists, objects, web
+from batch.manifest import conventions, delimited, json_rows, line_lists, web
 from batch.manifest.conventions import understood
+from batch.manifest.decoding import COMPRESSED, Comment, Lines, Source, first_telling, unheard, whole
 from batch.manifest.parquet import MAGIC, parquet
 from batch.manifest.rows import Row
-from batch.manifest.streams import COMPRESSED, Comment, Lines, Source, first_telling, unheard, whole
+from batch.storage import object_stores
 
 
 class Dialect(NamedTuple):
@@ -35,14 +35,14 @@ class Dialect(NamedTuple):
 
 _csv, _tsv = (partial(delimited.delimited, delimiter=mark) for mark in ",\t")
 _LINES: Final[Mapping[str, Dialect]] = {
-    "jsonl": Dialect(objects.json_lines, objects.is_object, (".jsonl", ".ndjson")),
-    "json": Dialect(objects.document, objects.is_document, (".json",)),
+    "jsonl": Dialect(json_rows.json_lines, json_rows.is_object, (".jsonl", ".ndjson")),
+    "json": Dialect(json_rows.document, json_rows.is_document, (".json",)),
     "tsv": Dialect(_tsv, partial(delimited.is_header, delimiter="\t"), (".tsv",)),
     "csv": Dialect(_csv, partial(delimited.is_header, delimiter=","), (".csv",)),
-    "kaldi": Dialect(lists.kaldi, lists.is_kaldi, (".scp",)),
-    "txt": Dialect(lists.listed, lists.is_listed, (".txt",)),
-    conventions.NEMO: Dialect(objects.json_lines, convention=conventions.NEMO),
-    conventions.LHOTSE: Dialect(objects.json_lines, convention=conventions.LHOTSE),
+    "kaldi": Dialect(line_lists.kaldi, line_lists.is_kaldi, (".scp",)),
+    "txt": Dialect(line_lists.listed, line_lists.is_listed, (".txt",)),
+    conventions.NEMO: Dialect(json_rows.json_lines, convention=conventions.NEMO),
+    conventions.LHOTSE: Dialect(json_rows.json_lines, convention=conventions.LHOTSE),
     conventions.VOICE: Dialect(_tsv, convention=conventions.VOICE),
 }
 _BARE: Final = ("kaldi", "txt")
@@ -109,7 +109,7 @@ def rows_of_url(url: str, called: str, name: str | None = None) -> Iterator[Row]
 def rows_of_object(url: str, name: str | None = None) -> Iterator[Row]:
     """As ``rows_of_file``, of an object in a store."""
     try:
-        with stores.reader(url) as file, Source(file) as source:
+        with object_stores.reader(url) as file, Source(file) as source:
             yield from _rows(source, PurePosixPath(url), Path("/nowhere"), name)
     except (Permanent, Usage) as error:
         raise Usage(f"{url}: {error}") from None

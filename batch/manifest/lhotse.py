@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from batch.manifest.lists import not_run
+from batch.manifest.line_lists import not_run
 from batch.manifest.rows import AUDIO_COLUMNS, EMPTY
 
 _CUTS: Final = frozenset({"Cut", "MonoCut", "MultiCut", "MixedCut", "PaddingCut"})

@@ -12,8 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from batch.errors import Usage
+from batch.manifest.decoding import Source
 from batch.manifest.rows import AUDIO_COLUMNS, Row, check_columns
-from batch.manifest.streams import Source
 
 MAGIC: Final = b"PAR1"
 _BATCH_ROWS: Final = 1000

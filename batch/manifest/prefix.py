@@ -7,9 +7,9 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from batch.errors import Usage
-from batch.manifest import dialects, folders
+from batch.manifest import dialects, discovery
 from batch.manifest.web import is_web, without_secrets
-from batch.stores import is_stored
+from batch.storage.object_stores import is_stored
 
 NAME: Final = "{name}"
 """Stands in a prefix for what the manifest is called."""
@@ -32,8 +32,8 @@ def _name(named: str, cwd: Path) -> str:
     far = is_stored(named) or is_web(named)
     place = without_secrets(named).partition("://")[2] if far else os.path.abspath(cwd / named)  # noqa: PTH100
     parts = PurePosixPath(place).parts
-    fixed = next((n for n, part in enumerate(parts) if folders.is_glob(part)), len(parts))
+    fixed = next((n for n, part in enumerate(parts) if discovery.is_glob(part)), len(parts))
     last = parts[fixed - 1] if fixed else ""
-    if fixed == len(parts) and folders.is_recording(last):
+    if fixed == len(parts) and discovery.is_recording(last):
         last = parts[-2] if len(parts) > 1 else ""
     return (dialects.plain_name(last) if dialects.is_manifest(last) else last).strip("/")

@@ -14,13 +14,13 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from batch.formats import FORMATS, TABLES
 from batch.manifest import left_out
 from batch.manifest.dialects import is_manifest, plain_name
-from batch.manifest.folders import is_recording
+from batch.manifest.discovery import is_recording
 from batch.manifest.left_out import LeftOut
 from batch.manifest.rows import Row
-from batch.owners import INNER
+from batch.storage.private_files import INNER
+from batch.transcripts.formats.registry import FORMATS, TABLES
 
 _MARK: Final = b'{"recording":'
 """The first bytes of a result."""

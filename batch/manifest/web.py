@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from typing import IO, Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
-from batch.endpoint import is_loopback
 from batch.errors import Usage
+from batch.network.addresses import is_loopback
 
 _URL: Final = re.compile(r"https?://", re.IGNORECASE)
 _LOGIN: Final = re.compile(r"://[^/@]*@")

@@ -21,10 +21,11 @@ from pyannote.core import Annotation, Segment, Timeline
 from pyannote.database.util import load_rttm, load_uem
 from pyannote.metrics.diarization import DiarizationErrorRate
 
-from batch.manifest.folders import is_recording
-from batch.model import Transcript, Word
-from batch.service.engine import Engine, Request, load
-from batch.service.engine.spelling import spoken
+from batch.engine.interface import Engine, EngineTranscript, Request
+from batch.engine.pronunciation import spoken
+from batch.engine.registry import load
+from batch.manifest.discovery import is_recording
+from batch.model import Word
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "configs" / "demo"
@@ -93,7 +94,7 @@ def measure(engine: Engine, recording: Path) -> Score:
                  *_of_speakers(recording, transcript))  # fmt: skip
 
 
-def _of_words(recording: Path, transcript: Transcript) -> tuple[int | None, float | None]:
+def _of_words(recording: Path, transcript: EngineTranscript) -> tuple[int | None, float | None]:
     text = recording.with_suffix(".txt")
     if not text.is_file():
         return None, None
@@ -102,7 +103,7 @@ def _of_words(recording: Path, transcript: Transcript) -> tuple[int | None, floa
 
 
 def _of_speakers(
-    recording: Path, transcript: Transcript
+    recording: Path, transcript: EngineTranscript
 ) -> tuple[float | None, float | None, tuple[int, int] | None]:
     if not recording.with_suffix(".rttm").is_file():
         return None, None, None

@@ -19,9 +19,10 @@ import jiwer
 import numpy as np
 from numpy.typing import NDArray
 
-from batch.service.engine import Engine, Request, load
-from batch.service.engine.decode import decode
-from batch.service.engine.spans import Audio
+from batch.engine.decoding import decode
+from batch.engine.interface import Engine, Request
+from batch.engine.registry import load
+from batch.engine.spans import Audio
 from tests.bench.accuracy import SETS, normalise, recordings
 from tests.bench.show import show
 from tests.bench.sound import write

@@ -22,10 +22,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from batch.service.engine import Choice, Request
-from batch.service.engine.decode import decode
-from batch.service.engine.spans import RATE
-from batch.service.pool import Pool
+from batch.engine.decoding import decode
+from batch.engine.interface import Request
+from batch.engine.registry import Choice
+from batch.engine.spans import RATE
+from batch.server.engine_pool import Pool
 from tests.bench.show import show
 
 DEMO = Path(__file__).parents[2] / "configs" / "demo"

@@ -17,7 +17,8 @@ import jiwer
 import numpy as np
 import pocketsphinx
 
-from batch.service.engine import Engine, Request, load
+from batch.engine.interface import Engine, Request
+from batch.engine.registry import load
 from tests.bench.accuracy import SETS, normalise, recordings
 from tests.bench.show import show
 

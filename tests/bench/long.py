@@ -21,9 +21,10 @@ import numpy as np
 from pyannote.core import Annotation
 from pyannote.database.util import load_rttm
 
-from batch.service.engine import Request, load
-from batch.service.engine.decode import decode
-from batch.service.engine.spans import RATE, Audio
+from batch.engine.decoding import decode
+from batch.engine.interface import Request
+from batch.engine.registry import load
+from batch.engine.spans import RATE, Audio
 from tests.bench.accuracy import SETS, diarization, recordings
 from tests.bench.show import show
 

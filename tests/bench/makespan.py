@@ -25,7 +25,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from batch.service.engine import Request
+from batch.engine.interface import Request
 from tests.bench.show import show
 from tests.service.double import heard, start_service
 

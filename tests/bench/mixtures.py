@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pyannote.database.util import load_rttm
 
-from batch.service.engine.decode import decode
-from batch.service.engine.spans import RATE, Floats
+from batch.engine.decoding import decode
+from batch.engine.spans import RATE, Floats
 from tests.bench import sound
 from tests.bench.accuracy import recordings
 

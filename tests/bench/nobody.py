@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from batch.engine.decoding import decode
+from batch.engine.interface import Engine, Request
+from batch.engine.registry import load
+from batch.engine.spans import RATE
+from batch.engine.weights import package_folder
 from batch.model import Word
-from batch.service.engine import Engine, Request, load
-from batch.service.engine.decode import decode
-from batch.service.engine.spans import RATE
-from batch.service.engine.weights import package_folder
 from tests.bench.show import show
 from tests.bench.sound import write
 

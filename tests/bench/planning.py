@@ -22,7 +22,7 @@ from typing import Any
 import av
 import tinytag
 
-from batch.probe import probe
+from batch.storage.audio_headers import probe
 from tests.bench.scale import _peak_mb
 from tests.bench.show import show
 from tests.test_run import wav

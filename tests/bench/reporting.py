@@ -26,7 +26,7 @@ from typing import Any
 
 import msgspec
 
-from batch.journal import Journal
+from batch.archive.journal import Journal
 from batch.model import Job, Recording, State
 from tests.bench.scale import _peak_mb
 from tests.bench.show import show

@@ -22,9 +22,9 @@ from typing import Any
 
 import msgspec
 
-from batch.journal import Journal
+from batch.archive.journal import Journal
+from batch.archive.results import encoded
 from batch.model import Job, Recording, State
-from batch.results import encoded
 from tests.bench.show import show
 from tests.service.double import start_service
 

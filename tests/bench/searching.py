@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from batch.results import result_files
-from batch.search import index
-from batch.search.entries import read_entry
+from batch.archive.results import result_files
+from batch.archive.search import database
+from batch.archive.search.documents import read_entry
 from tests.bench.exporting import demo, hours
 from tests.bench.scale import _peak_mb
 from tests.bench.show import show
@@ -57,7 +57,7 @@ async def searches(what: str, directory: Path) -> list[dict[str, Any]]:
     """The first search, which indexes everything, then others."""
     results = [path.stat().st_size for path in result_files(directory)]
     figures = [{"results": f"{len(results)} {what}", "search": "the first", **await search(directory, PHRASES[0])}]
-    size = (directory / ".diarist" / index.FILE).stat().st_size
+    size = (directory / ".diarist" / database.FILE).stat().st_size
     figures[0] |= {"index_mb": round(size / 1e6, 1), "index_to_results": round(size / sum(results), 3)}
     for phrase in PHRASES:
         figures.append({"results": f"{len(results)} {what}", "search": phrase, **await search(directory, phrase)})
@@ -70,8 +70,8 @@ def arrivals(what: str, directory: Path, each_second: int) -> dict[str, Any]:
     shutil.rmtree(directory / ".diarist")
     began = time.process_time()
     for group in groups(paths, each_second):
-        with index.opened(directory, print) as db:
-            index.put(db, [entry for path in group if (entry := read_entry(directory, path))])
+        with database.opened(directory, print) as db:
+            database.put(db, [entry for path in group if (entry := read_entry(directory, path))])
     took = time.process_time() - began
     return {"arriving": what, "a_second": each_second, "cpu_ms_each": round(1000 * took / len(paths), 2)}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from batch.service.engine.spans import RATE, Audio, Floats
+from batch.engine.spans import RATE, Audio, Floats
 
 
 def write(path: Path, sound: Audio | Floats) -> Path:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from batch.service.engine import Engine, load
+from batch.engine.interface import Engine
+from batch.engine.registry import load
 from tests.bench.accuracy import SETS, Score, pooled, report
 from tests.bench.show import show
 
@@ -28,16 +29,16 @@ class Step(NamedTuple):
 
 
 STEPS = [
-    Step("beam search", {"beam.WIDTH": 1}),
-    Step("people who say little", {"clustering.FAINT_SECONDS": 2.0}),
-    Step("short tracks", {"clustering.SHORT_TRACK": 1.0}),
-    Step("voices of one window apart", {"clustering.SAME_WINDOW": 0.3}),
+    Step("beam search", {"recognizers.moonshine.beam_search.WIDTH": 1}),
+    Step("people who say little", {"diarizers.community.clustering.FAINT_SECONDS": 2.0}),
+    Step("short tracks", {"diarizers.community.clustering.SHORT_TRACK": 1.0}),
+    Step("voices of one window apart", {"diarizers.community.clustering.SAME_WINDOW": 0.3}),
     Step(
         "all three of these",
         {
-            "clustering.FAINT_SECONDS": 2.0,
-            "clustering.SHORT_TRACK": 1.0,
-            "clustering.SAME_WINDOW": 0.3,
+            "diarizers.community.clustering.FAINT_SECONDS": 2.0,
+            "diarizers.community.clustering.SHORT_TRACK": 1.0,
+            "diarizers.community.clustering.SAME_WINDOW": 0.3,
         },
     ),
 ]
@@ -47,7 +48,7 @@ def measured(engine: Engine, folders: Iterable[Path], off: dict[str, Any]) -> di
     """The pooled score of each folder."""
     with ExitStack() as stack:
         for name, value in off.items():
-            stack.enter_context(patch(f"batch.service.engine.{name}", value))
+            stack.enter_context(patch(f"batch.engine.{name}", value))
         return {name: pooled(name, scores) for name, scores in report(folders, engine)}
 
 

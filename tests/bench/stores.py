@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 
 import batch
-from batch import wiring
-from batch.admission import Wish
+from batch import jobs
 from batch.config import Access, Settings
-from batch.window import Window
+from batch.jobs.planning.admission import Wish
+from batch.jobs.planning.selection import Window
 from tests.bench.show import show
 from tests.service.double import start_service
 from tests.service.s3 import BUCKET, S3, named, running
@@ -66,7 +66,7 @@ async def run(asked: Settings, out: Path) -> int:
 
 async def plan(asked: Settings, out: Path) -> int:
     manifests = [f"s3://{BUCKET}/calls/"]
-    async with wiring.planning(manifests, out, settings=asked, wish=Wish(), window=Window(), environ={}) as planner:
+    async with jobs.open_planner(manifests, out, settings=asked, wish=Wish(), window=Window(), environ={}) as planner:
         async for _ in planner.rows():
             pass
     return planner.plan.recordings

@@ -22,7 +22,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from batch.service.faults import Fault, Faults, What
+from batch.server.faults import Fault, Faults, What
 from tests.bench.show import show
 from tests.service.double import start_service
 from tests.service.limiter import Limiter

@@ -29,8 +29,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from batch.client import connect
-from batch.sources import AudioFile, chunk_bytes
+from batch.providers.assemblyai.client import connect
+from batch.storage.audio import AudioFile, chunk_bytes
 from tests.bench.show import show
 
 _BUFFER_BYTES = 1 << 20

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from batch.service.engine import Engine
+    from batch.engine.interface import Engine
 
 RATE = 16_000
 PACKAGES = ("numpy", "av", "onnxruntime", "pocketsphinx", "moonshine_voice")
@@ -26,7 +26,7 @@ if not all(map(importlib.util.find_spec, PACKAGES)):  # an installation for the 
 @pytest.fixture(scope="session")
 def engine() -> Engine:
     """The built-in engine, loaded once."""
-    from batch.service.engine import load
+    from batch.engine.registry import load
 
     return load("moonshine")
 
@@ -35,8 +35,8 @@ def engine() -> Engine:
 def speech() -> Callable[[str], NDArray[np.int16]]:
     """A real recording out of the models' package, by its name, at 16 kHz: ``beckett`` (one voice, 10 s),
     ``endgame_nagg_nell`` (two)."""
-    from batch.service.engine.decode import decode
-    from batch.service.engine.weights import package_folder
+    from batch.engine.decoding import decode
+    from batch.engine.weights import package_folder
 
     def read(name: str) -> NDArray[np.int16]:
         path = package_folder() / "assets" / f"{name}.wav"

@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from batch.service.engine.alignment import Alignment, shared
-from batch.service.engine.spans import RATE, Span
+from batch.engine.alignment import Alignment, shared
+from batch.engine.spans import RATE, Span
 
 
 @pytest.fixture(scope="module")

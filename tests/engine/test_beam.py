@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from batch.service.engine.beam import LENGTH_POWER, Text, looped, search
+from batch.engine.recognizers.moonshine.beam_search import LENGTH_POWER, Text, looped, search
 
 BEGIN, END, VOCABULARY = 0, 1, 24
 

@@ -18,11 +18,13 @@ import aiohttp
 import numpy as np
 import pytest
 
-from batch.service.answers import BadRequest
-from batch.service.engine import Abilities, Choice, EngineMissing, Request, load, weights
-from batch.service.engine.clustering import Bounds
-from batch.service.launch import local_service
-from batch.service.wire import engine_request, read_request
+from batch.engine import registry, weights
+from batch.engine.diarizers.community.clustering import Bounds
+from batch.engine.interface import Abilities, EngineMissing, Request
+from batch.engine.registry import Choice, load
+from batch.providers.local import local_service
+from batch.server.responses import BadRequest
+from batch.server.schemas import engine_request, read_request
 from tests.engine.models import pipeline, speaker_nets
 from tests.engine.test_moonshine import RATE, TRIED, assert_well_formed, wrong_words
 from tests.service.test_processes import outcome
@@ -52,8 +54,9 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_package_that_is_missing_is_told_with_the_command_that_installs_it(
     monkeypatch, declared, asked: dict[str, str], lacking: str, command: str
 ) -> None:
-    for module in ("whisper", "sherpa", "sherpa_voices", "pyannote_voices"):
-        monkeypatch.delitem(sys.modules, f"batch.service.engine.{module}", raising=False)
+    for origin in (*registry.ENGINES.values(), *registry.SPEAKERS.values()):
+        if origin.extra:
+            monkeypatch.delitem(sys.modules, f"batch.engine.{origin.module}", raising=False)
     monkeypatch.setitem(sys.modules, lacking, None)
     with pytest.raises(EngineMissing, match=f"cannot be loaded.*pip install 'av.*{command}") as told:
         load(**asked)
@@ -198,7 +201,7 @@ def test_a_gpu_that_is_asked_for_and_absent_is_told(whisper_model) -> None:
 
 def test_what_whisper_splits_off_a_word_is_put_back() -> None:
     pytest.importorskip("faster_whisper")
-    from batch.service.engine.whisper import Piece, joined
+    from batch.engine.recognizers.faster_whisper import Piece, joined
 
     pieces = [Piece(" 50", 0, 1, 0.9), Piece("%", 1, 1.2, 0.5), Piece(" off", 1.2, 2, 0.8)]
     assert list(joined(pieces, spaced=True)) == [Piece(" 50%", 0, 1.2, 0.5), pieces[2]]
@@ -212,7 +215,7 @@ def test_what_whisper_splits_off_a_word_is_put_back() -> None:
 def sherpa_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Moonshine's own files as sherpa-onnx wants them: tokens.txt has the vocabulary, in base 64."""
     pytest.importorskip("sherpa_onnx")
-    from batch.service.engine.recognition import vocabulary
+    from batch.engine.recognizers.moonshine.model import vocabulary
 
     folder = tmp_path_factory.mktemp("moonshine")
     for name in ("encoder_model.ort", "decoder_model_merged.ort"):
@@ -243,7 +246,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_kind_of_a_sherpa_onnx_model_is_told_by_its_files(tmp_path, kind: str) -> None:
     pytest.importorskip("sherpa_onnx")
-    from batch.service.engine.sherpa import found
+    from batch.engine.recognizers.sherpa_onnx import found
 
     for name in KINDS[kind].split():
         (tmp_path / name).touch()
@@ -266,7 +269,7 @@ def test_the_kind_of_a_sherpa_onnx_model_is_told_by_its_files(tmp_path, kind: st
 def test_the_kind_of_a_single_file_is_told_by_its_metadata(tmp_path, said: str, kind: str, argument: str) -> None:
     pytest.importorskip("sherpa_onnx")
     onnx = pytest.importorskip("onnx")
-    from batch.service.engine.sherpa import found
+    from batch.engine.recognizers.sherpa_onnx import found
 
     graph = onnx.helper.make_graph([], "empty", [], [])
     model = onnx.helper.make_model(graph)
@@ -296,7 +299,7 @@ def test_a_sherpa_onnx_model_that_is_not_whole_is_told(tmp_path, files: str | No
 
 def test_tokens_become_words() -> None:
     pytest.importorskip("sherpa_onnx")
-    from batch.service.engine.sherpa import grouped, tokens
+    from batch.engine.recognizers.sherpa_onnx import grouped, tokens
 
     told = SimpleNamespace(
         tokens=[" WELL", "-", "KNOWN", "\u2581words", ".", "\u5b57", "\u4e2d"],
@@ -311,7 +314,7 @@ def test_tokens_become_words() -> None:
 def test_sherpa_onnx_tells_voices_apart(tmp_path) -> None:
     pytest.importorskip("sherpa_onnx")
     pytest.importorskip("onnx")
-    from batch.service.engine.sherpa_voices import SherpaVoices
+    from batch.engine.diarizers.sherpa_onnx import SherpaVoices
 
     time = np.arange(4 * RATE) / RATE
     low, high = (0.3 * np.sin(2 * np.pi * hertz * time) for hertz in (200, 5000))

@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from batch.service.engine.chunking import LONGEST, PADDING, chunks
-from batch.service.engine.segmentation import windows
-from batch.service.engine.spans import RATE, Span, union
+from batch.engine.chunking import LONGEST, PADDING, chunks
+from batch.engine.segmentation import windows
+from batch.engine.spans import RATE, Span, union
 
 
 def spans(*seconds: tuple[float, float]) -> list[Span]:

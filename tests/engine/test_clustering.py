@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch.service.engine.clustering import Bounds, average_linkage, cut, speakers
-from batch.service.engine.embedding import unit
+from batch.engine.diarizers.community.clustering import Bounds, average_linkage, cut, speakers
+from batch.engine.diarizers.community.embedding import unit
 
 FREE = Bounds()
 

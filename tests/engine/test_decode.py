@@ -8,9 +8,9 @@ import av
 import numpy as np
 import pytest
 
-from batch.service.engine import BadAudio
-from batch.service.engine.decode import decode
-from batch.service.engine.spans import RATE
+from batch.engine.decoding import decode
+from batch.engine.interface import BadAudio
+from batch.engine.spans import RATE
 
 NO_AUDIO = "Transcoding failed. File does not appear to contain audio. File type is "
 
@@ -128,7 +128,7 @@ def test_too_little_sound_is_refused(tmp_path, samples: int) -> None:
 
 
 def test_too_much_sound_is_refused(record, monkeypatch) -> None:
-    monkeypatch.setattr("batch.service.engine.decode.LONGEST", RATE)
+    monkeypatch.setattr("batch.engine.decoding.LONGEST", RATE)
     with pytest.raises(BadAudio, match=r"^Audio duration is too long\.$"):
         decode(record("long.wav", tone(2)))
 

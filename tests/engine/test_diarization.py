@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from batch.service.engine.clustering import Bounds
-from batch.service.engine.diarization import Diarization, cut, joined
-from batch.service.engine.segmentation import Stretch
-from batch.service.engine.spans import RATE, Span, Turn
+from batch.engine.diarizers.community.clustering import Bounds
+from batch.engine.diarizers.community.diarizer import Diarization, cut, joined
+from batch.engine.segmentation import Stretch
+from batch.engine.spans import RATE, Span, Turn
 
 ANYBODY = Bounds()
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batch.model import Transcript
-from batch.service.engine import BadAudio, Divisible, Request, dividing
-from batch.service.engine.chunking import Chunk
-from batch.service.engine.composition import Sketch
-from batch.service.engine.decode import decode
-from batch.service.engine.spans import RATE, Span
+from batch.engine import partition
+from batch.engine.chunking import Chunk
+from batch.engine.decoding import decode
+from batch.engine.interface import BadAudio, Divisible, EngineTranscript, Request
+from batch.engine.pipeline import Sketch
+from batch.engine.spans import RATE, Span
 
 DEMO = Path(__file__).parents[2] / "configs" / "demo"
 
@@ -21,8 +21,8 @@ DEMO = Path(__file__).parents[2] / "configs" / "demo"
 @pytest.fixture
 def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recordings of half a minute are shared out, ten seconds at a time."""
-    monkeypatch.setattr(dividing, "LONG", 30 * RATE)
-    monkeypatch.setattr(dividing, "PART", 10 * RATE)
+    monkeypatch.setattr(partition, "LONG", 30 * RATE)
+    monkeypatch.setattr(partition, "PART", 10 * RATE)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def demo() -> np.ndarray:
     return np.concatenate([decode(DEMO / name).channels[0] for name in ("planning-meeting.mp3", "kitchen-talk.m4a")])
 
 
-def shared_out(engine: Divisible, path: Path, request: Request, folder: Path) -> tuple[int, Transcript]:
+def shared_out(engine: Divisible, path: Path, request: Request, folder: Path) -> tuple[int, EngineTranscript]:
     """Every part heard, the last one first; the first one twice, as after a crash."""
     folder.mkdir()
     count = engine.prepare(path, request, folder)
@@ -78,7 +78,7 @@ def test_parts_tile_the_channel() -> None:
     edges = np.cumsum(rng.integers(RATE, 20 * RATE, 200))
     chunks = [Chunk(Span(int(a), int(b)), [Span(int(a), int(b))]) for a, b in pairwise(edges)]
     pieces = [Span(int(edge), int(edge) + RATE // 2) for edge in edges[:-1]]
-    parts = list(dividing.divided(0, Sketch([], chunks, pieces)))
+    parts = list(partition.divided(0, Sketch([], chunks, pieces)))
     assert [chunk for part in parts for chunk in part.chunks] == chunks
     assert [piece for part in parts for piece in part.pieces] == pieces
     assert all(part.chunks[-1].span.end - part.chunks[0].span.start < 81 * RATE for part in parts)

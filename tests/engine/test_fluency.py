@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from batch.engine.disfluencies import fluent
 from batch.model import Word
-from batch.service.engine.fluency import fluent
 
 
 def spoken(text: str) -> list[Word]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from batch.service.engine.guards import believable
-from batch.service.engine.recognition import Heard, Token, words
+from batch.engine.recognizers.moonshine.hallucinations import believable
+from batch.engine.recognizers.moonshine.model import Heard, Token, words
 
 
 def heard(text: str, *confidences: float) -> list[Heard]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from batch.service.engine import Request
-from batch.service.engine.beam import search
-from batch.service.engine.keyterms import BONUS, ROOT, Keyterms
+from batch.engine.interface import Request
+from batch.engine.recognizers.moonshine.beam_search import search
+from batch.engine.recognizers.moonshine.keyterms import BONUS, ROOT, Keyterms
 
 PIECES = [
     piece.encode() for piece in ["<s>", "</s>", "▁", "▁H", "a", "le", "we", "ll", ",", "▁Ho", "▁Hale", "s", "▁said"]

@@ -9,9 +9,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from batch.model import Transcript
-from batch.service.engine import BadAudio, EngineMissing, Request, load, weights
-from batch.service.engine.composition import bounds, styled
+from batch.engine import weights
+from batch.engine.interface import BadAudio, EngineMissing, EngineTranscript, Request
+from batch.engine.pipeline import bounds, styled
+from batch.engine.registry import load
 
 RATE = 16_000
 RNG = np.random.default_rng(1)
@@ -38,7 +39,7 @@ def wrong_words(said: str, heard: str) -> float:
     return rate
 
 
-def assert_well_formed(transcript: Transcript) -> None:
+def assert_well_formed(transcript: EngineTranscript) -> None:
     end = transcript.audio_seconds * 1000
     assert all(0 <= word.start < word.end <= end and 0 <= word.confidence <= 1 for word in transcript.words)
     assert all(one.start <= other.start for one, other in pairwise(transcript.words))
@@ -176,7 +177,7 @@ def test_the_number_of_speakers_is_bounded_as_v2_documents(request_, seconds: fl
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = (
-        "import sys, batch.service.engine;"
+        "import sys, batch.engine.registry;"
         "print(sorted({'numpy', 'av', 'onnxruntime', 'pocketsphinx'} & set(sys.modules)))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -207,7 +208,7 @@ def test_an_engine_that_is_not_there_is_named(name: str, message: str) -> None:
 
 def test_without_its_packages_the_message_gives_the_command(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
-    for module in [name for name in sys.modules if name.startswith("batch.service.engine.")]:
+    for module in [name for name in sys.modules if name.startswith("batch.engine.")]:
         monkeypatch.delitem(sys.modules, module)
     with pytest.raises(EngineMissing, match=r"pip install 'av.*'moonshine-voice==0\.1\.0'"):
         load("moonshine")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batch.service.engine.sniffing import sniff
+from batch.engine.file_type import sniff
 
 
 @pytest.mark.parametrize(

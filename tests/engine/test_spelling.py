@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batch.service.engine.spelling import sounds, spoken, syllables
+from batch.engine.pronunciation import sounds, spoken, syllables
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from batch.engine.spans import PER_MS, Span, Turn
+from batch.engine.utterances import assigned, letter, letters, named, smoothed, utterances
 from batch.model import Word
-from batch.service.engine.spans import PER_MS, Span, Turn
-from batch.service.engine.utterances import assigned, letter, letters, named, smoothed, utterances
 
 
 def say(text: str, *, each: int = 100) -> list[Word]:

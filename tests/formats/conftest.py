@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-from batch.formats import spoken
+from batch.transcripts.transcript import Spoken, read
 
 ARCHIVE = Path(__file__).parent / "archive"
 KEYS = sorted(path.stem for path in ARCHIVE.glob("*.json"))
 
 
 @pytest.fixture(params=KEYS)
-def said(request: pytest.FixtureRequest) -> spoken.Spoken:
+def said(request: pytest.FixtureRequest) -> Spoken:
     return of(request.param)
 
 
-def of(key: str) -> spoken.Spoken:
-    return spoken.read(key, (ARCHIVE / f"{key}.json").read_bytes())
+def of(key: str) -> Spoken:
+    return read(key, (ARCHIVE / f"{key}.json").read_bytes())
 
 
 def copied(directory: Path) -> Path:
@@ -32,9 +32,9 @@ def copied(directory: Path) -> Path:
     return directory
 
 
-def stored(key: str = "calls/1", **transcript: Any) -> spoken.Spoken:
+def stored(key: str = "calls/1", **transcript: Any) -> Spoken:
     """What is read of a result that holds just this."""
-    return spoken.read(key, json.dumps({"recording": {"key": key}, **transcript}).encode())
+    return read(key, json.dumps({"recording": {"key": key}, **transcript}).encode())
 
 
 def words(text: str, speaker: str | None = None, start: int = 0, each: int = 400) -> list[dict[str, Any]]:

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.formats import FORMATS, captions, spoken
-from batch.formats.captions import CUE_MS, LINE_CHARACTERS, READ_PER_SECOND, Cue
+from batch.transcripts import transcript
+from batch.transcripts.formats import captions
+from batch.transcripts.formats.captions import CUE_MS, LINE_CHARACTERS, READ_PER_SECOND, Cue
+from batch.transcripts.formats.registry import FORMATS
 from tests.formats.conftest import KEYS, of, stored, utterance
 
 
-def cues(said: spoken.Spoken) -> list[Cue]:
+def cues(said: transcript.Spoken) -> list[Cue]:
     return captions.cues(said, lambda speaker: "")
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.formats.measures import measures
+from batch.transcripts.talk_stats import measures
 from tests.formats.conftest import KEYS, of, stored, utterance
 
 

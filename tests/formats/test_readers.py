@@ -20,12 +20,13 @@ from pyannote.database.util import load_rttm
 from pyannote.metrics.diarization import DiarizationErrorRate
 
 from batch import errors
-from batch.export import read_formats
-from batch.formats import FORMATS, corpora, picture
-from batch.formats.measures import measures
-from batch.formats.spans import spans
-from batch.formats.spoken import Spoken, title
-from batch.formats.timeline import COLOURS
+from batch.archive.export import read_formats
+from batch.transcripts.formats import corpora, png
+from batch.transcripts.formats.registry import FORMATS
+from batch.transcripts.formats.svg import COLOURS
+from batch.transcripts.speech_spans import spans
+from batch.transcripts.talk_stats import measures
+from batch.transcripts.transcript import Spoken, title
 from tests.formats.conftest import of
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -77,7 +78,7 @@ def test_the_picture_of_the_timeline_has_as_much_colour_of_each_speaker_as_they_
 def test_without_resvg_or_a_font_the_picture_is_refused_before_anything_is_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(picture, "_LETTER", "<svg xmlns='http://www.w3.org/2000/svg' width='2' height='2'></svg>")
+    monkeypatch.setattr(png, "_LETTER", "<svg xmlns='http://www.w3.org/2000/svg' width='2' height='2'></svg>")
     with pytest.raises(errors.Usage, match="needs a font"):
         read_formats("png")
     monkeypatch.setitem(sys.modules, "resvg_py", None)

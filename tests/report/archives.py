@@ -13,11 +13,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from batch.archive.journal import Journal
+from batch.archive.report import build
+from batch.archive.results import count_speakers
 from batch.config import Prices
-from batch.journal import Journal
 from batch.model import Job, Recording, State
-from batch.report import build
-from batch.results import count_speakers
 from tests.formats.conftest import ARCHIVE, KEYS
 
 _BEGAN = 1_795_600_000.0

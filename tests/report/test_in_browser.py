@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from batch.archive.report import build, rows
 from batch.model import Job, Recording, State
-from batch.report import build, table
 from tests.formats.conftest import KEYS
 from tests.report.archives import collected, failed, recorded, reported
 from tests.report.browser import CHROMIUM, DRIVER, Browser, browser
@@ -174,7 +174,7 @@ def test_transcripts_beside_the_page_are_read_when_opened_and_told_when_they_are
     seen: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build, "INLINE_BYTES", 1000)
-    monkeypatch.setattr(table, "PART_BYTES", 3000)
+    monkeypatch.setattr(rows, "PART_BYTES", 3000)
     directory = tmp_path / "it's 100% #1"
     collected(directory, [f"calls/{number}" for number in range(12)])
     reported(directory, directory / "my report #1.html")

@@ -17,14 +17,14 @@ from xml.etree import ElementTree
 import pytest
 
 import batch
-from batch import lock
+from batch.archive.report import build, rows
+from batch.archive.report.recording_details import Heard
+from batch.archive.report.statistics import Figures
+from batch.archive.results import result_files
 from batch.config import Prices
+from batch.engine.interface import BadAudio
 from batch.model import Job, Recording, State
-from batch.report import build, table
-from batch.report.figures import Figures
-from batch.report.heard import Heard
-from batch.results import result_files
-from batch.service.engine import BadAudio
+from batch.storage import lock
 from tests.formats.conftest import ARCHIVE, KEYS
 from tests.report.archives import collected, failed, files, recorded, reported, unpacked
 from tests.service.double import start_service
@@ -239,7 +239,7 @@ def test_many_transcripts_lie_beside_the_page_and_replace_older_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build, "INLINE_BYTES", 2000)
-    monkeypatch.setattr(table, "PART_BYTES", 1)
+    monkeypatch.setattr(rows, "PART_BYTES", 1)
     directory = collected(tmp_path)
     parts = directory / "report.parts"
     done, page, _ = reported(directory)

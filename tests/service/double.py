@@ -16,20 +16,20 @@ from typing import Any
 
 from aiohttp import web
 
-from batch.model import Transcript, Utterance, Word
-from batch.service import app, fetch, reach
-from batch.service.engine import Request
-from batch.service.faults import Faults
-from batch.service.keeping import Keep
-from batch.service.notices import Manner, Notices
-from batch.service.store import Store
-from batch.service.workers import Notify, Queue, Transcriber
+from batch.engine.interface import EngineTranscript, Request
+from batch.model import Utterance, Word
+from batch.server import app, download, outbound
+from batch.server.faults import Faults
+from batch.server.queue import Notify, Queue, Transcriber
+from batch.server.retention import Keep
+from batch.server.store import Store
+from batch.server.webhooks import Manner, Notices
 
 _COMPLETED = re.compile(rb'"text":"sha256 ([0-9a-f]{64})"')
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def heard(audio: bytes, request: Request) -> Transcript:
+def heard(audio: bytes, request: Request) -> EngineTranscript:
     """A transcript of two words, the second of which is the digest of the audio."""
     digest = hashlib.sha256(audio).hexdigest()
     speakers = ("A", "B") if request.speaker_labels else (None, None)
@@ -40,7 +40,7 @@ def heard(audio: bytes, request: Request) -> Transcript:
         if word.speaker
     )
     text = " ".join(word.text for word in words)
-    return Transcript(text, words, said if request.speaker_labels else None, 0.8, audio_seconds=2.5)
+    return EngineTranscript(text, words, said if request.speaker_labels else None, 0.8, audio_seconds=2.5)
 
 
 class Double:
@@ -87,7 +87,7 @@ class Double:
             self.answers.append((came, loop.time(), status))
 
     def transcriber(self, seconds: float, failing: Callable[[bytes], Exception | None]) -> Transcriber:
-        async def transcribe(path: Path, request: Request) -> Transcript:
+        async def transcribe(path: Path, request: Request) -> EngineTranscript:
             audio = path.read_bytes()
             try:
                 await asyncio.sleep(seconds)
@@ -116,7 +116,7 @@ async def start_service(
     keep: Keep | None = None,
     budget: int | None = None,
     on_the_way: Callable[[Notify], Notify] = lambda send: send,
-    webhooks: reach.May = reach.public_or_here,
+    webhooks: outbound.May = outbound.public_or_here,
 ) -> AsyncIterator[Double]:
     """A double whose jobs take ``seconds`` each, ``slots`` at a time, and fail as ``failing`` says of their audio.
 
@@ -126,8 +126,8 @@ async def start_service(
     """
     with contextlib.closing(Store(folder, budget)) as store:
         double = Double(store)
-        async with fetch.session(private=private) as ways, reach.ways(webhooks) as outward:
-            locate = fetch.Fetcher(store, ways).locate
+        async with download.session(private=private) as ways, outbound.ways(webhooks) as outward:
+            locate = download.Fetcher(store, ways).locate
             locate = faults.on_the_way(locate) if faults else locate
             transcribe = double.transcriber(seconds, failing)
             double.queue = queue = Queue(

@@ -24,9 +24,8 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
-from batch.model import Transcript
-from batch.protocol import job_error
-from batch.service.engine import Request
+from batch.engine.interface import EngineTranscript, Request
+from batch.providers.assemblyai.protocol import job_error
 from tests.service.hostile import hostile, silence
 
 _ADDRESS: Final = re.compile(rb"serving AssemblyAI v2 at (http://\S+)")
@@ -39,12 +38,12 @@ class DecodeOnly:
 
     name = "decode only"
 
-    def transcribe(self, path: Path, request: Request) -> Transcript:
-        from batch.service.engine.decode import decode
+    def transcribe(self, path: Path, request: Request) -> EngineTranscript:
+        from batch.engine.decoding import decode
 
         recording = decode(path, multichannel=request.multichannel)
         text = f"{len(recording.channels)} channels of {recording.seconds} seconds"
-        return Transcript(text, (), None, 0.0, recording.seconds, warnings=recording.warnings)
+        return EngineTranscript(text, (), None, 0.0, recording.seconds, warnings=recording.warnings)
 
 
 class Taken(msgspec.Struct, frozen=True):

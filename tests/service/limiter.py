@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from batch.protocol import THROTTLED_TEXT
+from batch.providers.assemblyai.protocol import THROTTLED_TEXT
 from tests.service.double import Handler
 
 

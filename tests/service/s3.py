@@ -21,7 +21,7 @@ from typing import Any
 import boto3
 import pytest
 
-from batch import stores
+from batch.storage import object_stores
 
 BUCKET = "archive"
 _COUNTS = "/_sent"
@@ -91,9 +91,9 @@ def named(monkeypatch: pytest.MonkeyPatch, s3: S3) -> Iterator[None]:
         ("AWS_REGION", "us-east-1"),
     ):  # fmt: skip
         monkeypatch.setenv(name, value)
-    stores._store.cache_clear()
+    object_stores._store.cache_clear()
     yield
-    stores._store.cache_clear()
+    object_stores._store.cache_clear()
 
 
 def main() -> None:

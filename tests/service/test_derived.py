@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from batch.model import Transcript, Word
+from batch.engine.interface import EngineTranscript
+from batch.model import Word
 from tests.service.stored import put
 from tests.service.test_routes import calling
 
 TEXT = "Let us begin. We have to decide. The roof is first."
 WORDS = tuple(Word(text, 400 * n, 400 * n + 300, 0.9, "AB"[n > 6]) for n, text in enumerate(TEXT.split()))
-TRANSCRIPT = Transcript(TEXT, WORDS, (), 0.9, audio_seconds=4.4)
+TRANSCRIPT = EngineTranscript(TEXT, WORDS, (), 0.9, audio_seconds=4.4)
 ROUTES = ("srt", "vtt", "sentences", "paragraphs", "word-search?words=roof")
 
 
@@ -56,7 +57,7 @@ async def test_words_and_phrases_are_found(tmp_path: Path) -> None:
 
 
 async def test_a_recording_in_which_nobody_spoke_has_empty_parts(tmp_path: Path) -> None:
-    [made] = await put(tmp_path, Transcript("", (), None, 0.0, 3.0))
+    [made] = await put(tmp_path, EngineTranscript("", (), None, 0.0, 3.0))
     async with calling(tmp_path) as api:
         said = [(await api.call("GET", f"/v2/transcript/{made}/{route}")) for route in ROUTES]
     assert [status for status, _ in said] == [200] * 5

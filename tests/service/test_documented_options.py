@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from batch import options
-from batch.model import Transcript, Word
-from batch.service import wire
-from batch.service.answers import BadRequest
-from batch.service.engine import Request
+from batch.engine.interface import EngineTranscript, Request
+from batch.model import Word
+from batch.providers.assemblyai import options
+from batch.server import schemas
+from batch.server.responses import BadRequest
 from tests.service.spec import resolved, specification
 
 AUDIO = {"audio_url": "http://a/a.wav"}
@@ -98,7 +98,7 @@ DOCUMENTED = HONOURED.keys() | BY_THE_SERVICE.keys() | REFUSED.keys() | WITHOUT_
 
 
 def engine_request(asked: dict[str, Any]) -> Request:
-    return wire.engine_request(wire.read_request(AUDIO | asked))
+    return schemas.engine_request(schemas.read_request(AUDIO | asked))
 
 
 def test_every_parameter_that_a_row_may_set_is_in_one_of_the_tables() -> None:
@@ -122,7 +122,7 @@ def test_an_honoured_parameter_reaches_the_engine(name: str) -> None:
 def test_what_the_engine_cannot_do_is_refused_by_name_and_may_be_off(name: str) -> None:
     value = (REFUSED | OLDER)[name]
     with pytest.raises(BadRequest, match=rf"Not available on the local service: {name}\b"):
-        wire.read_request(AUDIO | {name: value})
+        schemas.read_request(AUDIO | {name: value})
     for off in (None, type(value)()):
         company = {"language_code": "en"} if name == "language_detection" else {}
         assert engine_request({name: off} | company) == Request()
@@ -135,22 +135,22 @@ def test_what_is_accepted_without_effect_changes_nothing(name: str) -> None:
 
 def test_only_english_is_spoken() -> None:
     for code in ("en", "en_us", "en_uk", "en_au", "EN"):
-        assert wire.read_request(AUDIO | {"language_code": code})["language_code"] == code
+        assert schemas.read_request(AUDIO | {"language_code": code})["language_code"] == code
     with pytest.raises(BadRequest, match=r"language_code de \(only English\)"):
-        wire.read_request(AUDIO | {"language_code": "de"})
+        schemas.read_request(AUDIO | {"language_code": "de"})
     with pytest.raises(BadRequest, match="language_detection = false needs a language_code"):
-        wire.read_request(AUDIO | {"language_detection": False})
+        schemas.read_request(AUDIO | {"language_detection": False})
 
 
 def test_words_are_spelt_as_the_caller_wishes() -> None:
-    asked = wire.read_request(AUDIO | {"custom_spelling": [{"from": ["sequel"], "to": "SQL"}]})
-    heard = Transcript("Sequel.", (Word("Sequel.", 0, 9, 1.0),), None, 1.0, 1.0)
-    done = wire.completed("t", asked, heard, "an engine")
+    asked = schemas.read_request(AUDIO | {"custom_spelling": [{"from": ["sequel"], "to": "SQL"}]})
+    heard = EngineTranscript("Sequel.", (Word("Sequel.", 0, 9, 1.0),), None, 1.0, 1.0)
+    done = schemas.completed("t", asked, heard, "an engine")
     assert (done["text"], done["words"][0]["text"]) == ("SQL.", "SQL.")
     assert done["custom_spelling"] == [{"from": ["sequel"], "to": "SQL"}]
     assert done["speech_model_used"] == "an engine"
     with pytest.raises(BadRequest, match="to must be a single word"):
-        wire.read_request(AUDIO | {"custom_spelling": [{"from": ["sequel"], "to": "S Q L"}]})
+        schemas.read_request(AUDIO | {"custom_spelling": [{"from": ["sequel"], "to": "S Q L"}]})
 
 
 @pytest.mark.parametrize(
@@ -172,4 +172,4 @@ def test_words_are_spelt_as_the_caller_wishes() -> None:
 )
 def test_what_contradicts_itself_is_refused_by_name(asked: dict[str, Any], says: str) -> None:
     with pytest.raises(BadRequest, match=says):
-        wire.read_request(AUDIO | asked)
+        schemas.read_request(AUDIO | asked)

@@ -10,7 +10,8 @@ import pytest
 if not importlib.util.find_spec("av"):
     pytest.skip("decodes: needs the extra [local]", allow_module_level=True)
 
-from batch.service.engine import BadAudio, decode
+from batch.engine import decoding
+from batch.engine.interface import BadAudio
 from tests.service.fuzzing import Report, fuzz, shown
 from tests.service.hostile import hostile, silence, wave
 
@@ -54,51 +55,51 @@ def test_hours_of_silence_in_kilobytes_are_ten_hours_at_most(tmp_path: Path) -> 
     path = tmp_path / "bomb.flac"
     path.write_bytes(silence(1))
     assert path.stat().st_size < 14_000
-    recording = decode.decode(path)
+    recording = decoding.decode(path)
     assert (round(recording.seconds / 3600, 2), recording.warnings) == (1, ())
     path.write_bytes(silence(10.1))
     with pytest.raises(BadAudio, match=r"^Audio duration is too long\.$"):
-        decode.decode(path)
+        decoding.decode(path)
 
 
 def test_a_frame_that_says_that_it_lasts_for_hours_is_not_made_into_hours(tmp_path: Path) -> None:
     path = tmp_path / "slow.wav"
     path.write_bytes(wave(1, 1, declared=100_000, bits=8, sound=bytes(100_000)))
     with pytest.raises(BadAudio, match=r"^Audio duration is too long\.$"):
-        decode.decode(path)
+        decoding.decode(path)
 
 
 def test_hundreds_of_channels_are_mixed_as_they_come_and_are_too_many_to_keep_apart(tmp_path: Path) -> None:
     path = tmp_path / "many.wav"
     path.write_bytes(wave(255, 16_000, declared=255 * 2 * 16_000, sound=bytes(255 * 2 * 16_000)))
-    [mixed] = decode.decode(path).channels
+    [mixed] = decoding.decode(path).channels
     assert len(mixed) == 16_000
     with pytest.raises(BadAudio, match="more than 32 channels"):
-        decode.decode(path, multichannel=True)
+        decoding.decode(path, multichannel=True)
 
 
 def test_hours_of_many_channels_do_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "many.wav"
     path.write_bytes(wave(8, 16_000, declared=8 * 2 * 16_000, sound=bytes(8 * 2 * 16_000)))
-    monkeypatch.setattr(decode, "MOST_SOUND", 100_000)
-    assert len(decode.decode(path).channels) == 1
+    monkeypatch.setattr(decoding, "MOST_SOUND", 100_000)
+    assert len(decoding.decode(path).channels) == 1
     with pytest.raises(BadAudio, match="too long for so many channels"):
-        decode.decode(path, multichannel=True, folder=tmp_path)
+        decoding.decode(path, multichannel=True, folder=tmp_path)
 
 
 def test_a_file_that_takes_for_ever_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "long.flac"
     path.write_bytes(silence(5))
-    monkeypatch.setattr(decode, "PATIENCE", 0.05)
+    monkeypatch.setattr(decoding, "PATIENCE", 0.05)
     with pytest.raises(BadAudio, match="takes too long to decode"):
-        decode.decode(path)
+        decoding.decode(path)
 
 
 def test_sound_that_begins_with_nothing_is_too_short_whatever_its_times_say(tmp_path: Path) -> None:
     path = tmp_path / "odd.wav"
     path.write_bytes(hostile(7595)[1])  # a frame too short to be resampled, then one that is said to be much later
     with pytest.raises(BadAudio, match="too short"):
-        decode.decode(path)
+        decoding.decode(path)
 
 
 def test_a_file_whose_first_sound_has_no_decoder_is_no_audio_to_us(tmp_path: Path) -> None:
@@ -107,4 +108,4 @@ def test_a_file_whose_first_sound_has_no_decoder_is_no_audio_to_us(tmp_path: Pat
     path.write_bytes(known.replace(b"\x01\x00\x01\x00\x80\x3e", b"\xfe\xca\x01\x00\x80\x3e", 1))
     assert path.read_bytes() != known
     with pytest.raises(BadAudio, match="does not appear to contain audio"):
-        decode.decode(path)
+        decoding.decode(path)

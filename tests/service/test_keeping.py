@@ -17,10 +17,10 @@ import pytest
 import batch
 from batch import errors
 from batch.config import read_size
-from batch.protocol import Route, Status, refusal
-from batch.service.keeping import Keep, read_rules
-from batch.service.store import Store
-from batch.service.uploads import Full
+from batch.providers.assemblyai.protocol import Route, Status, refusal
+from batch.server.retention import Keep, read_rules
+from batch.server.store import Store
+from batch.server.uploads import Full
 from tests.service.double import start_service
 from tests.service.test_routes import Caller, calling
 from tests.test_run import archive, settings

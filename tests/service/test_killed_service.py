@@ -18,8 +18,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from batch.model import Transcript
-from batch.service.engine import Request
+from batch.engine.interface import EngineTranscript, Request
 from tests.service.fuzzing import Service, serving
 
 
@@ -31,14 +30,14 @@ class Noting:
 
     name = "noting"
 
-    def transcribe(self, path: Path, request: Request) -> Transcript:
+    def transcribe(self, path: Path, request: Request) -> EngineTranscript:
         notes, seconds, name = path.read_text().split()
         self._note(notes, f"begun {name}")
         time.sleep(float(seconds))
         while name.startswith("held") and not Path(f"{notes}.free").exists():
             time.sleep(0.01)
         self._note(notes, f"ended {name}")
-        return Transcript(name, (), None, 0.0, 1.0)
+        return EngineTranscript(name, (), None, 0.0, 1.0)
 
     def _note(self, notes: str, line: str) -> None:
         with Path(notes).open("a") as file:

@@ -17,12 +17,12 @@ from typing import Any
 import anyio
 import pytest
 
-from batch.model import Transcript
-from batch.service import limits
-from batch.service.engine import BadAudio, Choice, EngineMissing, Request
-from batch.service.launch import local_service
-from batch.service.pool import Pool
-from batch.service.workers import Transcriber
+from batch.engine.interface import BadAudio, EngineMissing, EngineTranscript, Request
+from batch.engine.registry import Choice
+from batch.providers.local import local_service
+from batch.server import sandbox
+from batch.server.engine_pool import Pool
+from batch.server.queue import Transcriber
 from tests.service.test_processes import outcome
 
 MEGABYTE = 1 << 20
@@ -36,7 +36,7 @@ class Greedy:
     def __init__(self) -> None:
         self._held: list[Any] = []
 
-    def transcribe(self, path: Path, request: Request) -> Transcript:
+    def transcribe(self, path: Path, request: Request) -> EngineTranscript:
         what, _, number = path.read_text().partition(" ")
         said: object = None
         match what:
@@ -61,7 +61,7 @@ class Greedy:
                 )
             case "pid":
                 said = os.getpid()
-        return Transcript(str(said), (), None, 0.0, 1.0)
+        return EngineTranscript(str(said), (), None, 0.0, 1.0)
 
     def _hang(self, seconds: float) -> None:
         """As in a decoder's code, where no Python runs: no handler and no thread of Python's could end it. The alarm
@@ -112,7 +112,7 @@ async def test_a_worker_that_hangs_where_python_does_not_run_is_killed_in_time(t
 
 
 async def test_an_alarm_is_for_one_job_only(tmp_path: Path) -> None:
-    with limits.within(0.2):
+    with sandbox.within(0.2):
         pass
     await asyncio.sleep(0.3)
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
@@ -131,7 +131,7 @@ async def test_a_job_whose_worker_dies_every_time_is_a_server_error_and_the_next
 
 @pytest.mark.parametrize("what", ["raise", "exit"])
 async def test_whatever_an_engine_raises_reaches_the_service_as_text(tmp_path: Path, what: str) -> None:
-    with pytest.raises(limits.EngineFailed, match="Unpicklable|SystemExit: 7"):
+    with pytest.raises(sandbox.EngineFailed, match="Unpicklable|SystemExit: 7"):
         await said(Pool(Choice(GREEDY), 1).transcribe, tmp_path, what)
 
 
@@ -165,9 +165,10 @@ async def test_1500_callers_who_send_nothing_keep_nobody_else_out(tmp_path: Path
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from batch.service.pool import Pool
-from batch.service.workers import Transcriber
-from batch.service.engine import Choice, Request
+from batch.server.engine_pool import Pool
+from batch.server.queue import Transcriber
+from batch.engine.interface import Request
+from batch.engine.registry import Choice
 
 async def main():
     transcribe = Pool(Choice(sys.argv[1]), 1).transcribe
@@ -200,10 +201,10 @@ def test_a_worker_at_work_dies_with_its_service(tmp_path: Path) -> None:
     [(0, 300, 300), (16_000, 300, 600), (480_000, 3000, 4000), (10**9, 100_000, 120_000)],
 )
 def test_time_is_allowed_by_what_the_file_may_hold(size_bytes: int, at_least: float, at_most: float) -> None:
-    assert at_least <= limits.seconds(size_bytes) <= at_most
+    assert at_least <= sandbox.seconds(size_bytes) <= at_most
 
 
 def test_the_workers_share_the_machines_memory_and_each_has_enough() -> None:
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    assert limits.memory(1) <= machine
-    assert limits.memory(1000) == 2_000_000_000
+    assert sandbox.memory(1) <= machine
+    assert sandbox.memory(1000) == 2_000_000_000

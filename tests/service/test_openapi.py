@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from batch.model import Transcript, Utterance, Word
-from batch.service.engine import BadAudio
+from batch.engine.interface import BadAudio, EngineTranscript
+from batch.model import Utterance, Word
 from tests.service.spec import deviations, specification
 from tests.service.stored import put
 from tests.service.test_routes import Caller, calling
@@ -38,10 +38,10 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def transcript(**given: Any) -> Transcript:
+def transcript(**given: Any) -> EngineTranscript:
     words = (Word("One.", 0, 300, 0.9, "1A", "1"), Word("Two?", 400, 700, 1.0, "2A", "2"))
     said = tuple(Utterance(w.text, w.start, w.end, w.confidence, w.speaker or "", (w,), w.channel) for w in words)
-    return Transcript("One. Two?", words, said, 0.95, 1.0, **given)
+    return EngineTranscript("One. Two?", words, said, 0.95, 1.0, **given)
 
 
 class Checked:
@@ -69,7 +69,7 @@ def _without_ours(body: Any) -> Any:
 
 async def test_every_answer_of_every_route_is_as_specified(tmp_path: Path) -> None:
     specification()
-    silent = Transcript("", (), None, 0.0, 0.2, warnings=("a warning",))
+    silent = EngineTranscript("", (), None, 0.0, 0.2, warnings=("a warning",))
     full, empty, failed = await put(tmp_path, transcript(channels=2), silent, "Audio duration is too short.")
     bad = lambda audio: BadAudio("Download error") if audio == b"bad" else None  # noqa: E731
     async with calling(tmp_path, failing=bad, slots=1, seconds=0.2) as api:

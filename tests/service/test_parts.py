@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch.model import Word
-from batch.service import parts
+from batch.server import segments
 
 
 def spoken(text: str, speaker: str | None = None, channel: str | None = None, start: int = 0) -> list[Word]:
@@ -18,7 +18,7 @@ def spoken(text: str, speaker: str | None = None, channel: str | None = None, st
     ]
 
 
-def texts(made: list[parts.Sentence] | list[parts.Paragraph] | list[parts.Caption]) -> list[str]:
+def texts(made: list[segments.Sentence] | list[segments.Paragraph] | list[segments.Caption]) -> list[str]:
     return [each.text for each in made]
 
 
@@ -37,12 +37,12 @@ def texts(made: list[parts.Sentence] | list[parts.Paragraph] | list[parts.Captio
     ],
 )
 def test_a_text_is_cut_into_its_sentences(text: str, expected: list[str]) -> None:
-    assert texts(parts.sentences(spoken(text))) == expected
+    assert texts(segments.sentences(spoken(text))) == expected
 
 
 def test_a_sentence_has_the_times_of_its_words_their_mean_confidence_and_one_voice() -> None:
     words = [*spoken("Do you", "A"), *spoken("Yes. I do.", "B", start=900)]
-    first, second, third = parts.sentences(words)
+    first, second, third = segments.sentences(words)
     assert (first.text, first.start, first.end, first.speaker) == ("Do you", 0, 700, "A")
     assert first.confidence == 0.55
     assert (second.text, second.speaker, third.text, third.start) == ("Yes.", "B", "I do.", 1300)
@@ -52,7 +52,7 @@ def test_a_sentence_has_the_times_of_its_words_their_mean_confidence_and_one_voi
 def test_channels_that_interrupt_each_other_keep_their_sentences() -> None:
     one = spoken("I think that this is right.", "1", "1")
     other = spoken("Yes. Yes.", "2", "2", start=600)
-    made = parts.sentences(sorted([*one, *other], key=lambda word: word.start))
+    made = segments.sentences(sorted([*one, *other], key=lambda word: word.start))
     assert texts(made) == ["I think that this is right.", "Yes.", "Yes."]
     assert [sentence.channel for sentence in made] == ["1", "2", "2"]
 
@@ -70,7 +70,7 @@ def test_channels_that_interrupt_each_other_keep_their_sentences() -> None:
 def test_a_paragraph_is_one_voice_until_it_pauses_or_has_said_five_sentences(
     words: list[Word], expected: list[str]
 ) -> None:
-    assert texts(parts.paragraphs(words)) == expected
+    assert texts(segments.paragraphs(words)) == expected
 
 
 @pytest.mark.parametrize(
@@ -83,30 +83,34 @@ def test_a_paragraph_is_one_voice_until_it_pauses_or_has_said_five_sentences(
     ],
 )
 def test_a_caption_is_as_long_as_asked_for_and_ends_with_its_sentence(characters: int, expected: list[str]) -> None:
-    assert texts(parts.captions(spoken("We have to decide what to do. Good."), characters)) == expected
+    assert texts(segments.captions(spoken("We have to decide what to do. Good."), characters)) == expected
 
 
 def test_a_caption_does_not_hang_over_a_silence() -> None:
     words = [*spoken("I was saying"), *spoken("nothing.", start=9000)]
-    assert [(each.text, each.end) for each in parts.captions(words)] == [("I was saying", 1100), ("nothing.", 9300)]
+    assert [(each.text, each.end) for each in segments.captions(words)] == [
+        ("I was saying", 1100),
+        ("nothing.", 9300),
+    ]
 
 
 def test_subrip_and_webvtt_are_written_as_documented() -> None:
     late = 3_600_000
-    made = parts.captions([*spoken("Fish & chips."), *spoken("Later -->", start=late)])
-    assert parts.srt(made) == (
+    made = segments.captions([*spoken("Fish & chips."), *spoken("Later -->", start=late)])
+    assert segments.srt(made) == (
         "1\n00:00:00,000 --> 00:00:01,100\nFish & chips.\n\n2\n01:00:00,000 --> 01:00:00,700\nLater -->\n"
     )
-    assert parts.vtt(made) == (
+    assert segments.vtt(made) == (
         "WEBVTT\n\n00:00.000 --> 00:01.100\nFish &amp; chips.\n\n01:00:00.000 --> 01:00:00.700\nLater --&gt;\n"
     )
-    assert (parts.srt([]), parts.vtt([])) == ("", "WEBVTT\n")
+    assert (segments.srt([]), segments.vtt([])) == ("", "WEBVTT\n")
 
 
 def test_phrases_are_found_whatever_their_case_and_marks() -> None:
     words = spoken("The smoke, the Smoke. No smoke without fire: it\u2019s true.")
     found = {
-        match.text: match for match in parts.search(words, ["smoke", "The smoke", "it's", "ash", "without fire", "!"])
+        match.text: match
+        for match in segments.search(words, ["smoke", "The smoke", "it's", "ash", "without fire", "!"])
     }
     assert found.keys() == {"smoke", "The smoke", "it's", "without fire"}
     assert (found["smoke"].count, found["smoke"].indexes) == (3, (1, 3, 5))
@@ -127,10 +131,10 @@ def test_no_word_is_lost_or_told_twice(said: list[tuple[str, str, str, str]], ch
         Word(text + mark, 100 * n, 100 * n + 90, 0.9, channel + speaker, channel)
         for n, (text, mark, speaker, channel) in enumerate(said)
     ]
-    for made in (parts.sentences(words), parts.paragraphs(words)):
+    for made in (segments.sentences(words), segments.paragraphs(words)):
         assert sorted((word for part in made for word in part.words), key=lambda word: word.start) == words
         assert all(len({word.speaker for word in part.words}) == 1 for part in made)
         assert [part.start for part in made] == sorted(part.start for part in made)
-    captions = parts.captions(words, characters)
+    captions = segments.captions(words, characters)
     assert sorted(" ".join(texts(captions)).split()) == sorted(word.text for word in words)
     assert all(len(caption.text) <= max(characters, 4) for caption in captions)

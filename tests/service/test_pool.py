@@ -12,9 +12,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from batch.model import Transcript
-from batch.service.engine import BadAudio, Choice, EngineMissing, Request
-from batch.service.pool import Pool
+from batch.engine.interface import BadAudio, EngineMissing, EngineTranscript, Request
+from batch.engine.registry import Choice
+from batch.server.engine_pool import Pool
 
 
 class Sharer:
@@ -22,10 +22,10 @@ class Sharer:
 
     name = "sharer"
 
-    def transcribe(self, path: Path, request: Request) -> Transcript:
-        return Transcript(f"whole {os.getpid()}", (), None, 0.0, 1.0)
+    def transcribe(self, path: Path, request: Request) -> EngineTranscript:
+        return EngineTranscript(f"whole {os.getpid()}", (), None, 0.0, 1.0)
 
-    def prepare(self, path: Path, request: Request, folder: Path) -> Transcript | int:
+    def prepare(self, path: Path, request: Request, folder: Path) -> EngineTranscript | int:
         count, *self.orders = path.read_text().split()
         if count == "bad":
             raise BadAudio("Audio duration is too short.")
@@ -43,9 +43,9 @@ class Sharer:
                 os.kill(os.getpid(), signal.SIGKILL)
         (folder / f"{number}.heard").write_text(str(os.getpid()))
 
-    def join(self, folder: Path) -> Transcript:
+    def join(self, folder: Path) -> EngineTranscript:
         heard = sorted(folder.glob("*.heard"), key=lambda path: int(path.stem))
-        return Transcript(" ".join(path.read_text() for path in heard), (), None, 0.0, 1.0)
+        return EngineTranscript(" ".join(path.read_text() for path in heard), (), None, 0.0, 1.0)
 
 
 class Fatal:

@@ -16,10 +16,10 @@ import anyio
 import pytest
 
 from batch import errors
-from batch.model import Transcript
-from batch.service.engine import BadAudio, Choice, Request
-from batch.service.launch import local_service
-from batch.service.pool import Pool
+from batch.engine.interface import BadAudio, EngineTranscript, Request
+from batch.engine.registry import Choice
+from batch.providers.local import local_service
+from batch.server.engine_pool import Pool
 
 
 class Plugin:
@@ -27,7 +27,7 @@ class Plugin:
 
     name = "plugin"
 
-    def transcribe(self, path: Path, request: Request) -> Transcript:
+    def transcribe(self, path: Path, request: Request) -> EngineTranscript:
         text = path.read_text()
         if text == "bad":
             raise BadAudio("Audio duration is too short.")
@@ -38,7 +38,7 @@ class Plugin:
                 os.kill(os.getpid(), signal.SIGKILL)
         if text == "always die":
             os.kill(os.getpid(), signal.SIGKILL)
-        return Transcript(text, (), None, 0.0, 1.0)
+        return EngineTranscript(text, (), None, 0.0, 1.0)
 
 
 PLUGIN = f"{__name__}:Plugin"
@@ -96,7 +96,7 @@ async def test_an_engine_that_is_missing_is_told_before_any_job(tmp_path: Path, 
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from batch.service.launch import local_service
+from batch.providers.local import local_service
 
 async def main():
     async with local_service(Path(sys.argv[1]), engine=sys.argv[2], workers=1) as base_url:

@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 
-from batch.model import Transcript, Utterance, Word
-from batch.service.respelling import respelt
+from batch.engine.interface import EngineTranscript
+from batch.model import Utterance, Word
+from batch.server.custom_spelling import respelt
 
 
-def heard(*voices: tuple[str, str]) -> Transcript:
+def heard(*voices: tuple[str, str]) -> EngineTranscript:
     words: list[Word] = []
     said: list[Utterance] = []
     for speaker, text in voices:
         at = len(words)
         words += [Word(each, 100 * n, 100 * n + 90, 0.5, speaker) for n, each in enumerate(text.split(), start=at)]
         said.append(Utterance(text, words[at].start, words[-1].end, 0.5, speaker, tuple(words[at:])))
-    return Transcript(" ".join(text for _, text in voices), tuple(words), tuple(said), 0.5, 10.0)
+    return EngineTranscript(" ".join(text for _, text in voices), tuple(words), tuple(said), 0.5, 10.0)
 
 
 @pytest.mark.parametrize(

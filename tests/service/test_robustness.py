@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from batch.model import Transcript
-from batch.protocol import Route, refusal
-from batch.service.engine import BadAudio
+from batch.engine.interface import BadAudio, EngineTranscript
+from batch.providers.assemblyai.protocol import Route, refusal
 from tests.service.stored import put
 from tests.service.test_routes import Caller, calling
 
@@ -55,7 +54,7 @@ async def test_a_query_out_of_bounds_is_refused(tmp_path: Path, query: str, says
 
 
 async def test_the_filters_of_the_list_work_together(tmp_path: Path) -> None:
-    outcomes = [Transcript("", (), None, 0.0, 1.0), "Audio duration is too short."] * 5
+    outcomes = [EngineTranscript("", (), None, 0.0, 1.0), "Audio duration is too short."] * 5
     ids = await put(tmp_path, *outcomes)
     async with calling(tmp_path) as api:
 
@@ -104,7 +103,7 @@ async def test_a_body_that_no_submission_has_is_refused_in_json(tmp_path: Path, 
 async def test_a_body_that_stands_still_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr("batch.service.app._STALL_SECONDS", 0.2)
+    monkeypatch.setattr("batch.server.app._STALL_SECONDS", 0.2)
     async with calling(tmp_path) as api:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(api.service.base_url.rpartition(":")[2]))
         writer.write(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n".encode())
@@ -115,7 +114,7 @@ async def test_a_body_that_stands_still_is_given_up(
 
 
 async def test_a_connection_without_a_request_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batch.service.app._STALL_SECONDS", 0.2)
+    monkeypatch.setattr("batch.server.app._STALL_SECONDS", 0.2)
     async with calling(tmp_path) as api:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(api.service.base_url.rpartition(":")[2]))
         writer.write(b"GET /v2/transcript HTTP/1.1\r\nHost: lo")
@@ -132,7 +131,7 @@ async def test_a_link_that_is_no_address_is_a_download_error(tmp_path: Path) -> 
 
 
 async def test_other_methods_are_told_what_is_allowed(tmp_path: Path) -> None:
-    [made] = await put(tmp_path, Transcript("", (), None, 0.0, 1.0))
+    [made] = await put(tmp_path, EngineTranscript("", (), None, 0.0, 1.0))
     async with calling(tmp_path) as api:
         for path in ("/v2/transcript", f"/v2/transcript/{made}", f"/v2/transcript/{made}/srt"):
             async with api.session.head(api.service.base_url + path) as answer:

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from batch.service.engine import BadAudio
+from batch.engine.interface import BadAudio
 from tests.service.double import Double, start_service
 
 REQUIRED = (

@@ -17,12 +17,12 @@ import pytest
 from aiohttp import web
 from aiohttp.resolver import ThreadedResolver
 
-from batch.protocol import Status
-from batch.service import app, fetch, reach
-from batch.service.engine import BadAudio
-from batch.service.notices import Manner, Notices
-from batch.service.serve import Serving, _for_webhooks
-from batch.service.store import Store
+from batch.engine.interface import BadAudio
+from batch.providers.assemblyai.protocol import Status
+from batch.server import app, download, outbound
+from batch.server.main import Serving, _for_webhooks
+from batch.server.store import Store
+from batch.server.webhooks import Manner, Notices
 from tests.service.double import start_service
 from tests.service.test_routes import calling
 
@@ -68,9 +68,9 @@ def knowing(monkeypatch: pytest.MonkeyPatch, **names: list[str]) -> None:
     monkeypatch.setattr(ThreadedResolver, "resolve", resolve)
 
 
-def only(*allowed: str) -> reach.May:
+def only(*allowed: str) -> outbound.May:
     """The rule for public addresses, and these of our own, on which the tests have servers."""
-    return lambda address: str(address) in allowed or reach.public(address)
+    return lambda address: str(address) in allowed or outbound.public(address)
 
 
 # ── Where audio may lie ─────────────────────────────────────────────────────────────────────────────────────────
@@ -80,27 +80,27 @@ def only(*allowed: str) -> reach.May:
     "link", ["ftp://{}/a.wav", "file://{}/etc/passwd", "gopher://{}/", "unix://{}/x", "ws://{}/"]
 )
 async def test_only_http_is_spoken(store: Store, link: str) -> None:
-    async with elsewhere(audio) as (url, asked), fetch.session(private=True) as ways:
+    async with elsewhere(audio) as (url, asked), download.session(private=True) as ways:
         where = link.format(url.removeprefix("http://"))
         with pytest.raises(BadAudio, match="Download error"):
-            await fetch.Fetcher(store, ways).locate(where)
+            await download.Fetcher(store, ways).locate(where)
         with pytest.raises(BadAudio, match="Download error"):
-            await fetch.Fetcher(store, ways).locate(f"{url}/?to={where}")
+            await download.Fetcher(store, ways).locate(f"{url}/?to={where}")
     assert len(asked) == 1
 
 
 async def test_an_address_inside_is_not_asked(store: Store) -> None:
-    async with elsewhere(audio) as (url, asked), fetch.session() as ways:
+    async with elsewhere(audio) as (url, asked), download.session() as ways:
         with pytest.raises(BadAudio, match="Download error"):
-            await fetch.Fetcher(store, ways).locate(f"{url}/a.wav")
+            await download.Fetcher(store, ways).locate(f"{url}/a.wav")
     assert not asked
 
 
 @pytest.mark.parametrize("written", ["localhost", "127.1", "2130706433", "0x7f000001", "LOCALHOST."])
 async def test_a_name_is_judged_by_the_addresses_that_it_has(store: Store, written: str) -> None:
-    async with elsewhere(audio) as (url, asked), fetch.session() as ways:
+    async with elsewhere(audio) as (url, asked), download.session() as ways:
         with pytest.raises(BadAudio, match="Download error"):
-            await fetch.Fetcher(store, ways).locate(f"{url.replace('127.0.0.1', written)}/a.wav")
+            await download.Fetcher(store, ways).locate(f"{url.replace('127.0.0.1', written)}/a.wav")
     assert not asked
 
 
@@ -108,9 +108,9 @@ async def test_of_several_addresses_of_a_name_only_public_ones_are_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     knowing(monkeypatch, mixed=[INSIDE, PUBLIC, "::1"], inside=[INSIDE])
-    resolver = reach._Resolver(reach.public)
+    resolver = outbound._Resolver(outbound.public)
     assert [found["host"] for found in await resolver.resolve("mixed.test")] == [PUBLIC]
-    with pytest.raises(reach.Inside):
+    with pytest.raises(outbound.Inside):
         await resolver.resolve("inside.test")
 
 
@@ -120,13 +120,13 @@ async def test_a_redirect_leads_nowhere_inside(store: Store, monkeypatch: pytest
     async with (
         elsewhere(audio, "127.0.0.2") as (inside, asked),
         elsewhere(audio) as (outside, _),
-        reach.ways(only("127.0.0.1")) as ways,
+        outbound.ways(only("127.0.0.1")) as ways,
     ):
-        found = await fetch.Fetcher(store, ways).locate(f"{outside}/?to={outside}/a.wav")
+        found = await download.Fetcher(store, ways).locate(f"{outside}/?to={outside}/a.wav")
         assert found.read_bytes() == b"audio"
         there = inside.replace("127.0.0.2", host)
         with pytest.raises(BadAudio, match="Download error"):
-            await fetch.Fetcher(store, ways).locate(f"{outside}/?to={there}/secret")
+            await download.Fetcher(store, ways).locate(f"{outside}/?to={there}/secret")
     assert not asked
 
 
@@ -134,9 +134,9 @@ async def test_redirects_without_end_are_given_up(store: Store) -> None:
     async def onward(request: web.Request) -> web.Response:
         raise web.HTTPFound(request.path)
 
-    async with elsewhere(onward) as (url, asked), fetch.session(private=True) as ways:
+    async with elsewhere(onward) as (url, asked), download.session(private=True) as ways:
         with pytest.raises(BadAudio, match="Download error"):
-            await fetch.Fetcher(store, ways).locate(f"{url}/a.wav")
+            await download.Fetcher(store, ways).locate(f"{url}/a.wav")
     assert len(asked) == 5
 
 
@@ -144,7 +144,7 @@ async def test_redirects_without_end_are_given_up(store: Store) -> None:
 async def test_audio_may_only_be_so_large_whether_its_size_is_told_or_not(
     store: Store, monkeypatch: pytest.MonkeyPatch, is_told: bool
 ) -> None:
-    monkeypatch.setattr(fetch, "FETCH_LIMIT_BYTES", 1000)
+    monkeypatch.setattr(download, "FETCH_LIMIT_BYTES", 1000)
     sent = 0
 
     async def large(request: web.Request) -> web.StreamResponse:
@@ -158,9 +158,9 @@ async def test_audio_may_only_be_so_large_whether_its_size_is_told_or_not(
             sent += 1001
         return answer
 
-    async with elsewhere(large) as (url, _), fetch.session(private=True) as ways:
+    async with elsewhere(large) as (url, _), download.session(private=True) as ways:
         with pytest.raises(BadAudio, match="Download error"):
-            await fetch.Fetcher(store, ways).locate(f"{url}/a.wav")
+            await download.Fetcher(store, ways).locate(f"{url}/a.wav")
     assert [*store.uploads.directory.iterdir()] == []
     if is_told:
         assert not sent
@@ -170,15 +170,15 @@ async def test_through_a_proxy_what_is_known_here_as_inside_is_not_asked_for(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     knowing(monkeypatch, inside=[INSIDE], mixed=[PUBLIC, INSIDE], outside=[PUBLIC])
-    async with elsewhere(audio) as (proxy, asked), fetch.session() as ways:
+    async with elsewhere(audio) as (proxy, asked), download.session() as ways:
         monkeypatch.setenv("HTTP_PROXY", proxy)
-        assert await ways.to(fetch.URL("http://outside.test/")) is ways.proxied
+        assert await ways.to(download.URL("http://outside.test/")) is ways.proxied
         for host in ("inside.test", "mixed.test", INSIDE, "[::ffff:10.0.0.7]", "169.254.169.254"):
             with pytest.raises(BadAudio, match="Download error"):
-                await fetch.Fetcher(store, ways).locate(f"http://{host}/a.wav")
+                await download.Fetcher(store, ways).locate(f"http://{host}/a.wav")
         monkeypatch.setenv("NO_PROXY", "inside.test")
         with pytest.raises(BadAudio, match="Download error"):
-            await fetch.Fetcher(store, ways).locate("http://inside.test/a.wav")
+            await download.Fetcher(store, ways).locate("http://inside.test/a.wav")
     assert not asked
 
 
@@ -194,7 +194,7 @@ async def test_through_a_proxy_what_is_known_here_as_inside_is_not_asked_for(
     ],
 )  # fmt: skip
 def test_what_a_public_address_is(address: str, is_public: bool) -> None:
-    assert reach.public(ipaddress.ip_address(address)) is is_public
+    assert outbound.public(ipaddress.ip_address(address)) is is_public
 
 
 # ── What is slow ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -219,7 +219,7 @@ def dripping(seconds: float = 0.02, head: float = 0.0) -> Handler:
 async def test_audio_that_drips_in_holds_up_nobody_and_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "_PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(download, "_PATIENCE_SECONDS", 1.0)
     async with elsewhere(dripping()) as (url, _), calling(tmp_path, private=True, slots=2) as api:
         slow = [
             (await api.call("POST", "/v2/transcript", json={"audio_url": f"{url}/{n}"}))[1]["id"] for n in range(8)
@@ -235,17 +235,17 @@ async def test_audio_that_drips_in_holds_up_nobody_and_is_given_up(
 
 
 async def test_audio_that_does_not_begin_is_given_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "_BEGIN_SECONDS", 0.3)
-    async with elsewhere(dripping(head=30)) as (url, _), fetch.session(private=True) as ways:
+    monkeypatch.setattr(download, "_BEGIN_SECONDS", 0.3)
+    async with elsewhere(dripping(head=30)) as (url, _), download.session(private=True) as ways:
         async with asyncio.timeout(5):
             with pytest.raises(BadAudio, match="too slowly"):
-                await fetch.Fetcher(store, ways).locate(f"{url}/a.wav")
+                await download.Fetcher(store, ways).locate(f"{url}/a.wav")
 
 
 async def test_so_much_is_fetched_at_once_and_ahead_of_the_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("batch.service.workers._BRINGING", 3)
+    monkeypatch.setattr("batch.server.queue._BRINGING", 3)
     async with elsewhere(audio) as (url, asked), calling(tmp_path, private=True, slots=1, seconds=0.5) as api:
         made = [
             (await api.call("POST", "/v2/transcript", json={"audio_url": f"{url}/{n}"}))[1]["id"] for n in range(6)
@@ -288,7 +288,7 @@ async def test_an_upload_that_promises_much_and_drips_takes_no_room_from_others(
 # ── Where webhooks may go ───────────────────────────────────────────────────────────────────────────────────────
 
 
-async def told(ways: reach.Ways, url: str) -> int | None:
+async def told(ways: outbound.Ways, url: str) -> int | None:
     manner = Manner(tries=2, answer_seconds=1, pause_seconds=0.01)
     said = {"webhook_url": url, "webhook_auth_header_name": "X-Mine", "webhook_auth_header_value": "secret"}
     return await Notices(ways, manner).send(said, "t1", Status.COMPLETED)
@@ -296,7 +296,7 @@ async def told(ways: reach.Ways, url: str) -> int | None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
 async def test_a_webhook_reaches_nothing_inside(host: str, caplog: pytest.LogCaptureFixture) -> None:
-    async with elsewhere(audio) as (url, asked), reach.ways() as ways:
+    async with elsewhere(audio) as (url, asked), outbound.ways() as ways:
         with caplog.at_level(logging.WARNING):
             assert await told(ways, f"{url.replace('127.0.0.1', host)}/hook") is None
     assert not asked
@@ -307,7 +307,7 @@ async def test_a_webhook_follows_no_redirect() -> None:
     async with (
         elsewhere(audio) as (inside, asked),
         elsewhere(audio) as (outside, _),
-        reach.ways(reach.public_or_here) as ways,
+        outbound.ways(outbound.public_or_here) as ways,
     ):
         assert await told(ways, f"{outside}/?to={inside}/hook") == 302
     assert not asked

@@ -1,0 +1,1 @@
+"""An output directory: what a run leaves there, and what is made of it."""

@@ -1,0 +1,268 @@
+"""``diarist export``: other formats of stored results, offline, in memory that does not grow with the archive."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import difflib
+import gzip
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, Final, Protocol
+
+import msgspec
+
+from batch.archive.layout import bucket_advice
+from batch.archive.parallel import on_all_cores
+from batch.archive.results import Results, is_foreign, result_files
+from batch.archive.written_files import Note
+from batch.errors import Postponed, Usage
+from batch.transcripts import transcript
+from batch.transcripts.formats import corpora, tables
+from batch.transcripts.formats.registry import FORMATS, TABLES
+from batch.transcripts.speakers import Names, Turn, known_as, named, read_names, read_rttm, relabelled
+
+_GROUP_ROWS: Final = 50_000
+_NOTES: Final = 1000
+Rows = dict[str, list[Any]]
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """``formats`` by name; ``out`` is where they go; ``speakers`` are names, ``turns`` those told elsewhere.
+    ``exact``: cells of CSV are as they are, also those that a spreadsheet would execute."""
+
+    formats: tuple[str, ...]
+    out: Path
+    speakers: Names = Names()
+    turns: dict[str, list[Turn]] = {}
+    exact: bool = False
+
+
+class Exported(msgspec.Struct):
+    """How many results were read, how many files were written or found as they should be, what went wrong, and how
+    many JSON files are none of ours."""
+
+    results: int = 0
+    written: int = 0
+    unchanged: int = 0
+    problems: int = 0
+    foreign: int = 0
+
+
+class _Done(msgspec.Struct):
+    written: int = 0
+    unchanged: int = 0
+    problems: list[str] = []
+    rows: Rows = {}
+    notes: list[Note] = []
+    is_foreign: bool = False
+
+
+def read_formats(text: str) -> tuple[str, ...]:
+    """``srt, vtt`` as names. Raises ``Usage`` with the nearest name, or with what must be installed."""
+    known = [*FORMATS, *TABLES]
+    found = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
+    for name in found or [text]:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            meant = f" (did you mean {close[0]}?)" if close else ""
+            raise Usage(f"there is no format {name!r}{meant}: give some of {', '.join(known)}")
+        if name in FORMATS and (missing := FORMATS[name].missing()):
+            raise Usage(missing)
+    return found
+
+
+def read_speakers(path: Path) -> Names:
+    """Names of speakers from a TOML file. Raises ``Usage``."""
+    try:
+        return read_names(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise Usage(f"cannot read the names in {path}: {error}") from None
+
+
+def read_turns(path: Path) -> dict[str, list[Turn]]:
+    """Turns by recording, from an RTTM file or all of those in a directory. Raises ``Usage``."""
+    turns: dict[str, list[Turn]] = {}
+    for file in sorted(path.rglob("*.rttm")) if path.is_dir() else [path]:
+        try:
+            found = read_rttm(file.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise Usage(f"cannot read the turns in {file}: {error}") from None
+        for name, own in found.items():
+            turns.setdefault(name, []).extend(own)
+    if not turns:
+        raise Usage(f"there are no turns in {path}: give an RTTM file, or a directory of them")
+    return turns
+
+
+def export(directory: Path, wanted: Wanted, notify: Callable[[str], None]) -> Exported:
+    """Write ``wanted`` of every result below ``directory``. A result that cannot be read is told, and the others go
+    on. Files are written whole or not at all, and left alone if they are as they would be.
+
+    Raises ``Usage`` if there is no such directory or a library is missing, ``Unavailable`` if the disk refuses.
+    """
+    if not directory.is_dir():
+        raise Usage(f"{directory} is not a directory of results")
+    exported, results = Exported(), Results(wanted.out, make=False)
+    with contextlib.ExitStack() as stack:
+        sinks = [stack.enter_context(_SINKS[name](results)) for name in wanted.formats if name in TABLES]
+        work = on_all_cores(partial(_one, directory, wanted), result_files(directory))
+        for done in stack.enter_context(contextlib.closing(work)):
+            exported.results += not done.is_foreign
+            exported.foreign += done.is_foreign
+            exported.written += done.written
+            exported.unchanged += done.unchanged
+            exported.problems += len(done.problems)
+            for problem in done.problems:
+                notify(problem)
+            for sink in sinks:
+                sink.take(done.rows)
+            results.written.pending += done.notes
+            if len(results.written.pending) >= _NOTES:
+                results.written.keep()
+    results.written.keep()
+    if not exported.results and (advice := bucket_advice(directory)):
+        raise Usage(f"there are no results in {directory}; {advice}")
+    exported.written += sum(len(TABLES[name]) for name in wanted.formats if name in TABLES)
+    return exported
+
+
+def _one(directory: Path, wanted: Wanted, path: Path) -> _Done:
+    done, results = _Done(), Results(wanted.out, make=False)
+    key = path.relative_to(directory).as_posix().removesuffix(".json")
+    try:
+        content = path.read_bytes()
+        if is_foreign(content):
+            return _Done(is_foreign=True)
+        said = named(_relabelled(transcript.read(key, content), wanted.turns), wanted.speakers)
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError, ValueError) as error:
+        done.problems.append(f"{path}: {error}")
+        return done
+    for name in wanted.formats:
+        if form := FORMATS.get(name):
+            try:
+                written = results.write_beside(key, form.suffix, form.content(said))
+            except Postponed as error:
+                done.problems.append(str(error))
+                continue
+            done.written, done.unchanged = done.written + written, done.unchanged + (not written)
+        else:
+            rows = _ROWS[name](said)
+            done.rows[name] = list(map(tables.inert, rows)) if name in _CSV and not wanted.exact else rows
+    done.notes = results.written.pending
+    return done
+
+
+def _relabelled(said: transcript.Spoken, turns: Mapping[str, list[Turn]]) -> transcript.Spoken:
+    own = next((turns[name] for name in known_as(said.key) if name in turns), None) if turns else None
+    return relabelled(said, own) if own else said
+
+
+_ROWS: Final[Mapping[str, Callable[[transcript.Spoken], list[Any]]]] = {
+    "csv": tables.utterance_rows,
+    "speakers": tables.speaker_rows,
+    "parquet": lambda said: [(tables.recording_row(said), tables.utterance_rows(said))],
+    "lhotse": lambda said: [corpora.lhotse(said)],
+}
+
+
+_CSV: Final = frozenset({"csv", "speakers"})
+"""The tables that people open in spreadsheets."""
+
+
+class _Sink(Protocol):
+    def take(self, rows: Rows) -> None: ...
+
+
+class _Csv:
+    def __init__(self, file: IO[bytes], name: str, columns: Iterable[str]) -> None:
+        self._name, self._text = name, io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
+        self._writer = csv.writer(self._text, lineterminator="\n")
+        self._writer.writerow(columns)
+
+    def take(self, rows: Rows) -> None:
+        self._writer.writerows(rows.get(self._name, ()))
+
+    def end(self) -> None:
+        self._text.detach()
+
+
+@contextlib.contextmanager
+def _csv(name: str, columns: Iterable[str], results: Results) -> Iterator[_Sink]:
+    with results.table(TABLES[name][0]) as file:
+        sink = _Csv(file, name, columns)
+        yield sink
+        sink.end()
+
+
+class _Lhotse:
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def take(self, rows: Rows) -> None:
+        self._file.writelines(rows.get("lhotse", ()))
+
+
+@contextlib.contextmanager
+def _lhotse(results: Results) -> Iterator[_Sink]:
+    with results.table(TABLES["lhotse"][0]) as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+        yield _Lhotse(packed)  # type: ignore[arg-type]
+
+
+class _Parquet:
+    """Two tables, written a row group at a time."""
+
+    def __init__(self, files: Sequence[IO[bytes]]) -> None:
+        try:
+            import pyarrow as pa
+            from pyarrow import parquet as pq
+        except ImportError:
+            raise Usage("writing Parquet needs pyarrow: pip install 'diarist[parquet]'") from None
+        kinds = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+        columns = (tables.UTTERANCES, tables.RECORDINGS)
+        self._schemas = [pa.schema([(name, kinds[kind]) for name, kind in each.items()]) for each in columns]
+        self._writers = [pq.ParquetWriter(file, schema) for file, schema in zip(files, self._schemas, strict=True)]
+        self._rows: tuple[list[Any], list[Any]] = ([], [])
+
+    def take(self, rows: Rows) -> None:
+        for recording, utterances in rows.get("parquet", ()):
+            self._rows[0].extend(utterances)
+            self._rows[1].append(recording)
+        if max(map(len, self._rows)) >= _GROUP_ROWS:
+            self._write()
+
+    def end(self) -> None:
+        self._write()
+        for writer in self._writers:
+            writer.close()
+
+    def _write(self) -> None:
+        import pyarrow as pa
+
+        for rows, schema, writer in zip(self._rows, self._schemas, self._writers, strict=True):
+            if rows:
+                cells = [
+                    pa.array(column, field.type)
+                    for column, field in zip(zip(*rows, strict=True), schema, strict=True)
+                ]
+                writer.write_table(pa.table(cells, schema=schema))
+            rows.clear()
+
+
+@contextlib.contextmanager
+def _parquet(results: Results) -> Iterator[_Sink]:
+    utterances, recordings = TABLES["parquet"]
+    with results.table(utterances) as first, results.table(recordings) as second:
+        sink = _Parquet((first, second))
+        yield sink
+        sink.end()
+
+
+_SINKS: Final[Mapping[str, Callable[[Results], contextlib.AbstractContextManager[_Sink]]]] = {
+    "csv": partial(_csv, "csv", tables.UTTERANCES),
+    "speakers": partial(_csv, "speakers", tables.SPEAKERS),
+    "parquet": _parquet,
+    "lhotse": _lhotse,
+}

@@ -1,0 +1,187 @@
+"""The page: a template, its style sheet and its program, put together so that nothing else can run in it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from importlib import resources
+from typing import Any, Final
+
+import jinja2
+import msgspec
+from rich.filesize import decimal
+
+from batch.archive.layout import Kept
+from batch.archive.report import charts
+from batch.archive.report.charts import duration, number
+from batch.archive.report.statistics import Figures
+from batch.model import State
+from batch.telemetry import suggestions
+from batch.telemetry.progress import Progress
+from batch.telemetry.summary import Failure, Stage
+
+
+class Chart(msgspec.Struct, frozen=True):
+    title: str
+    said: str
+    svg: str
+
+
+class Tile(msgspec.Struct, frozen=True):
+    what: str
+    value: str
+    more: str = ""
+
+
+class Failing(msgspec.Struct, frozen=True):
+    """Failures, by kind, that the same ``command`` runs again."""
+
+    kinds: list[tuple[str, Failure]]
+    said: str
+    command: str
+    have_rows: bool = True
+    """Whether the table has them: rows of a manifest that could not become recordings are in no journal."""
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes into a page beside the figures: packed rows and ``parts`` as ``rows`` makes them (empty where they
+    lie beside the page), ``at_work``: who still writes into the directory."""
+
+    directory: str
+    made: datetime
+    figures: Figures
+    run: Progress | None
+    replaced: Kept
+    at_work: str | None
+    since: datetime | None
+    rows: str
+    parts: Sequence[str]
+
+
+def html(page: Page) -> Iterator[str]:
+    """The page, piece by piece. Whatever comes from recordings is escaped by the template."""
+    style, program = _file("page.css"), _file("page.js")
+    figures = page.figures
+    facts: dict[str, Any] = {
+        "page": page,
+        "figures": figures,
+        "verdict": _verdict(figures, page.at_work),
+        "tiles": [*_tiles(figures), *_kept(page.replaced)],
+        "failing": list(_failing(page)),
+        "charts": list(_charts(figures)),
+        "going_on": suggestions.again(page.run.stage, None) if page.run else "",
+        "style": style,
+        "program": program,
+        "style_hash": _digest(style),
+        "program_hash": _digest(program),
+        "services": [name for name, _ in figures.services.most_common()],
+    }
+    return iter(_TEMPLATES.get_template("page.html").generate(facts))
+
+
+def _file(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text("utf-8")
+
+
+def _digest(content: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
+
+_TEMPLATES: Final = jinja2.Environment(
+    loader=jinja2.FunctionLoader(_file), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
+)  # fmt: skip
+_TEMPLATES.filters |= {"number": number, "duration": duration}
+_TEMPLATES.filters["money"] = lambda usd: f"${usd:,.2f}"
+_TEMPLATES.filters["percent"] = lambda part: f"{100 * part:.1f} %"
+_TEMPLATES.filters["moment"] = lambda at: f"{at.day} {at:%B %Y, %H:%M} UTC"
+
+
+def _verdict(figures: Figures, at_work: str | None) -> str:
+    collected, failed = figures.states[State.COLLECTED], figures.states[State.FAILED]
+    if not figures.total:
+        return "Nothing has run yet" if not at_work else "The run has just begun"
+    if collected == figures.total:
+        return f"All {collected:,} recordings collected" if collected > 1 else "The recording is collected"
+    parts = [f"{collected:,} of {figures.total:,} recordings collected"]
+    parts += [f"{failed:,} failed"] * bool(failed) + [f"{figures.open:,} still open"] * bool(figures.open)
+    return ", ".join(parts)
+
+
+def _tiles(figures: Figures) -> Iterator[Tile]:
+    hours, took = figures.audio_seconds / 3600, figures.turnaround
+    yield Tile("audio", f"{hours:,.1f} h" if hours >= 1 else duration(figures.audio_seconds), "collected")
+    if took:
+        span = max(figures.last - figures.first, 1e-3)
+        yield Tile("throughput", f"{number(figures.audio_seconds / span)} h", "of audio an hour")
+        yield Tile("turnaround", duration(took[0]), f"median; 95 % within {duration(took[1])}")
+    if figures.last:
+        yield Tile("from first to last", duration(figures.last - figures.first), "submitted to collected")
+    yield Tile("words", f"{figures.words:,}", f"{figures.silent:,} recordings without any" if figures.silent else "")
+    usd = figures.usd
+    if usd is not None:
+        yield Tile("cost", f"${usd:,.2f}", "an estimate, not the bill")
+
+
+def _kept(replaced: Kept) -> Iterator[Tile]:
+    if replaced:
+        yield Tile("older results", f"{replaced.count:,}", f"replaced, and kept: {decimal(replaced.bytes)}")
+
+
+def _failing(page: Page) -> Iterator[Failing]:
+    for unasked, said in ((False, "Run them again with"), (True, "The next run tries these without being asked")):
+        kinds = [(kind, failure) for kind, failure, anyway in page.figures.failing if anyway is unasked]
+        if kinds:
+            yield Failing(kinds, said, _command(page, retry=not unasked))
+    if page.run and (rejected := page.run.failures.get("bad_row")):
+        said = "Rows of the manifest, in the last run: mend them, then"
+        yield Failing([("bad_row", rejected)], said, _command(page, retry=False), have_rows=False)
+
+
+def _command(page: Page, *, retry: bool) -> str:
+    """What runs failed recordings again, with the service they are with: another would run, and be paid for,
+    everything."""
+    listed = f"{page.directory}/failed.jsonl"
+    if page.run and page.run.failed_list:
+        listed = page.run.failed_list.path
+    services = list(page.figures.services)
+    unknown = Stage((listed,), page.directory, services[0] if services else "")
+    stage = page.run.stage if page.run and page.run.stage.manifests else unknown
+    return suggestions.again(stage, None, retry=retry, listed=listed)
+
+
+def _charts(figures: Figures) -> Iterator[Chart]:
+    if throughput := figures.throughput():
+        said = f"Hours of audio collected in an hour, in steps of {duration(throughput.step_seconds)}."
+        yield Chart("Throughput", said, charts.over_time("Throughput", throughput, "h an hour"))
+    if in_flight := figures.in_flight():
+        said = f"Recordings with the service, on average; {figures.most_in_flight():,} at most."
+        yield Chart("In flight", said, charts.over_time("In flight", in_flight, "recordings"))
+    if points := figures.points():
+        said = "From submission to result, against the length of the recording"
+        said += "." if len(points) <= charts.FEW_POINTS else ": the median, and the middle 80 %."
+        yield Chart("Turnaround by length", said, charts.turnarounds("Turnaround", points, figures.took_by_length()))
+    if figures.speakers:
+        said = "How many recordings have so many speakers."
+        yield Chart("Speakers", said, charts.bars("Speakers", figures.speakers.items(), said))
+
+
+def run_facts(run: Progress) -> Mapping[str, str]:
+    """What the last run did, for the line under the title."""
+    facts = {"exit code": str(run.exit_code)} if run.exit_code is not None else {}
+    counts = {
+        "rows" if run.total is not None else "rows read so far": run.rows,
+        "collected": run.collected,
+        "failed": run.failed,
+        "rejected": run.rejected,
+        "skipped": sum(run.skipped.values()),
+        "left": run.left,
+        "carried over": run.carried_over,
+        "retries": sum(run.retries.values()),
+    }
+    return facts | {what: f"{count:,}" for what, count in counts.items() if count}
+
+
+_TEMPLATES.globals["run_facts"] = run_facts

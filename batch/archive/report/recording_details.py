@@ -1,0 +1,119 @@
+"""What a report shows of one recording: its facts, who speaks when, how much, and what was said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from batch.archive.layout import bucket_advice
+from batch.archive.results import Results
+from batch.model import Job, State
+from batch.telemetry.redaction import discreet, discreet_tree
+from batch.transcripts import segmentation, speakers, transcript
+from batch.transcripts.speech_spans import spans
+from batch.transcripts.talk_stats import measures
+from batch.transcripts.transcript import Spoken
+
+_DECIMALS: Final = 4
+
+
+class Heard(msgspec.Struct):
+    """``detail`` is JSON for the page, the same for every job (see ``_detail``); the rest is None or empty without a
+    result. ``confidence`` is the mean of all words (0-1), ``warnings`` are the service's own, ``problem`` says why a
+    result that should be there could not be read."""
+
+    detail: bytes
+    confidence: float | None = None
+    words: int | None = None
+    warnings: tuple[str, ...] = ()
+    problem: str = ""
+
+
+class _Warning(msgspec.Struct):
+    message: str = ""
+
+
+class _Metadata(msgspec.Struct):
+    warnings: list[_Warning] | None = None
+
+
+class _Said(msgspec.Struct):
+    metadata: _Metadata | None = None
+    speech_model_used: str | None = None
+
+
+_FACTS: Final = msgspec.json.Decoder(_Said)
+
+
+def hear(directory: Path, job: Job) -> Heard:
+    """What there is to show of a job. A result that cannot be read is a ``problem``, no error."""
+    if job.state is not State.COLLECTED:
+        return Heard(_encoded(_about(job)))
+    path = Results(directory, make=False).path(job.key)
+    try:
+        result = path.read_bytes()
+        said = speakers.named(transcript.read(job.key, result), speakers.Names())
+        facts = _FACTS.decode(result)
+    except FileNotFoundError:
+        advice = bucket_advice(directory) or "the next run fetches it again, not paid again"
+        return _unheard(job, f"{path} is not there: {advice}")
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError, ValueError) as error:
+        return _unheard(job, f"{path} cannot be read: {error}")
+    told = facts.metadata.warnings if facts.metadata else None
+    warnings = tuple(warning.message for warning in told or () if warning.message)
+    confidences = [word.confidence for utterance in said.utterances for word in utterance.words]
+    confidence = round(sum(confidences) / len(confidences), _DECIMALS) if confidences else None
+    detail = _about(job) | _transcript(said, facts) | {"warnings": warnings}
+    return Heard(_encoded(detail), confidence, len(confidences), warnings)
+
+
+def _unheard(job: Job, problem: str) -> Heard:
+    return Heard(_encoded(_about(job) | {"problem": problem}), problem=problem)
+
+
+def _about(job: Job) -> dict[str, Any]:
+    """What the journal knows and the table has no column for."""
+    recording = job.recording
+    return {
+        "source": discreet(recording.source),
+        "where": discreet(recording.where),
+        "labels": discreet_tree(recording.labels),
+        "options": recording.options,
+        "service": job.service,
+        "id": job.transcript_id,
+        "shared_with": job.shared_with,
+        "submitted_at": job.submitted_at,
+    }
+
+
+def _transcript(said: Spoken, facts: _Said) -> dict[str, Any]:
+    """``speakers`` in the order in which they first speak, each with its measures; all others name them by number.
+
+    ``spans`` are [speaker, start, end], ``turns`` [speaker, start, text, confidence], times in milliseconds.
+    """
+    number = {speaker: place for place, speaker in enumerate(said.speakers)}
+    turns = []
+    for utterance in said.utterances:
+        for words in segmentation.paragraphs(utterance.words):
+            confidence = sum(word.confidence for word in words) / len(words)
+            turns.append((number[utterance.speaker], words[0].start, transcript.joined(words), round(confidence, 2)))
+    return {
+        "seconds": said.seconds,
+        "language": said.language,
+        "model": facts.speech_model_used,
+        "speakers": [
+            (
+                transcript.title(one.speaker), one.talk_seconds, one.share, one.words, one.turns,
+                one.longest_monologue_seconds, one.interruptions,
+            )
+            for one in measures(said)
+        ],
+        "spans": [(number.get(span.speaker, 0), span.start, span.end) for span in spans(said)],
+        "turns": turns,
+    }  # fmt: skip
+
+
+def _encoded(detail: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(detail)

@@ -1,0 +1,233 @@
+"""Turns events into what a person reads: a live view, plain lines, or JSON lines. Nobody else prints.
+
+Everything here goes to standard error; standard output is for what a command is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import IO, Final, Protocol
+
+import msgspec
+from rich.console import Console, JustifyMethod
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from batch.cli.display.progress_view import pulse, view
+from batch.model import ENDED, Event, Job, State
+from batch.telemetry import suggestions
+from batch.telemetry.progress import progress
+from batch.telemetry.records import told
+from batch.telemetry.redaction import harmless
+from batch.telemetry.summary import Summary
+from batch.telemetry.wording import clock_time, sentence
+
+_HEARTBEAT_SECONDS: Final = 15.0
+_RETRY_LINE_SECONDS: Final = 5.0
+_LOG_WIDTH: Final = 160
+_PROGRESS_SECONDS: Final = 2.0
+_REFRESH_PER_SECOND: Final = 5
+_TRAFFIC: Final = frozenset({"asked", "called", "sent"})
+"""So many events that only their sums are told."""
+_REJECTS_SHOWN: Final = 10
+_LINES_EACH: Final = 20
+"""So many recordings get a line each; after that only failures in a log do, and a heartbeat tells the rest."""
+
+
+class Display(Protocol):
+    def show(self, event: Event) -> None: ...
+
+
+@contextlib.contextmanager
+def display(mode: str, summary: Summary, stream: IO[str]) -> Iterator[Display]:
+    """The display for ``mode`` (auto, live, plain, json or off), writing to ``stream`` while the context lasts."""
+    if mode == "auto":
+        mode = "live" if stream.isatty() else "plain"
+    if mode == "live":
+        with _Live(summary, stream) as live:
+            yield live
+    elif mode == "json":
+        lines = _Json(summary, stream)
+        yield lines
+        lines.end()
+    else:
+        yield _Plain(summary, stream) if mode == "plain" else _Off(stream)
+
+
+class _Off:
+    """Says nothing but what a person must know."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def show(self, event: Event) -> None:
+        if event.name == "notice":
+            _line(self._stream, harmless(event.message))
+
+
+class _Json:
+    """One event a line, the state of the run every other second, and in the end."""
+
+    def __init__(self, summary: Summary, stream: IO[str]) -> None:
+        self._summary, self._stream, self._beat = summary, stream, summary.clock()
+
+    def show(self, event: Event) -> None:
+        if event.name not in _TRAFFIC:
+            self._line(msgspec.to_builtins(told(event)))
+        if self._summary.clock() - self._beat >= _PROGRESS_SECONDS:
+            self._beat = self._summary.clock()
+            self._line({"event": "progress"} | msgspec.to_builtins(progress(self._summary)))
+
+    def end(self) -> None:
+        self._line({"event": "ended"} | msgspec.to_builtins(progress(self._summary, is_over=True)))
+
+    def _line(self, tree: dict[str, object]) -> None:
+        _line(self._stream, msgspec.json.encode(tree).decode())
+
+
+class _Plain:
+    """Lines for a log: the first recordings and every failure by name, retries seldom, a heartbeat now and then."""
+
+    def __init__(self, summary: Summary, stream: IO[str]) -> None:
+        self._summary, self._stream, self._clock = summary, stream, summary.clock
+        self._beat = self._clock()
+        self._retried: dict[str, float] = {}
+
+    def show(self, event: Event) -> None:
+        if text := self._text(event):
+            _line(self._stream, harmless(text))
+        now = self._clock()
+        if now - self._beat >= _HEARTBEAT_SECONDS:
+            self._beat = now
+            _line(self._stream, "… " + pulse(progress(self._summary)))
+
+    def _text(self, event: Event) -> str:
+        if event.name == "moved" and event.job and event.job.state in ENDED:
+            many = self._summary.collected > _LINES_EACH and event.job.state is State.COLLECTED
+            return "" if many else ending(event.job)
+        if event.name == "rejected":
+            return _rejected(event, self._summary)
+        if event.name == "retrying":
+            return self._retry_text(event)
+        return _notice(event)
+
+    def _retry_text(self, event: Event) -> str:
+        now = self._clock()
+        if now - self._retried.get(event.kind, -_RETRY_LINE_SECONDS) < _RETRY_LINE_SECONDS:
+            return ""
+        self._retried[event.kind] = now
+        return f"↻ {event.message}; trying again in {event.seconds:.1f} s"
+
+
+class _Live:
+    """A view that is redrawn in place, with notices and the first failures scrolling away above it."""
+
+    def __init__(self, summary: Summary, stream: IO[str]) -> None:
+        self._summary, self._scrolled = summary, 0
+        self._live = Live(
+            console=Console(file=stream),
+            get_renderable=lambda: view(progress(summary)),
+            refresh_per_second=_REFRESH_PER_SECOND,
+            transient=True,
+        )
+
+    def __enter__(self) -> _Live:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._live.stop()
+
+    def show(self, event: Event) -> None:
+        self._live.start()  # not before there is something to show: a question may be asked first
+        text = _notice(event)
+        if event.name == "rejected":
+            text = _rejected(event, self._summary)
+        if event.job and event.name == "moved" and event.job.state is State.FAILED and self._scrolled < _LINES_EACH:
+            self._scrolled += 1
+            text = ending(event.job)
+        if text:
+            self._live.console.print(harmless(text), markup=False, highlight=False)
+
+
+def _line(stream: IO[str], text: str) -> None:
+    stream.write(text + "\n")
+    stream.flush()
+
+
+def _rejected(event: Event, summary: Summary) -> str:
+    """The first bad rows by name; the end of the run tells how many there are."""
+    if event.reject is None or summary.rejected > _REJECTS_SHOWN:
+        return ""
+    return f"✗ {event.reject.where}: {event.message}"
+
+
+def _notice(event: Event) -> str:
+    if event.name not in ("notice", "postponed"):
+        return ""
+    text = f"{event.job.recording.where}: {event.job.key}: {event.message}" if event.job else event.message
+    return f"… {text} (left for the next run)" if event.name == "postponed" else text
+
+
+def ending(job: Job) -> str:
+    """One line about a job that has ended."""
+    if job.state is State.FAILED:
+        return f"✗ {job.recording.where}: {job.key}: {job.reason} [{job.kind}]"
+    return f"✓ {job.key}: {_speakers(job)}, {clock_time(job.audio_seconds)}{_note(job)}"
+
+
+def _speakers(job: Job) -> str:
+    return f"{job.speakers} speaker{'' if job.speakers == 1 else 's'}"
+
+
+def _note(job: Job) -> str:
+    return f" ({job.reason})" if job.reason else ""
+
+
+def closing(summary: Summary, out: Path, elapsed_seconds: float, stream: IO[str]) -> None:
+    """The table and the line that end a run."""
+    console = Console(file=stream, highlight=False, width=None if stream.isatty() else _LOG_WIDTH)
+    print_line = partial(console.print, soft_wrap=not stream.isatty())
+
+    def line(text: str, style: str = "") -> None:
+        print_line(Text(harmless(text), style=style))
+
+    if summary.shown:
+        console.print(_table(summary, out))
+    now = progress(summary, is_over=True)
+    for kind, failure in sorted(summary.failures.items(), key=lambda pair: -pair[1].count):
+        example = f"{failure.where}: {failure.key or '(no key)'}: {failure.reason}"
+        line(f"{failure.count} x {kind}, for example {example}", "red")
+    if summary.stopped_by:
+        line(f"stopped: {summary.stopped_by}", "red")
+    if summary.budget_reached:
+        line(f"no more was admitted: {summary.budget_reached}", "yellow")
+    if summary.signal_number:
+        line(_left_over(summary))
+    for advice in suggestions.advice(now, Path.cwd()):
+        line(advice)
+    line(sentence(summary, out, elapsed_seconds), "bold")
+
+
+def _table(summary: Summary, out: Path) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("recording", "speakers", "length", "state", "result"):
+        justify: JustifyMethod = "right" if name in ("speakers", "length") else "left"
+        table.add_column(name, justify=justify, overflow="ellipsis", no_wrap=True)
+    for job in sorted(summary.shown, key=lambda job: (job.recording.manifest, job.recording.line)):
+        done = job.state is State.COLLECTED
+        result = str(out / f"{job.key}.json") if done else job.kind or ""
+        speakers = str(job.speakers) if done else "-"
+        cells = (job.key, speakers, clock_time(job.audio_seconds), job.state.value, result)
+        table.add_row(*(Text(harmless(cell)) for cell in cells))
+    if more := summary.ended.total() - len(summary.shown):
+        table.add_row(f"… and {more:,} more")
+    return table
+
+
+def _left_over(summary: Summary) -> str:
+    left = summary.alive[State.SUBMITTING] + summary.alive[State.SUBMITTED]
+    return f"interrupted: {left} submitted recordings are left to the service; the next run collects them"

@@ -1,0 +1,348 @@
+"""One gate for every request to the service: a shared "not before", a way to try again, and when to stop the run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+from batch import errors
+from batch.config import Patience, Rate
+from batch.jobs.flow_control import laws
+from batch.model import Event
+from batch.providers.assemblyai.protocol import Route
+from batch.telemetry import context
+
+T = TypeVar("T")
+_OWN: Final = frozenset({"upload_failed"})
+"""Refusals that speak of one recording, however the service does otherwise."""
+_LINE_DOWN: Final = frozenset({"not_connected", "timeout", "no_room"})
+"""Misfortunes that are never one recording's."""
+_IN_TURN: Final = "no_room"
+"""Whoever comes first takes the room that others have left: so it is bad luck, though others have gone well."""
+_REFUSALS_LIMIT: Final = 100
+"""So many refusals in a row, while others get through, leave a recording for the next run; it does not fail."""
+_CATCH_UP_SECONDS: Final = 0.05
+"""So much a paced request may make up for that went late."""
+_AHEAD_SECONDS: Final = 1.0
+"""So long the others wait for the answer to the one that goes ahead."""
+
+
+class _Bucket:
+    """Tokens for requests: it fills steadily, up to its capacity."""
+
+    __slots__ = ("capacity", "filled_at", "rate", "tokens")
+
+    def __init__(self, rate: Rate, now: float) -> None:
+        self.capacity, self.rate = laws.burst(rate.requests, rate.window_seconds)
+        self.tokens, self.filled_at = self.capacity, now
+
+    def wait_seconds(self, now: float) -> float:
+        """0 and one token less, or how long until there is one."""
+        self.tokens = min(self.capacity, self.tokens + (now - self.filled_at) * self.rate)
+        self.filled_at = now
+        if self.tokens < 1 - 1e-6:
+            return (1 - self.tokens) / self.rate
+        self.tokens -= 1
+        return 0.0
+
+
+class _Ramp:
+    """Submissions by windows: at most what is allowed in each, more in each that follows, fewer after throttling."""
+
+    __slots__ = ("began", "sent", "start", "window")
+
+    def __init__(self) -> None:
+        self.start: float | None = None
+        self.window, self.sent, self.began = 0, 0, 0
+
+    def wait_seconds(self, now: float) -> float:
+        """0 and one submission noted, or how long until the next window."""
+        self.start = now if self.start is None else self.start
+        window = int((now - self.start) / laws.RAMP_WINDOW_SECONDS)
+        if window != self.window:
+            self.window, self.sent = window, 0
+        if self.sent >= laws.ramp_allowance(window - self.began):
+            return self.start + (window + 1) * laws.RAMP_WINDOW_SECONDS - now
+        self.sent += 1
+        return 0.0
+
+    def fall_back(self) -> None:
+        """Half way back to the start of the ramp."""
+        self.began += (self.window - self.began) // 2 + 1
+        self.began = min(self.began, self.window)
+
+
+class _Pacing:
+    """How far apart requests are, once refusals for their number have shown a limit. Nothing is held back before.
+
+    Each such refusal pauses everybody; whether to slow down is decided when the pause is over, by all that was
+    answered in the seconds before it and during it. ``closed`` says that nothing has got through since the pause
+    before: then one request goes ahead of the others.
+    """
+
+    __slots__ = (
+        "_answers", "_free_until", "_got_through", "_next_at", "_passed", "_paused_at", "_share", "_since", "closed",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._answers: deque[tuple[float, bool]] = deque()
+        self._got_through, self._share, self._since = math.inf, 1.0, -math.inf
+        self._next_at, self._free_until = 0.0, 0.0
+        self._paused_at: float | None = None
+        self._passed, self.closed = 0, False
+
+    def wait_seconds(self, now: float) -> float:
+        """0 and one request noted, or how long until the next one."""
+        if self._got_through == math.inf:
+            return 0.0
+        if self._next_at > now:
+            return self._next_at - now
+        apart = 1 / laws.pace(self._got_through, now - self._since)
+        self._next_at = max(self._next_at, now - _CATCH_UP_SECONDS) + apart
+        return 0.0
+
+    def answered(self, asked_at: float, now: float, refused: bool) -> None:
+        """Note an answer. What was asked before the last decision tells nothing about it."""
+        if not refused:
+            self._passed, self.closed = self._passed + 1, False
+        if asked_at < self._since:
+            return
+        self._answers.append((now, refused))
+        while self._paused_at is None and self._answers[0][0] < now - laws.looked_back_seconds(now - self._since):
+            self._answers.popleft()
+        if refused and self._paused_at is None:
+            self._paused_at = now
+
+    def slows_down(self, now: float) -> bool:
+        """Decide, if a pause has just ended: whether requests are slowed down from now on."""
+        if self._paused_at is None:
+            return False
+        paused_at, self._paused_at = self._paused_at, None
+        self.closed, self._passed = self._passed == 0, 0
+        refused = sum(refused for _, refused in self._answers)
+        if not laws.is_throttling(refused, len(self._answers)):
+            self._stay(paused_at, now)
+            return False
+        answers, self._answers = self._answers, deque()
+        share, before, self._share = refused / len(answers), self._share, refused / len(answers)
+        if self._got_through < math.inf and laws.is_in_vain(share, before, now - self._since):
+            self._got_through, self._free_until = math.inf, now + laws.in_vain_seconds()
+        elif now > self._free_until:
+            seconds = max(paused_at - answers[0][0], laws.THROTTLING_SECONDS / 3)
+            self._got_through = (len(answers) - refused) / seconds
+        self._since = now
+        return self._got_through < math.inf
+
+    def _stay(self, paused_at: float, now: float) -> None:
+        """A refusal beyond what is known to pass: begin again below the pace that met it."""
+        if self._got_through < math.inf and paused_at - self._since > laws.plateau_seconds():
+            self._got_through, self._since = laws.pace(self._got_through, paused_at - self._since), now
+
+
+class _Health:
+    """How one route does: when it last went well, since when it has not, and for whom not."""
+
+    __slots__ = ("ill_since", "unlucky", "well_at")
+
+    def __init__(self) -> None:
+        self.well_at: float | None = None
+        self.ill_since: float | None = None
+        self.unlucky: set[str] = set()
+
+    def went_well(self, now: float) -> None:
+        self.well_at, self.ill_since = now, None
+        self.unlucky.clear()
+
+    def is_well_since(self, then: float) -> bool:
+        return self.well_at is not None and self.well_at >= then
+
+    def went_ill(self, now: float, what: str) -> float:
+        """Returns for how many seconds nothing has gone well."""
+        self.ill_since = now if self.ill_since is None else self.ill_since
+        if len(self.unlucky) < 2:
+            self.unlucky.add(what)
+        return now - self.ill_since
+
+
+class Throttle:
+    """Every request asks for its turn and tells how it went; ``insist`` does both, and tries again.
+
+    ``rate`` bounds all requests, ``ramp`` submissions as the vendor recommends. Each refusal for their number pauses
+    all requests; a limit that such refusals show (``policy.is_throttling``) paces them. Refusals never count against
+    a recording, and say nothing about how many jobs the service takes. A ``Retry-After``
+    beyond ``longest_pause_seconds`` (None: as an outage) ends the run.
+
+    A route that is down for everybody is not a recording's failure: while nothing goes well on it, tries are not
+    counted against the recording, and after ``outage_seconds`` of that the run stops, to be continued later.
+    """
+
+    def __init__(
+        self,
+        patience: Patience,
+        *,
+        rng: random.Random,
+        notify: Callable[[Event], None],
+        rate: Rate | None = None,
+        ramp: bool = False,
+        longest_pause_seconds: float | None = None,
+    ) -> None:
+        self._longest_pause = longest_pause_seconds or patience.outage_seconds
+        self._patience, self._rng, self._notify = patience, rng, notify
+        self._bucket = _Bucket(rate, _now()) if rate and rate.requests else None
+        self._ramp = _Ramp() if ramp else None
+        self._pacing = _Pacing()
+        self._line = asyncio.Lock()
+        self._heard = asyncio.Event()
+        self._heard.set()
+        self._not_before = 0.0
+        self._health = {route: _Health() for route in Route}
+        self._at_all = _Health()
+
+    async def once(self, attempt: Callable[[], Awaitable[T]], *, route: Route, what: str, number: int = 1) -> T:
+        """Make one ``attempt``, the ``number``-th, as soon as the service may be asked. Raises what it raises, and
+        ``Unavailable`` when nothing has gone well on the route for too long."""
+        await self._allowance(route)
+        asked_at = _now()
+        self._notify(Event("asked", kind=route))
+        context.ATTEMPT.set(number)
+        try:
+            answer = await attempt()
+        except errors.Again as error:
+            self._went_ill(error, route, what, asked_at)
+            raise
+        finally:
+            self._heard.set()
+        for health in (self._health[route], self._at_all):
+            health.went_well(_now())
+        self._pacing.answered(asked_at, _now(), refused=False)
+        return answer
+
+    async def insist(
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        *,
+        route: Route,
+        what: str,
+        unanswered: bool = True,
+        at_last: type[errors.DiaristError] | None = errors.Permanent,
+    ) -> T:
+        """Make ``attempt`` until it goes well, with backoff.
+
+        With ``unanswered`` False only requests that certainly had no effect are repeated. Raises what the attempt
+        raised last when it must not be tried again, ``at_last`` when a recording's tries are used up (None: nothing
+        but an outage ends it), ``Postponed`` when the service has always been asked too often, but only by this
+        recording, and ``Unavailable`` when it has been out for too long.
+        """
+        tries = own = refused = 0
+        since = _now()
+        while True:
+            try:
+                return await self.once(attempt, route=route, what=what, number=tries + 1)
+            except errors.Again as error:
+                if isinstance(error, errors.Unanswered) and not unanswered:
+                    raise
+                refused = refused + 1 if self._is_singled_out(error, since) else 0
+                tries, own, since = tries + 1, own + self._is_its_own(error, route, since), _now()
+                if at_last and refused >= _REFUSALS_LIMIT:
+                    raise errors.Postponed(f"{error} (after {tries} tries)", kind=error.kind) from error
+                if at_last and own >= self._patience.attempts:
+                    raise at_last(f"{error} (after {tries} tries)", kind=error.kind) from error
+                await self._rest(error, tries, what)
+
+    def went_well_since(self, route: Route, then: float) -> bool:
+        """Whether anything has gone well on the route since ``then`` (loop time)."""
+        return self._health[route].is_well_since(then)
+
+    async def turn(self) -> None:
+        """Wait until the service may be asked. The client awaits it once more right before it sends: between a turn
+        and the request lie a file that is opened, or an intent that is written."""
+        while (wait := self._not_before - _now()) > 0:  # noqa: ASYNC110 (it may move)
+            await asyncio.sleep(wait)
+
+    async def _allowance(self, route: Route) -> None:
+        """Wait for what the ramp gives submissions; then, in line, for the end of a pause, a token and the pace."""
+        while self._ramp and route is Route.SUBMIT and (wait := self._ramp.wait_seconds(_now())):  # noqa: ASYNC110
+            await asyncio.sleep(wait)
+        async with self._line:
+            await self._opening()
+            while self._bucket and (wait := self._bucket.wait_seconds(_now())):  # noqa: ASYNC110
+                await asyncio.sleep(wait)
+            while wait := self._pacing.wait_seconds(_now()):  # noqa: ASYNC110
+                await asyncio.sleep(wait)
+
+    async def _opening(self) -> None:
+        """Wait until nobody has to be silent. At a service that is closed the first in line learns for all whether it
+        still is."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_AHEAD_SECONDS):
+                await self._heard.wait()
+        await self.turn()
+        if self._pacing.slows_down(_now()) and self._ramp:
+            self._ramp.fall_back()
+        if self._pacing.closed:
+            self._heard.clear()
+
+    async def _rest(self, error: errors.Again, tries: int, what: str) -> None:
+        """Whoever was refused for the number of requests has only to get in line again, behind the pause of all."""
+        base, cap = self._patience.base_seconds, self._patience.cap_seconds
+        at_least = error.retry_after_seconds or 0.0
+        pause = laws.backoff_seconds(tries, base=base, cap=cap, rng=self._rng, at_least=at_least)
+        if isinstance(error, errors.Throttled):
+            pause = max(0.0, self._not_before - _now())
+        self._notify(Event("retrying", message=f"{what}: {error}", kind=error.kind, seconds=pause))
+        await asyncio.sleep(pause)
+
+    def _is_its_own(self, error: errors.Again, route: Route, since: float) -> bool:
+        """Whether the bad luck is the recording's: the service said so, or was well for others meanwhile."""
+        if isinstance(error, errors.Throttled):
+            return False
+        return error.kind in _OWN or (error.kind != _IN_TURN and self.went_well_since(route, since))
+
+    def _is_singled_out(self, error: errors.Again, since: float) -> bool:
+        return isinstance(error, errors.Throttled) and self._at_all.is_well_since(since)
+
+    def _went_ill(self, error: errors.Again, route: Route, what: str, asked_at: float) -> None:
+        now, throttled = _now(), isinstance(error, errors.Throttled)
+        if (error.retry_after_seconds or 0.0) > self._longest_pause:
+            raise self._asked_to_wait(error) from error
+        self._pause(error, now, asked_at)
+        health, nothing = (self._at_all, "no request") if throttled else (self._health[route], f"no {route}")
+        seconds = health.went_ill(now, what)
+        if seconds < self._patience.outage_seconds:
+            return
+        own = route is Route.UPLOAD and not throttled and error.kind not in _LINE_DOWN
+        if own and len(health.unlucky) == 1:
+            raise errors.Permanent(f"{error} (for {seconds:.0f} s)", kind=error.kind) from error
+        raise errors.Unavailable(
+            f"{nothing} has gone well for {seconds:.0f} s; the last error: {error}. "
+            "Run the same command again later: what was done is recorded",
+            kind=error.kind,
+        ) from error
+
+    def _asked_to_wait(self, error: errors.Again) -> errors.AskedToWait:
+        seconds = error.retry_after_seconds or 0.0
+        then = datetime.now().astimezone() + timedelta(seconds=seconds)
+        return errors.AskedToWait(
+            f"the service wants to be left alone for {seconds:,.0f} s, until {then:%Y-%m-%d %H:%M:%S %Z}: run the "
+            f"same command again then, what was done is recorded. Its answer: {error}",
+            kind=error.kind,
+        )
+
+    def _pause(self, error: errors.Again, now: float, asked_at: float) -> None:
+        """Everybody is silent for as long as the service asks, if it does, or for a moment."""
+        if error.kind != "throttled" and not error.retry_after_seconds:
+            return
+        pause = error.retry_after_seconds or self._rng.uniform(0.0, self._patience.base_seconds)
+        self._not_before = max(self._not_before, now + pause)
+        if error.kind == "throttled":
+            self._pacing.answered(asked_at, now, refused=True)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,117 @@
+"""Is it gone? What a service says that it does not know is paid all the same, so its word is not taken at once.
+
+A replica that lags, or a gateway, says so of transcripts that are there. It is believed only if it says the same in
+every look over some minutes, and if the list does not show the transcript either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Final, NamedTuple
+
+from batch import errors
+from batch.jobs.flow_control.throttle import Throttle
+from batch.model import Job
+from batch.providers.assemblyai.client import Client
+from batch.providers.assemblyai.job_list import ZONE_SECONDS, created, pages
+from batch.providers.assemblyai.protocol import Item, Page, Route
+
+_LOOKS: Final = (1 / 36, 1 / 12, 1 / 4, 23 / 36)
+"""The pauses before the looks, as parts of the whole time: most replicas catch up within seconds."""
+_GATHER_SECONDS: Final = 0.05
+
+
+class _Ask(NamedTuple):
+    transcript_id: str
+    submitted_at: float
+    answer: asyncio.Future[bool]
+
+
+class Missing:
+    """``seconds`` lie between the first word that a transcript is not known and the last look for it."""
+
+    def __init__(self, client: Client, throttle: Throttle, seconds: float) -> None:
+        self._client, self._throttle, self._seconds = client, throttle, seconds
+        self._asks: list[_Ask] = []
+        self._walking: asyncio.Task[None] | None = None
+
+    async def is_gone(self, job: Job) -> bool:
+        """Whether the job's transcript, of which the service has just said that it does not know it, is gone; False:
+        it is there after all. Raises ``Postponed`` if the list shows what the service says it does not know."""
+        for part in _LOOKS:
+            await asyncio.sleep(part * self._seconds)
+            if await self._is_known(job):
+                return False
+        if await self._is_listed(job):
+            raise errors.Postponed(
+                f"the service lists transcript {job.transcript_id}, and says that it does not know it",
+                kind="unknown_id",
+            )
+        return True
+
+    async def _is_known(self, job: Job) -> bool:
+        fetch = partial(self._client.fetch, job.transcript_id or "")
+        what = f"another look for {job.key}"
+        try:
+            await self._throttle.insist(fetch, route=Route.FETCH, what=what, at_last=errors.Postponed)
+        except errors.UnknownId:
+            return False
+        return True
+
+    async def _is_listed(self, job: Job) -> bool:
+        """All who ask at one time share one walk through the list."""
+        ask = _Ask(job.transcript_id or "", job.submitted_at or 0.0, asyncio.get_running_loop().create_future())
+        self._asks.append(ask)
+        if self._walking is None or self._walking.done():
+            self._walking = asyncio.create_task(self._walk_for_all())
+        return await ask.answer
+
+    async def _walk_for_all(self) -> None:
+        await asyncio.sleep(_GATHER_SECONDS)
+        while asks := self._asks:
+            self._asks = []
+            waiting = [ask for ask in asks if not ask.answer.done()]
+            try:
+                listed = await self._walk(waiting)
+            except errors.DiaristError as error:
+                _answer(waiting, error)
+            else:
+                for ask in waiting:
+                    _answer([ask], ask.transcript_id in listed)
+
+    async def _walk(self, asks: Sequence[_Ask]) -> set[str]:
+        """Those of the transcripts that the list shows, read back to before the oldest of them can have been made."""
+        wanted, listed = {ask.transcript_id for ask in asks}, set[str]()
+        earliest = min((ask.submitted_at for ask in asks), default=0.0)
+        if not wanted:
+            return listed
+        async for page in pages(self._page):
+            listed |= wanted.intersection(item.id for item in page.transcripts)
+            if listed == wanted or _is_before(page.transcripts, earliest):
+                break
+        return listed
+
+    async def _page(self, before_id: str | None) -> Page:
+        look = partial(self._client.page, before_id=before_id)
+        try:
+            return await self._throttle.insist(look, route=Route.LIST, what="list", at_last=None)
+        except errors.Permanent as error:
+            raise errors.Postponed(f"the service does not list its transcripts: {error}", kind=error.kind) from error
+
+
+def _answer(asks: Sequence[_Ask], answer: bool | errors.DiaristError) -> None:
+    for ask in asks:
+        if ask.answer.done():
+            continue
+        if isinstance(answer, errors.DiaristError):
+            ask.answer.set_exception(answer)
+        else:
+            ask.answer.set_result(answer)
+
+
+def _is_before(items: Sequence[Item], earliest: float) -> bool:
+    """Whether all of a page, whatever its order, is from before ``earliest``, in any zone."""
+    made = [created(item) for item in items]
+    return all(at is not None and at < earliest - ZONE_SECONDS for at in made)

@@ -1,0 +1,171 @@
+"""What to do about a row of a manifest, and why: pure, a table of what is known of its key.
+
+A key whose recording was paid for belongs to it for good. ``Judged`` is a row with its decision, and what follows.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+import msgspec
+
+from batch.errors import TRIED_ANYWAY
+from batch.model import WITH_SERVICE, Job, Recording, Stamp, State
+from batch.providers.assemblyai.options import differing
+from batch.storage.locations import identity
+
+_GIVEN_UP: Final = frozenset({"unknown_id", "deleted"})
+"""Failures of what was paid: the service is asked for it once more before anything is paid anew."""
+
+_TAKEN: Final = WITH_SERVICE | {State.COLLECTED}
+"""A key whose job is in one of these belongs to its recording for good: it was paid for, or may have been."""
+
+
+class Verdict(StrEnum):
+    RUN = "run"
+    REFETCH = "refetch"
+    DONE = "done"
+    FAILED_BEFORE = "failed before"
+    UNDER_WAY = "under way"
+    ELSEWHERE = "elsewhere"
+    HELD = "held"
+    KEPT = "kept"
+    DUPLICATE = "duplicate"
+    REFUSED = "refused"
+
+
+class Decision(NamedTuple):
+    """``pays_again``: the recording is done and its audio has not changed, and it would be paid for once more."""
+
+    verdict: Verdict
+    why: str
+    pays_again: bool = False
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What the user asks to be done again: everything (``force``), or what ``failed`` or also came out ``empty``.
+
+    ``forced_since`` is when the forced pass began: what was submitted since then is part of it, and done.
+    ``keep_done``: what is done stays as it is, whatever its row asks for now.
+    """
+
+    force: bool = False
+    failed: bool = False
+    empty: bool = False
+    forced_since: float = math.inf
+    keep_done: bool = False
+
+
+def decide(
+    recording: Recording, job: Job | None, service: str, wish: Wish, *, changed: bool, stored: bool
+) -> Decision:
+    """What to do about a row.
+
+    ``changed``: its audio is not what was staged before; ``stored``: its result is in place, and whole.
+    """
+    if job is None:
+        return Decision(Verdict.RUN, "new")
+    if changed and job.state in _TAKEN and identity(recording.source) != identity(job.recording.source):
+        return Decision(Verdict.REFUSED, _collision(recording, job))
+    pays_again = job.state is State.COLLECTED and not changed
+    if job.service != service:
+        if job.state in WITH_SERVICE:
+            return Decision(Verdict.ELSEWHERE, f"still with {job.service}: run with --service {job.service} first")
+        return Decision(Verdict.RUN, f"service changed from {job.service}", pays_again)
+    if changed:
+        return Decision(Verdict.RUN, "audio changed")
+    if names := differing(recording.options, job.recording.options):
+        return Decision(Verdict.RUN, f"option changed: {', '.join(names)}", pays_again)
+    return _decide_same(job, wish, stored)
+
+
+def _decide_same(job: Job, wish: Wish, stored: bool) -> Decision:
+    """For a row whose audio and options are those of its job."""
+    if job.state in WITH_SERVICE:
+        return Decision(Verdict.UNDER_WAY, "submitted before")
+    if wish.force and not _is_of_the_pass(job, wish):
+        return Decision(Verdict.RUN, "forced", pays_again=job.state is State.COLLECTED)
+    if job.state is State.FAILED:
+        again = wish.failed or job.kind in TRIED_ANYWAY
+        return Decision(Verdict.RUN if again else Verdict.FAILED_BEFORE, f"failed before: {job.kind}")
+    if job.state is not State.COLLECTED:
+        return Decision(Verdict.RUN, "begun before")
+    if wish.empty and job.kind == "no_speech":
+        return Decision(Verdict.RUN, "came out empty before")
+    return Decision(Verdict.DONE, "done before") if stored else Decision(Verdict.REFETCH, "result missing")
+
+
+def _is_of_the_pass(job: Job, wish: Wish) -> bool:
+    """Whether the job has had its turn in the forced pass, however it ended."""
+    since = job.submitted_at if job.state is State.COLLECTED else job.ended_at
+    return (since or 0.0) >= wish.forced_since
+
+
+def _collision(recording: Recording, job: Job) -> str:
+    owner, other = identity(job.recording.source), identity(recording.source)
+    return (
+        f"the key {recording.key!r} belongs to {owner} ({job.recording.where}), and {other} is another recording: "
+        "nothing was paid, and what was paid for stays. Give the row another id, "
+        "put the keys of this run under a --prefix, or choose another --out"
+    )
+
+
+class Upkeep(StrEnum):
+    """What is done, for free, to a result that is there."""
+
+    NONE = "none"
+    REWRITE = "rewrite"
+    PUT_COPIES = "put copies"
+
+
+class Judged(NamedTuple):
+    """A row, the job that is known under its key, and what to do. ``stamp`` is the audio's, if it was looked at;
+    ``journals`` is the job as the journal has it; ``adopted``: the job is that of a result that was found instead."""
+
+    recording: Recording
+    job: Job | None
+    decision: Decision
+    changed: bool = False
+    stamp: Stamp | None = None
+    upkeep: Upkeep = Upkeep.NONE
+    adopted: bool = False
+    journals: Job | None = None
+
+    @property
+    def asks_for_something_else(self) -> bool:
+        job, row = self.journals, self.recording
+        return job is not None and (self.changed or bool(differing(row.options, job.recording.options)))
+
+    @property
+    def refreshed(self) -> Job | None:
+        """The job of a row that is done, with what has changed of the row and the stamps, if anything has: the next
+        run need not read the files."""
+        if not self.job or self.decision.verdict is not Verdict.DONE:
+            return None
+        job = msgspec.structs.replace(self.job, **(self.stamp._asdict() if self.stamp else {}))
+        moved = job.recording.source != self.recording.source or job.recording.labels != self.recording.labels
+        return msgspec.structs.replace(job, recording=self.recording) if moved else job
+
+    def _was_given_up(self, job: Job, service: str) -> bool:
+        """Whether the transcript that answers the row was paid, and given up since the service did not know it."""
+        is_lost = job.state is State.FAILED and job.kind in _GIVEN_UP and job.transcript_id is not None
+        return is_lost and job.service == service and not self.asks_for_something_else
+
+    def job_to_carry(self, service: str) -> Job | None:
+        """A new job, which keeps what was already staged of the same audio for the same service; or a collected one
+        whose result is to be fetched again; or one whose transcript is asked for once more; or None."""
+        job = self.job
+        if self.decision.verdict is Verdict.REFETCH and job:
+            return msgspec.structs.replace(job.move(State.SUBMITTED), recording=self.recording)
+        if self.decision.verdict is not Verdict.RUN:
+            return None
+        if job is None:
+            return Job(recording=self.recording, service=service)
+        if job.state is State.STAGED and job.service == service and not self.changed:
+            return msgspec.structs.replace(job, recording=self.recording)
+        if self._was_given_up(job, service):
+            return msgspec.structs.replace(job, recording=self.recording, state=State.SUBMITTED, ended_at=None)
+        past_ids = (*job.past_ids, job.transcript_id) if job.transcript_id else job.past_ids
+        return Job(recording=self.recording, service=service, past_ids=past_ids)

@@ -1,0 +1,56 @@
+"""The rows that a command is about: read, looked at once before anything is made, counted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+from batch import errors
+from batch.config import Settings
+from batch.jobs.planning.selection import Window
+from batch.manifest import reader
+from batch.model import Event, Recording, Reject
+
+_COUNTED_ROWS: Final = 2000
+
+
+def rows_of(
+    manifests: Sequence[str], settings: Settings, stdin: IO[bytes] | None, tell: Callable[[Event], None]
+) -> Iterator[Recording | Reject]:
+    def notice(message: str) -> None:
+        tell(Event("notice", message=message))
+
+    return reader.read(
+        manifests, defaults=settings.options, dialect=settings.dialect or None, prefix=settings.prefix,
+        stdin=stdin, cwd=Path.cwd(), notice=notice,
+    )  # fmt: skip
+
+
+def peeked(rows: Iterator[Recording | Reject]) -> Iterator[Recording | Reject]:
+    """The same rows, the first of them already read: a manifest that is not there is told before anything is made."""
+    first = next(rows, None)
+
+    def again() -> Iterator[Recording | Reject]:
+        if first is not None:
+            yield first
+        yield from rows
+
+    return again()
+
+
+async def count_rows(
+    manifests: Sequence[str], settings: Settings, window: Window, tell: Callable[[Event], None]
+) -> None:
+    """Tell how many rows there are, for what is left of them: reads the manifests once more, beside the run."""
+    if "-" in manifests or not window.is_countable:
+        return
+    rows = rows_of(manifests, settings, None, lambda event: None)
+    total = 0
+    with contextlib.suppress(errors.Fatal):  # told by the run itself
+        while batch := await asyncio.to_thread(lambda: list(itertools.islice(rows, _COUNTED_ROWS))):
+            total += sum(isinstance(row, Reject) or window.of_shard(row.key) for row in batch)
+        tell(Event("total", count=total))

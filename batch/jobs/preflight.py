@@ -1,0 +1,333 @@
+"""``diarist doctor``: looks at everything that a run stands on, and says what to do about what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import email.utils
+import itertools
+import os
+import resource
+import shutil
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from yarl import URL
+
+from batch import errors
+from batch.archive.journal import Journal, check_not_vanished
+from batch.archive.results import JOURNAL, inner_of
+from batch.config import Local, Prices, Settings
+from batch.jobs import orphans
+from batch.jobs.places import placed
+from batch.manifest import reader
+from batch.model import Recording
+from batch.network import http_client
+from batch.providers.assemblyai import client
+from batch.providers.endpoint import HOSTS, Endpoint
+from batch.providers.local import local_service
+from batch.storage import disk_errors, object_stores, sqlite
+
+_LITTLE_SPACE_BYTES: Final = 2_000_000_000
+_SLOW_FSYNC_SECONDS: Final = 0.1
+_SKEW_SECONDS: Final = 60.0
+_ROWS: Final = 1000
+"""Of a manifest, looked at for the stores that they name."""
+
+
+class Verdict(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    BAD = "bad"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What was looked at, how it is, and what to do about it. ``exit_code`` is what a run would end with."""
+
+    what: str
+    verdict: Verdict
+    said: str
+    advice: str = ""
+    exit_code: int = 0
+
+
+def _ok(what: str, said: str) -> Finding:
+    return Finding(what, Verdict.OK, said)
+
+
+def _warn(what: str, said: str, advice: str) -> Finding:
+    return Finding(what, Verdict.WARN, said, advice)
+
+
+def _bad(what: str, said: str, advice: str, exit_code: int) -> Finding:
+    return Finding(what, Verdict.BAD, said, advice, exit_code)
+
+
+async def examine(
+    settings: Settings, environ: Mapping[str, str], out: Path, manifests: Sequence[str] = (), copies: str = ""
+) -> AsyncIterator[Finding]:
+    """All findings, as they are made. Spends nothing, and leaves nothing behind.
+
+    Of the stores, those that ``manifests`` name, in themselves or in their first rows, and the one that results are
+    copied to.
+    """
+    yield _locale()
+    yield _open_files(settings)
+    inner = await asyncio.to_thread(inner_of, out, settings.journal_dir)
+    yield await asyncio.to_thread(_space, out)
+    for place in dict.fromkeys((out, inner) if settings.journal_dir else (out,)):
+        yield await asyncio.to_thread(_disk, place)
+    yield await asyncio.to_thread(_journal, out, inner)
+    for finding in await asyncio.to_thread(lambda: [*_read_from(manifests, settings), *_written_to(copies)]):
+        yield finding
+    try:
+        endpoint = (await asyncio.to_thread(placed, out, settings, environ)).service
+    except errors.Fatal as error:
+        yield _bad("service", str(error), "", error.exit_code)
+        return
+    yield _ok("service", f"{endpoint.name}, with {'a' if endpoint.key else 'no'} key")
+    async for finding in _service(endpoint, settings, out, inner):
+        yield finding
+
+
+def _locale() -> Finding:
+    encoding = sys.getfilesystemencoding()
+    if encoding.lower() == "utf-8":
+        return _ok("locale", f"file names are {encoding}")
+    return _warn(
+        "locale", f"file names are {encoding}", "set LANG=C.UTF-8, or names that are not ASCII cannot be read"
+    )
+
+
+def _open_files(settings: Settings) -> Finding:
+    needed = 2 * settings.concurrency + 4 * settings.uploads + 100
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    said = f"{soft} may be open, a run needs up to {needed}"
+    return (
+        _ok("open files", said) if soft >= needed else _warn("open files", said, f"run `ulimit -n {needed}` before")
+    )
+
+
+def _space(out: Path) -> Finding:
+    free = shutil.disk_usage(_there(out)).free
+    said = f"{free / 1e9:.1f} GB free for {out}"
+    if free >= _LITTLE_SPACE_BYTES:
+        return _ok("space", said)
+    return _warn("space", said, "a result takes about 1 MB for an hour of audio: make room, or choose another --out")
+
+
+def _disk(out: Path) -> Finding:
+    """Whether results can be written, and what a commit of the journal costs there."""
+    place = _there(out)
+    try:
+        with tempfile.NamedTemporaryFile(dir=place, prefix=".diarist-doctor-") as file:
+            began = time.monotonic()
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+            took = time.monotonic() - began
+    except OSError as error:
+        said, advice = f"cannot write to {place}: {error.strerror}", disk_errors.advice(error, "choose another --out")
+        return _bad("disk", said, advice, 2)
+    said = f"{place} takes {took * 1000:.0f} ms to make a write durable"
+    if took <= _SLOW_FSYNC_SECONDS:
+        return _ok("disk", said)
+    return _warn("disk", said, "is it a network disk? The journal must lie on a local one: choose another --out")
+
+
+def _journal(out: Path, inner: Path) -> Finding:
+    path = inner / JOURNAL
+    try:
+        check_not_vanished(path)
+    except errors.Usage as error:
+        return _bad("journal", str(error), f"`diarist recover {out}`", error.exit_code)
+    if not path.exists():
+        return _ok("journal", f"none in {out} yet")
+    try:
+        with contextlib.closing(sqlite.open_to_read(path)) as db:
+            sqlite.keep_temporaries(db, path.parent)
+            said = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            states = dict(db.execute("SELECT state, count(*) FROM jobs GROUP BY state"))
+    except errors.Unavailable as error:
+        return _bad("journal", str(error), "", error.exit_code)
+    except (OSError, sqlite3.OperationalError) as error:
+        said, _, advice = sqlite.explained(error, path).partition(". ")
+        return _bad("journal", f"cannot read {path}: {said}", advice, errors.Unavailable.exit_code)
+    except sqlite3.Error as error:
+        said, states = str(error), {}
+    if said != "ok":
+        return _bad("journal", f"{path} is damaged: {said}", f"`diarist recover {out}` makes it anew", 2)
+    return _ok("journal", ", ".join(f"{count:,} {state}" for state, count in sorted(states.items())) or "empty")
+
+
+def _read_from(manifests: Sequence[str], settings: Settings) -> Iterator[Finding]:
+    """A finding for each bucket that is named; for a manifest that cannot be read, one that says so."""
+    looked_at: set[str] = set()
+    for named in manifests:
+        try:
+            for url in _urls(named, settings):
+                if (bucket := object_stores.bucket_of(url)) not in looked_at:
+                    looked_at.add(bucket)
+                    yield _readable(bucket, url)
+        except errors.Fatal as error:
+            yield _bad("manifest", str(error), "", error.exit_code)
+
+
+def _urls(named: str, settings: Settings) -> Iterator[str]:
+    """What a manifest names in stores: itself, if it is all below a prefix; else its first rows, and itself."""
+    if object_stores.is_stored(named) and object_stores.is_prefix(named):
+        yield named
+        return
+    rows = reader.read([named], defaults=settings.options, dialect=settings.dialect or None, cwd=Path.cwd())
+    for row in itertools.islice(rows, _ROWS):
+        if isinstance(row, Recording) and object_stores.is_stored(row.source):
+            yield row.source
+        if object_stores.is_stored(named):
+            yield named
+
+
+def _readable(bucket: str, url: str) -> Finding:
+    began = time.monotonic()
+    try:
+        if object_stores.is_prefix(url):
+            next(object_stores.listed(url), None)
+        else:
+            object_stores.look(url)
+    except errors.Permanent as error:
+        return _bad("store", str(error), "", 3)
+    except errors.Fatal as error:
+        return _bad("store", str(error), "", error.exit_code)
+    return _ok("store", f"{bucket} can be read: it answered in {(time.monotonic() - began) * 1000:.0f} ms")
+
+
+def _written_to(copies: str) -> Iterator[Finding]:
+    if not copies:
+        return
+    try:
+        left = object_stores.try_to_write(copies)
+    except (errors.Fatal, errors.Postponed) as error:
+        yield _bad("results", str(error), "", getattr(error, "exit_code", 3))
+        return
+    kept = f"; {left} stays there, as these credentials may not delete it" if left else ""
+    yield _ok("results", f"{copies} can be written{kept}")
+
+
+def _there(path: Path) -> Path:
+    """The nearest directory above that exists."""
+    return next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir())
+
+
+def _temporary(out: Path) -> tempfile.TemporaryDirectory[str]:
+    """Where the system has its own, or, on a read-only one, where a run has it."""
+    try:
+        return tempfile.TemporaryDirectory()
+    except FileNotFoundError:
+        return tempfile.TemporaryDirectory(prefix=".diarist-doctor-", dir=_there(out))
+
+
+async def _service(endpoint: Endpoint, settings: Settings, out: Path, inner: Path) -> AsyncIterator[Finding]:
+    trust = await asyncio.to_thread(_trust)
+    yield trust
+    if trust.verdict is Verdict.BAD:
+        return
+    if endpoint.base_url:
+        async for finding in _reached(endpoint.base_url, endpoint, settings, inner / JOURNAL):
+            yield finding
+        return
+    local = settings.local
+    with _temporary(out) as folder:
+        began = time.monotonic()
+        try:
+            async with _started(local, Path(folder)) as base_url:
+                yield _ok("engine", f"{local.engine} was loaded in {time.monotonic() - began:.1f} s")
+                async for finding in _reached(base_url, endpoint, settings):
+                    yield finding
+        except errors.Fatal as error:
+            yield _bad("engine", str(error), "", error.exit_code)
+
+
+def _started(local: Local, folder: Path) -> contextlib.AbstractAsyncContextManager[str]:
+    return local_service(folder, engine=local.engine, speakers=local.speakers, device=local.device, workers=1)
+
+
+def _trust() -> Finding:
+    try:
+        http_client.context()
+    except errors.Usage as error:
+        return _bad("tls", str(error), "", error.exit_code)
+    return _ok("tls", f"the certificate authorities are {http_client.trusted()}")
+
+
+def _proxy(base_url: str) -> Finding:
+    try:
+        proxy = http_client.proxy_for(URL(base_url))
+    except errors.Usage as error:
+        return _bad("proxy", str(error), "", error.exit_code)
+    return _ok("proxy", f"{base_url} is reached through {proxy}" if proxy else f"none on the way to {base_url}")
+
+
+async def _reached(
+    base_url: str, endpoint: Endpoint, settings: Settings, journal: Path | None = None
+) -> AsyncIterator[Finding]:
+    way = _proxy(base_url)
+    yield way
+    if way.verdict is Verdict.BAD:
+        return
+    async with client.connect(base_url, endpoint.key, connections=1, deadlines=settings.deadlines) as api:
+        began = time.monotonic()
+        try:
+            await api.page(limit=1)
+        except errors.KeyRefused as error:
+            yield _bad("key", str(error), await _other_region(endpoint, settings), error.exit_code)
+            return
+        except errors.Fatal as error:
+            yield _bad("reach", str(error), "", error.exit_code)
+            return
+        except errors.DiaristError as error:
+            advice = "look at the network, the proxy and the vendor's status page, then try again"
+            yield _bad("reach", str(error), advice, errors.Unavailable.exit_code)
+            return
+        yield _ok("reach", f"{base_url} answered in {(time.monotonic() - began) * 1000:.0f} ms")
+        yield _clock(api.date)
+        is_there = await asyncio.to_thread(journal.exists) if journal else False
+        if journal and is_there:
+            with contextlib.suppress(errors.DiaristError):  # what is wrong with the journal has been told
+                yield await _orphans(api, journal, settings.prices.of(is_vendors=endpoint.is_vendors))
+
+
+async def _orphans(api: client.Client, path: Path, prices: Prices | None) -> Finding:
+    with contextlib.closing(await asyncio.to_thread(lambda: Journal(path, read_only=True))) as journal:
+        found = await orphans.orphans(lambda before_id: api.page(before_id=before_id), journal)
+    if not found:
+        return _ok("orphans", "none: each of the newest transcripts of our uploads belongs to a recording")
+    return _warn("orphans", orphans.listed(found, prices), "look at them at the service; none is paid for again")
+
+
+async def _other_region(endpoint: Endpoint, settings: Settings) -> str:
+    """Keys differ by region: whether another one knows this key."""
+    for name, base_url in HOSTS.items():
+        if endpoint.is_vendors and name != endpoint.name:
+            async with client.connect(base_url, endpoint.key, connections=1, deadlines=settings.deadlines) as api:
+                with contextlib.suppress(errors.DiaristError):
+                    await api.page(limit=1)
+                    return f"the key is one of {name}: use --service {name}"
+    return ""
+
+
+def _clock(date: str | None) -> Finding:
+    """Lost submissions are matched by time, among other things."""
+    try:
+        skew = time.time() - email.utils.parsedate_to_datetime(date or "").timestamp()
+    except ValueError:
+        return _warn("clock", "the service does not tell the time", "")
+    if abs(skew) <= _SKEW_SECONDS:
+        return _ok("clock", "agrees with the service's")
+    said = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the service's"
+    return _warn("clock", said, "set the clock (NTP)")

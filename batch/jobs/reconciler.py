@@ -1,0 +1,264 @@
+"""Was it taken? Settles a submission whose answer was lost, by looking for it in the service's list.
+
+That it is there is proof at once. That it is not there is none: the service may take it after we have let it go (a
+gateway hands it on late), and its list may lag behind (a replica, a cache). So absence is believed only
+
+- with a **witness**: the list shows a job of ours that the service acknowledged ``grace_seconds`` or more after the
+  lost submission was let go, goes back beyond its intent, and does not show it; or
+- by **time**: the intent is older than ``lag_seconds``, and a list that goes back beyond it does not show it. That is
+  for the next run, where nothing else may be submitted that could be a witness;
+
+and in two looks that agree, some time apart. Until then it is looked for again and again, which holds no slot. Once
+nothing else has been done for ``patience_seconds``, so that no witness can come, it is left to the next run.
+
+A recording that was uploaded has an ``audio_url`` of its own, so one match is proof at any time. A recording given as
+a URL or read under a link has not: there the same URL, all of the options and a time that fits must do, and the log
+says so. Which zone the list's times are in is learnt from jobs of ours in it; where there are none it is UTC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from batch import errors
+from batch.archive.journal import Journal
+from batch.jobs.flow_control.throttle import Throttle
+from batch.model import Event, Job
+from batch.providers.assemblyai.client import Client, right_one
+from batch.providers.assemblyai.job_list import ZONE_SECONDS, created, pages
+from batch.providers.assemblyai.options import unlike
+from batch.providers.assemblyai.protocol import Item, Page, Route, Status
+from batch.storage.locations import identity, is_url
+
+_GATHER_SECONDS: Final = 0.05
+_LONGEST_GATHER_SECONDS: Final = 5.0
+_LOOKS: Final = 2
+"""So many looks in a row must agree before absence is believed: each may have met another replica."""
+_SLACK_SECONDS: Final = 60.0
+"""Between our clock and the service's, and between what is accepted and its place in the list."""
+_WINDOW_SECONDS: Final = 600.0
+"""A public URL's transcript that was made later after the intent is not taken for the lost one."""
+
+
+class Lost(NamedTuple):
+    """A job in doubt, and when at the latest its submission was let go (seconds since the epoch)."""
+
+    job: Job
+    let_go_at: float
+
+    @property
+    def intent_at(self) -> float:
+        return self.job.intent_at or 0.0
+
+
+class Walk(NamedTuple):
+    """What one look at the list has shown, each item once; of ``known`` ones, which are ours, the time of submission.
+
+    ``zone_seconds`` is how far the list's times are ahead of UTC. ``is_complete``: it went back far enough.
+    """
+
+    items: Mapping[str, Item]
+    known: Mapping[str, float]
+    zone_seconds: float
+    is_complete: bool
+
+    @property
+    def witness_at(self) -> float:
+        """The newest job of ours in the list was acknowledged then: so far at least it has caught up."""
+        return max(self.known.values(), default=-math.inf)
+
+
+class _Ask(NamedTuple):
+    lost: Lost
+    answer: asyncio.Future[tuple[Item | None, bool]]
+
+
+class Reconciler:
+    """Answers for any number of jobs with one walk through the list. ``run`` must run beside the askers."""
+
+    def __init__(
+        self,
+        client: Client,
+        throttle: Throttle,
+        journal: Journal,
+        *,
+        grace_seconds: float,
+        patience_seconds: float = 600.0,
+        lag_seconds: float = 3600.0,
+        clock: Callable[[], float] = time.time,
+        notify: Callable[[Event], None],
+    ) -> None:
+        self._client, self._throttle, self._journal = client, throttle, journal
+        self._grace_seconds, self._patience_seconds, self._lag_seconds = grace_seconds, patience_seconds, lag_seconds
+        self._clock, self._notify = clock, notify
+        self._asks: list[_Ask] = []
+        self._asked = asyncio.Event()
+        self._given: set[str] = set()
+        self._echoes: dict[str, dict[str, Any] | None] = {}
+        self._zone_seconds: float | None = None
+        self._is_busy: Callable[[], bool] = lambda: False
+
+    async def find(self, job: Job, let_go_at: float | None = None) -> Item | None:
+        """The transcript that ``job``'s last submission made, or None if the service has not taken it.
+
+        ``let_go_at`` None: with its intent. Raises ``Postponed`` if neither can be known in this run.
+        """
+        lost, agreeing, idle_since = Lost(job, let_go_at or job.intent_at or 0.0), 0, None
+        for number in itertools.count(1):
+            item, is_absent = await self._look(lost)
+            if item:
+                return item
+            agreeing = agreeing + 1 if is_absent else 0
+            if agreeing >= _LOOKS:
+                return None
+            idle_since = None if self._is_busy() else idle_since or self._clock()
+            if not agreeing and idle_since and self._clock() - idle_since >= self._patience_seconds:
+                break
+            await asyncio.sleep(self._pause_seconds(number))
+        raise errors.Postponed(
+            "its submission was not answered, and the service's list cannot tell yet whether it was taken: it is not "
+            "sent again before that is known",
+            kind="unanswered",
+        )
+
+    async def glance(self, job: Job, let_go_at: float) -> Item | None:
+        """As ``find``, but with a single look, so that None means nothing, unless so much time has passed since the
+        intent that absence can be believed."""
+        return (await self._look(Lost(job, let_go_at)))[0]
+
+    def is_old(self, job: Job) -> bool:
+        """Whether the intent is so old that the list must show what was taken."""
+        return self._clock() >= (job.intent_at or 0.0) + self._lag_seconds
+
+    async def run(self, is_busy: Callable[[], bool] = lambda: False) -> None:
+        """Walk the list whenever someone asks, for as long as the task lives. ``is_busy``: whether anything else goes
+        on in this run."""
+        self._is_busy = is_busy
+        while True:
+            await self._asked.wait()
+            await asyncio.sleep(min(_LONGEST_GATHER_SECONDS, max(_GATHER_SECONDS, self._grace_seconds / 60)))
+            asks, self._asks = self._asks, []
+            self._asked.clear()
+            walk = await self._walk(min(ask.lost.intent_at for ask in asks))
+            by_url = _by_url(walk)
+            for ask in asks:
+                item = await self._match(ask.lost, by_url.get(identity(ask.lost.job.audio_url or ""), []), walk)
+                if not ask.answer.done():
+                    ask.answer.set_result((item, item is None and self._is_absent(ask.lost, walk)))
+
+    async def _look(self, lost: Lost) -> tuple[Item | None, bool]:
+        """What is found, or else whether this look makes its absence credible."""
+        ask = _Ask(lost, asyncio.get_running_loop().create_future())
+        self._asks.append(ask)
+        self._asked.set()
+        return await ask.answer
+
+    def _is_absent(self, lost: Lost, walk: Walk) -> bool:
+        """Whether a list that does not show it is to be believed."""
+        is_witnessed = walk.witness_at >= lost.let_go_at + self._grace_seconds
+        return walk.is_complete and (is_witnessed or self.is_old(lost.job))
+
+    def _pause_seconds(self, number: int) -> float:
+        most = max(_GATHER_SECONDS, self._grace_seconds / 3)
+        return min(most, max(_GATHER_SECONDS, self._grace_seconds / 30) * 1.5 ** min(number - 1, 20))
+
+    async def _walk(self, earliest: float) -> Walk:
+        """The list from now back to before ``earliest``."""
+        items: dict[str, Item] = {}
+        known: dict[str, float] = {}
+        is_complete = False
+        async for page in pages(self._page):
+            items |= {item.id: item for item in page.transcripts}
+            known |= await self._journal.known_ids([item.id for item in page.transcripts])
+            self._learn_zone(items, known)
+            if is_complete := self._is_before(page, known, earliest):
+                break
+        return Walk(items, known, self._zone_seconds or 0.0, is_complete or not page.page_details.prev_url)
+
+    def _learn_zone(self, items: Mapping[str, Item], known: Mapping[str, float]) -> None:
+        ours = [(created(items[each]), at) for each, at in known.items() if at > 0 and each in items]
+        if ahead := [made - at for made, at in ours if made is not None]:
+            self._zone_seconds = statistics.median(ahead)
+
+    def _is_before(self, page: Page, known: Mapping[str, float], earliest: float) -> bool:
+        """Whether all of a page is older, by what we know of our own jobs and by the list's own times: within a page
+        items may be in any order."""
+        doubt = 0.0 if self._zone_seconds is not None else ZONE_SECONDS
+        made = [created(item) for item in page.transcripts]
+        at = [known.get(item.id, 0.0) for item in page.transcripts]
+        listed = [each - (self._zone_seconds or 0.0) + doubt if each is not None else math.inf for each in made]
+        newest = [ours or theirs for ours, theirs in zip(at, listed, strict=True)]
+        return bool(newest) and max(newest) < earliest - _SLACK_SECONDS
+
+    async def _page(self, before_id: str | None) -> Page:
+        """A page of the list, without which nothing may be submitted again."""
+        look = partial(self._client.page, before_id=before_id)
+        try:
+            return await self._throttle.insist(look, route=Route.LIST, what="list", at_last=None)
+        except errors.Permanent as error:
+            raise errors.Unavailable(
+                f"the service does not list its transcripts: {error}", kind=error.kind
+            ) from error
+
+    async def _match(self, lost: Lost, items: Iterable[Item], walk: Walk) -> Item | None:
+        taken = self._given.union(walk.known, lost.job.past_ids)
+        fitting = [item for item in items if item.id not in taken]
+        if not _is_upload(lost.job):
+            fitting = [item for item in fitting if _is_in_time(item, lost, walk) and await self._is_like(item, lost)]
+        if not fitting:
+            return None
+        fitting.sort(key=lambda item: item.status is Status.ERROR)
+        if len(fitting) > 1 or not _is_upload(lost.job):
+            self._tell(lost.job, fitting)
+        self._given.add(fitting[0].id)
+        return fitting[0]
+
+    async def _is_like(self, item: Item, lost: Lost) -> bool:
+        """Whether it was asked for with the same options."""
+        if item.id not in self._echoes:
+            self._echoes[item.id] = await self._echo(item, lost.job)
+        echo = self._echoes[item.id]
+        return echo is not None and not unlike(lost.job.recording.options, echo)
+
+    async def _echo(self, item: Item, job: Job) -> dict[str, Any] | None:
+        """What the service says of a transcript; None if it was deleted since it was listed."""
+        fetch, what = partial(right_one, self._client, item.id), f"fetch of {job.key}"
+        try:
+            _, body = await self._throttle.insist(fetch, route=Route.FETCH, what=what, at_last=None)
+        except errors.Permanent:
+            return None
+        said: dict[str, Any] = msgspec.json.decode(body)
+        return said
+
+    def _tell(self, job: Job, fitting: list[Item]) -> None:
+        others = ", ".join(item.id for item in fitting[1:])
+        also = f"; also there: {others} (paid twice? look at them)" if others else ""
+        how = "audio_url" if _is_upload(job) else "URL, options and time"
+        self._notify(Event("notice", job=job, message=f"found in the list by {how} as {fitting[0].id}{also}"))
+
+
+def _by_url(walk: Walk) -> dict[str, list[Item]]:
+    found: dict[str, list[Item]] = {}
+    for item in walk.items.values():
+        found.setdefault(identity(item.audio_url or ""), []).append(item)
+    return found
+
+
+def _is_in_time(item: Item, lost: Lost, walk: Walk) -> bool:
+    """Whether it was made within minutes of the intent."""
+    made = created(item)
+    return made is not None and -_SLACK_SECONDS <= made - walk.zone_seconds - lost.intent_at <= _WINDOW_SECONDS
+
+
+def _is_upload(job: Job) -> bool:
+    """Whether nobody else can have submitted this ``audio_url``."""
+    return not is_url(job.recording.source) and (job.sha256 is not None or job.etag is None)

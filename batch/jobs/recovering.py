@@ -1,0 +1,52 @@
+"""``diarist recover``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from batch import errors
+from batch.archive import recovery as recovering
+from batch.archive.journal import Journal
+from batch.archive.recovery import Recovered
+from batch.archive.results import JOURNAL, Results, inner_of
+from batch.config import Settings
+from batch.jobs.planning.inputs import rows_of
+from batch.model import Recording
+from batch.providers.assemblyai import client
+from batch.providers.endpoint import resolve
+from batch.storage import lock
+from batch.storage.locations import is_url
+from batch.storage.object_stores import is_stored, local_directory
+
+
+async def recover(
+    out: Path | str, manifests: Sequence[str], *, settings: Settings, environ: Mapping[str, str], adopt: bool
+) -> Recovered:
+    """Make the journal of a directory, or of a bucket's prefix, anew (see ``batch.archive.recovery``).
+
+    With ``adopt`` also from the list of the service that the settings name, for public URLs in ``manifests``.
+    """
+    directory, copies = local_directory(str(out)), str(out) if is_stored(str(out)) else ""
+    if not copies and not await asyncio.to_thread(directory.is_dir):
+        raise errors.Usage(f"{directory} is not a directory of results")
+    inner = inner_of(directory, settings.journal_dir)
+    adopting = partial(_adopt, manifests=manifests, settings=settings, environ=environ) if adopt else None
+    with lock.held(inner / "lock", datetime.now()):
+        copies = copies or recovering.known_notes(inner / JOURNAL).get("copies") or ""
+        results = await asyncio.to_thread(lambda: Results(directory, copies=copies, inner=inner))
+        return await recovering.recover(results, datetime.now(), adopting)
+
+
+async def _adopt(journal: Journal, manifests: Sequence[str], settings: Settings, environ: Mapping[str, str]) -> int:
+    service = resolve(settings.service, environ)
+    if service.base_url is None:
+        raise errors.Usage("the local service fetches again for free: name the service whose list is to be read")
+    rows = rows_of(manifests, settings, None, lambda event: None)
+    urls = [row for row in rows if isinstance(row, Recording) and is_url(row.source)]
+    async with client.connect(service.base_url, service.key, connections=4, deadlines=settings.deadlines) as api:
+        return await recovering.adopt(journal, api, urls, service.name, time.time())

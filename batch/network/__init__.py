@@ -1,0 +1,1 @@
+"""The network: what goes out of this process, and what listens in it."""

@@ -1,0 +1,1 @@
+"""The AssemblyAI v2 API."""

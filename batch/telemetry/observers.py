@@ -1,0 +1,57 @@
+"""Who watches a run from outside: a watchdog that is pinged, a log file, Prometheus. None of them can harm it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from batch.config import Settings
+from batch.model import Event
+from batch.telemetry.healthchecks import pinging
+from batch.telemetry.log_file import logging_to
+from batch.telemetry.metrics import serving
+from batch.telemetry.redaction import discreet
+from batch.telemetry.summary import Summary
+from batch.telemetry.wording import sentence
+
+
+@contextlib.asynccontextmanager
+async def watched(
+    settings: Settings, summary: Summary, secrets: tuple[str, ...], notify: Callable[[Event], None]
+) -> AsyncIterator[Callable[[Event], None]]:
+    """Let everybody whom ``settings`` name watch while the context lasts; gives who is to be told each event, and
+    tells ``notify`` too. ``summary`` keeps what ends the run early. None of ``secrets`` is told to anybody.
+
+    Raises ``Usage`` if a log cannot be written, metrics cannot be served or a ping's URL is none.
+    """
+    takers = [notify]
+
+    def tell(event: Event) -> None:
+        for take in takers:
+            take(event)
+
+    def complain(message: str) -> None:
+        tell(Event("notice", message=message))
+
+    def outcome() -> tuple[int, str]:
+        return summary.exit_code, discreet(_outcome(summary), secrets)
+
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.ping.url:
+            await stack.enter_async_context(pinging(settings.ping, summary.run, outcome, complain))
+        stack.enter_context(summary.ending())
+        if settings.log_file:
+            log = stack.enter_context(logging_to(Path(settings.log_file), summary, secrets, complain))
+            takers.append(log)
+            stack.callback(takers.remove, log)
+        stack.enter_context(summary.ending())  # before the log ends, which tells it
+        if settings.metrics.port:
+            takers.append(await stack.enter_async_context(serving(settings.metrics, summary)))
+        yield tell
+
+
+def _outcome(summary: Summary) -> str:
+    said = sentence(summary, summary.stage.out, summary.clock() - summary.began_at)
+    stopped = summary.bug or summary.stopped_by
+    return f"{stopped} · {said}" if stopped else said

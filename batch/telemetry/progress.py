@@ -1,0 +1,126 @@
+"""How a run stands at a moment: what the live view, ``diarist status`` and ``summary.json`` show, in one shape."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from batch.model import State
+from batch.telemetry.redaction import discreet
+from batch.telemetry.summary import FailedList, Failure, Stage, Summary
+
+SCHEMA: Final = 1
+"""Raised when a field changes its meaning or goes away; new ones may come without."""
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts are recordings unless they say otherwise, times UTC (ISO 8601), rates those of the last five minutes.
+
+    ``rows = collected + failed + rejected + skipped + left``, and ``handled`` is all of them but ``left``: what this
+    run has not done (yet), for whatever reason. ``rows`` is ``total``, or where that is None (neither counted nor
+    read to the end) the rows that were read so far. ``carried_over`` come on top: the service had them from an
+    earlier run, and no row that was read names them. ``skipped`` is by why; ``failed_list`` is the file that lists
+    what failed (None: nothing has, or the run has not ended). ``listed``, ``staged`` and ``in_flight`` are on their
+    way, ``postponed`` are left for the next run; ``audio_rate`` is seconds of audio a second, which is hours an hour;
+    ``requests_lately`` those of five minutes; ``usd`` is about what the collected ones cost (None: nothing is
+    charged); ``left_seconds`` None: cannot be told. ``ended`` and ``exit_code`` are None while the run goes on.
+    """
+
+    schema: int = SCHEMA
+    run: str = ""
+    stage: Stage
+    host: str
+    process: int
+    began: datetime
+    told: datetime
+    ended: datetime | None = None
+    exit_code: int | None = None
+    elapsed_seconds: float
+    total: int | None
+    rows: int = 0
+    handled: int
+    left: int = 0
+    listed: int
+    staged: int
+    in_flight: int
+    collected: int
+    carried_over: int = 0
+    shared: int
+    failed: int
+    rejected: int
+    postponed: int
+    skipped: dict[str, int]
+    audio_seconds: float
+    audio_rate: float
+    uploaded_bytes: int
+    upload_bytes_per_second: float
+    requests: int
+    requests_lately: int
+    requests_by_route: dict[str, int] = {}
+    retries: dict[str, int]
+    usd: float | None
+    left_seconds: float | None
+    failures: dict[str, Failure]
+    last_failures: list[str]
+    failed_list: FailedList | None = None
+    budget_reached: str | None = None
+    stopped_by: str | None = None
+
+
+def progress(summary: Summary, *, is_over: bool = False) -> Progress:
+    """The state of a run now."""
+    meter, alive, now, at = summary.meter, summary.alive, datetime.now(UTC), summary.clock()
+    return Progress(
+        run=summary.run,
+        stage=summary.stage,
+        host=socket.gethostname(),
+        process=os.getpid(),
+        began=summary.began,
+        told=now,
+        ended=now if is_over else None,
+        exit_code=summary.exit_code if is_over else None,
+        elapsed_seconds=round(at - summary.began_at, 3),
+        total=summary.total,
+        rows=summary.rows,
+        handled=summary.handled,
+        left=summary.left,
+        listed=alive[State.LISTED],
+        staged=alive[State.STAGED],
+        in_flight=alive[State.SUBMITTING] + alive[State.SUBMITTED],
+        collected=summary.collected,
+        carried_over=summary.carried_over,
+        shared=summary.shared,
+        failed=summary.failed,
+        rejected=summary.rejected,
+        postponed=summary.postponed,
+        skipped=dict(summary.skipped),
+        audio_seconds=round(summary.audio_seconds, 3),
+        audio_rate=round(meter.audio_rate(at), 3),
+        uploaded_bytes=summary.sent_bytes,
+        upload_bytes_per_second=round(meter.upload_rate(at)),
+        requests=meter.all_requests,
+        requests_lately=meter.requests(at),
+        requests_by_route=dict(summary.requests),
+        retries=dict(summary.retries),
+        usd=None if summary.usd is None else round(summary.usd, 4),
+        left_seconds=meter.left_seconds(at, summary.total, summary.handled),
+        failures={kind: _discreet(failure) for kind, failure in summary.failures.items()},
+        last_failures=list(map(discreet, summary.last_failures)),
+        failed_list=summary.failed_list,
+        budget_reached=discreet(summary.budget_reached) or None,
+        stopped_by=_stopped_by(summary),
+    )
+
+
+def _discreet(failure: Failure) -> Failure:
+    return msgspec.structs.replace(failure, where=discreet(failure.where), reason=discreet(failure.reason))
+
+
+def _stopped_by(summary: Summary) -> str | None:
+    if summary.bug:
+        return discreet(f"an unexpected internal error: {summary.bug!r}")
+    return discreet(str(summary.stopped_by)) if summary.stopped_by else None

@@ -1,0 +1,53 @@
+"""How a run is told in words: the sentence that ends it, and lengths of time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from batch.telemetry.progress import Progress, progress
+from batch.telemetry.summary import Summary
+
+_WHY: Final = {
+    "done": "done before",
+    "elsewhere": "still with another service",
+    "duplicate": "the same as another row",
+    "held": "done, and paid for again only with --yes",
+    "kept": "done, and left as they are",
+}
+"""Of rows that were skipped, where the kind does not say it all."""
+
+
+def sentence(summary: Summary, out: Path | str, elapsed_seconds: float) -> str:
+    """What came of a run, in one line: its rows, and the parts that add up to them."""
+    now = progress(summary)
+    parts = [f"{now.collected:,} collected" + _shared(now)]
+    counts = {"failed": now.failed, "rejected": now.rejected, "skipped": sum(now.skipped.values()), "left": now.left}
+    more = {"skipped": _reasons(now), "left": _postponed(now)}
+    parts += [f"{count:,} {what}{more.get(what, '')}" for what, count in counts.items() if count]
+    rows = f"{now.rows:,} row{'' if now.rows == 1 else 's'}{'' if now.total is not None else ' read so far'}"
+    over = f" · {now.carried_over:,} more, of earlier runs, that no row names" if now.carried_over else ""
+    audio = f"{clock_time(summary.audio_seconds)} of audio in {elapsed_seconds:.1f} s"
+    return f"{rows}: {', '.join(parts)}{over} · {audio} · results in {out}"
+
+
+def _shared(now: Progress) -> str:
+    return f" ({now.shared:,} of them share the transcript of an identical recording)" if now.shared else ""
+
+
+def _postponed(now: Progress) -> str:
+    return f" ({now.postponed:,} of them put off until the next run)" if now.postponed else ""
+
+
+def _reasons(now: Progress) -> str:
+    ordered = sorted(now.skipped.items(), key=lambda pair: -pair[1])
+    return f" ({', '.join(f'{count:,} {_WHY.get(why, why)}' for why, count in ordered)})"
+
+
+def clock_time(seconds: float | None) -> str:
+    """``75`` as ``1:15``, ``3675`` as ``1:01:15``; a dash for None."""
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

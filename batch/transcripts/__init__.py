@@ -1,0 +1,1 @@
+"""A transcript in memory: read, named, measured, written."""

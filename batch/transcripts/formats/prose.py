@@ -1,0 +1,45 @@
+"""Text to read: plain and Markdown, a paragraph for each turn and no paragraph without its time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from batch.transcripts.segmentation import paragraphs
+from batch.transcripts.transcript import Spoken, joined, title
+
+_MARKS: Final = re.compile(r"([\\`*_{}\[\]<>#|~])")
+
+
+def txt(spoken: Spoken) -> str:
+    """``[0:00:05] Speaker B: The roof is the first problem.``"""
+    lines = (f"[{clock(start)}] {name + ': ' if name else ''}{text}\n" for start, name, text in _paragraphs(spoken))
+    return "\n".join(lines)
+
+
+def md(spoken: Spoken) -> str:
+    facts = [f"length {clock(round(1000 * spoken.seconds))}"]
+    if names := [title(speaker) for speaker in spoken.speakers if speaker]:
+        facts.append(f"speakers: {', '.join(map(_escaped, names))}")
+    parts = [f"# {_escaped(spoken.key)}\n", " · ".join(facts) + "\n"]
+    for start, name, text in _paragraphs(spoken):
+        parts.append(f"**{f'{_escaped(name)} ' if name else ''}[{clock(start)}]** {_escaped(text)}\n")
+    return "\n".join(parts)
+
+
+def _paragraphs(spoken: Spoken) -> Iterator[tuple[int, str, str]]:
+    """Start in milliseconds, who speaks, and the text."""
+    for utterance in spoken.utterances:
+        for words in paragraphs(utterance.words):
+            yield words[0].start, title(utterance.speaker), joined(words)
+
+
+def clock(milliseconds: int) -> str:
+    """``3675000`` as ``1:01:15``."""
+    minutes, seconds = divmod(milliseconds // 1000, 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+
+
+def _escaped(text: str) -> str:
+    return _MARKS.sub(r"\\\1", text)
