@@ -444,6 +444,8 @@ class Year:
         excused = {0}
         if undone or self.forgotten:
             excused |= {3, 5, 8}
+        if self.forgotten and any((self.out / ".diarist").glob("journal.db.damaged-*")):
+            excused |= {2}  # one that was put aside is left: nothing runs before it was recovered from
         if night.bad_row:
             excused |= {3}
         if night.faults or night.away:
