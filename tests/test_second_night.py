@@ -305,6 +305,25 @@ async def test_what_would_be_paid_again_is_counted_apart_refused_and_with_consen
     assert (summary.collected, len(service.submissions)) == (6, 11)
 
 
+async def test_what_another_manifest_has_asked_for_since_is_asked_about_before_it_is_paid_again(
+    tmp_path: Path,
+) -> None:
+    """The same command as ever, but a run of the catalogue has given one of its recordings another option meanwhile:
+    it is not held without a question, and it is paid for with consent."""
+    folder, out, catalogue = rec(tmp_path / "rec", "1.wav"), tmp_path / "out", tmp_path / "catalogue.csv"
+    catalogue.write_text("id,audio,disfluencies\n2.wav,rec/2.wav,true\n")
+    async with start_service(tmp_path / "service") as service:
+        at = settings(service.base_url)
+        await batch.run(str(folder), out, settings=at)
+        rec(folder, "2.wav")
+        await batch.run(str(catalogue), out, settings=at)
+        with pytest.raises(errors.OverBudget, match="1 recordings that are done"):
+            await batch.run(str(folder), out, settings=at, confirm=lambda question: False)
+        assert len(service.submissions) == 2
+        summary = await batch.run(str(folder), out, settings=at, confirm=agree)
+    assert (summary.collected, summary.exit_code, len(service.submissions)) == (1, 0, 3)
+
+
 async def test_rows_of_standard_input_that_would_be_paid_again_are_held_and_the_others_run(tmp_path: Path) -> None:
     manifest, out = archive(tmp_path / "rec", 3), tmp_path / "out"
     rows = [{"audio": str(tmp_path / "rec" / f"{n}.wav"), "id": f"calls/{n}"} for n in range(3)]

@@ -30,6 +30,10 @@ _PASS_SECONDS: Final = 7 * 24 * 3600.0
 """A forced pass that did not come to its end is gone on with, unless nobody has gone on with it for so long."""
 
 
+ASKED: Final = "asked"
+"""The note of what the last run asked for, if it looked at every row."""
+
+
 class Place(msgspec.Struct, frozen=True):
     """``out`` as it was given, ``directory`` of the results on disk, ``copies`` the prefix in a store where they go,
     too; ``inner`` is where the journal lies, ``notes`` what it remembers (see
@@ -53,14 +57,15 @@ class Place(msgspec.Struct, frozen=True):
         named = sorted(name if name == "-" or "://" in name else os.path.abspath(name) for name in manifests)  # noqa: PTH100
         return f"forced: {json.dumps([*named, self.service.name, window.shard, window.shards])}"
 
-    def asked(self, manifests: Sequence[str], settings: Settings) -> tuple[str, str] | None:
-        """A note, and what it says after a run that asked for what it asks for now: then no row can ask for something
-        else. None if that cannot be told without reading the rows. Blocks for a look at the manifests."""
+    def asked(self, manifests: Sequence[str], settings: Settings) -> str | None:
+        """What the note ``ASKED`` says if the last run asked for what is asked for now: then no row can ask for
+        something else than it was given. None if that cannot be told without reading the rows. Blocks for a look at
+        the manifests."""
         stamps = [_stamp_of(name) for name in manifests]
         if None in stamps:
             return None
-        facts = [self.service.name, settings.prefix, settings.dialect, canonical(settings.options), stamps]
-        return f"asked: {json.dumps(sorted(manifests))}", json.dumps(facts)
+        facts = [sorted(manifests), self.service.name, settings.prefix, settings.dialect]
+        return json.dumps([*facts, canonical(settings.options), stamps])
 
     def in_pass(self, wish: Wish, manifests: Sequence[str], window: Window) -> Wish:
         """The wish, as a part of the forced pass that has begun and did not come to its end, if there is one."""

@@ -27,7 +27,7 @@ from batch.jobs.deduplication import Duplicates
 from batch.jobs.flow_control.concurrency import Slots
 from batch.jobs.flow_control.throttle import Throttle
 from batch.jobs.pipeline import Pipeline, with_service
-from batch.jobs.places import Place, placed
+from batch.jobs.places import ASKED, Place, placed
 from batch.jobs.planning.admission import Admission
 from batch.jobs.planning.budget import Purse
 from batch.jobs.planning.confirmation import agreed_to_pay_again, prices_of
@@ -190,6 +190,7 @@ async def _run(
                 watching(api, gate, settings, inner, chance, slots) as watcher,
             ):
                 await _remember(journal, place, notice)
+                await _forget_asked(journal, place, manifests, settings)
                 twins = Duplicates(journal, began=wish.forced_since if wish.force else time.time(), anew=wish.force)
                 carrier = pipeline_of(
                     api, gate, watcher, twins, journal, results, settings, tell, slots, links(service, settings),
@@ -214,8 +215,15 @@ async def _note_asked(
     """Remember what was asked for, once every row was looked at and none was held."""
     asked = await asyncio.to_thread(place.asked, manifests, settings)
     has_looked_at_all = summary.read_all and not (summary.skipped["held"] or summary.rejected)
-    if asked and has_looked_at_all and place.notes.get(asked[0]) != asked[1]:
-        await journal.set_note(*asked)
+    if asked and has_looked_at_all and await journal.note(ASKED) != asked:
+        await journal.set_note(ASKED, asked)
+
+
+async def _forget_asked(journal: Journal, place: Place, manifests: Sequence[str], settings: Settings) -> None:
+    """A run that asks for something else than the last one may give the rows of that one something else, too."""
+    known = await journal.note(ASKED)
+    if known and known != await asyncio.to_thread(place.asked, manifests, settings):
+        await journal.set_note(ASKED, None)
 
 
 async def _tell_orphans(

@@ -15,7 +15,7 @@ from batch.archive.journal import Journal
 from batch.archive.results import JOURNAL, Results
 from batch.config import Prices, Settings
 from batch.jobs.connection import links
-from batch.jobs.places import Place, placed
+from batch.jobs.places import ASKED, Place, placed
 from batch.jobs.planning.admission import Admission
 from batch.jobs.planning.decision import Wish
 from batch.jobs.planning.inputs import rows_of
@@ -104,10 +104,10 @@ async def agreed_to_pay_again(
 
 
 def _is_asked_again(manifests: Sequence[str], place: Place, *, settings: Settings, wish: Wish, **given: Any) -> bool:
-    """Whether the last run of these manifests asked for just what this one asks for, and left nothing undone that was
+    """Whether the last run of the directory asked for just what this one asks for, and left nothing undone that was
     done before: then nothing is paid again, and the rows need not be read twice. (A row that would be, is held.)"""
     asked = None if wish.force else place.asked(manifests, settings)
-    return asked is not None and place.notes.get(asked[0]) == asked[1]
+    return asked is not None and place.notes.get(ASKED) == asked
 
 
 def _too_much(plan: Plan, unasked: float) -> str:
