@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -28,13 +27,14 @@ from tests.service.double import Handler, start_service
 from tests.service.limiter import Limiter
 from tests.test_run import archive, check_results, settings
 
-LATE_SECONDS = 0.1
-"""What a request may take on its way, on a busy machine."""
 
+def since_the_first(limiter: Limiter, *, submissions: bool) -> list[float]:
+    """When requests came, in seconds since the first of the run.
 
-def most_within(seconds: float, times: Sequence[float]) -> int:
-    """The most of these times in any window of so many seconds."""
-    return max(sum(began <= at < began + seconds for at in times) for began in times)
+    A busy machine makes a request late, never early: the tests assert the most that may have come by then.
+    """
+    began = min(one.at for one in limiter.log)
+    return sorted(one.at - began for one in limiter.log if one.submits or not submissions)
 
 
 async def carried(tmp_path: Path, count: int, limiter: Limiter, *, slots: int = 50, **given: Any) -> Any:
@@ -54,9 +54,8 @@ async def test_submissions_follow_the_ramp(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(laws, "RAMP_FIRST", 4)
     await carried(tmp_path, 24, limiter := Limiter(), rate=Rate(ramp="on"))
     allowed = list(accumulate(laws.ramp_allowance(window) for window in range(100)))
-    came = sorted(one.at for one in limiter.log if one.submits)
-    for number, at in enumerate(came):
-        assert number < allowed[int((at - came[0] + LATE_SECONDS) / 0.5)]
+    for number, at in enumerate(since_the_first(limiter, submissions=True)):
+        assert number < allowed[int(at / 0.5)]
 
 
 @pytest.mark.parametrize(
@@ -70,9 +69,10 @@ def test_the_ramp_is_for_the_vendors_hosts_unless_it_is_asked_for(asked: Any, ve
 
 async def test_no_window_sees_more_requests_than_the_rate(tmp_path: Path) -> None:
     await carried(tmp_path, 40, limiter := Limiter(), rate=Rate(requests=40, window_seconds=1.0))
-    came = [one.at for one in limiter.log]
+    came = since_the_first(limiter, submissions=False)
     assert len(came) > 3 * 40
-    assert most_within(1.0 - LATE_SECONDS, came) <= 40 + 1  # the first request of all is outside of the rate
+    for number, at in enumerate(came):
+        assert number <= 40 * max(1.0, at) + 1  # the first request of all is outside of the rate
 
 
 async def test_requests_follow_a_limit_of_the_service(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ async def test_a_retry_after_between_an_intent_and_its_request_is_obeyed(
     async def refuse_once(request: web.Request, handler: Handler) -> web.StreamResponse:
         if writing.is_set() and not refused.is_set():
             refused.set()
-            return web.json_response({"error": THROTTLED_TEXT}, status=429, headers={"Retry-After": "1"})
+            return web.json_response({"error": THROTTLED_TEXT}, status=429, headers={"Retry-After": "2"})
         return await handler(request)
 
     monkeypatch.setattr(Journal, "record", slow)
@@ -137,7 +137,8 @@ async def test_a_retry_after_between_an_intent_and_its_request_is_obeyed(
         asked = settings(service.base_url, uploads=1)
         assert (await batch.run(str(manifest), tmp_path / "out", settings=asked)).collected == 20
     (asked_at,) = (one.answered for one in limiter.log if one.status == 429)
-    early = [one for one in limiter.log if asked_at + LATE_SECONDS < one.at < asked_at + 1.0]
+    on_its_way_seconds = 0.5  # what had left before the refusal was read, on a busy machine
+    early = [one for one in limiter.log if asked_at + on_its_way_seconds < one.at < asked_at + 2.0]
     assert not early
 
 

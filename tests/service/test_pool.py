@@ -16,11 +16,18 @@ from batch.engine.interface import BadAudio, EngineMissing, EngineTranscript, Re
 from batch.engine.registry import Choice
 from batch.server.engine_pool import Pool
 
+LOADED_IN = "DIARIST_TEST_LOADED_IN"
+"""Names the folder in which each process that loads the engine below leaves a file."""
+
 
 class Sharer:
     """An engine whose recordings say how many parts they have. Its transcript tells which processes heard them."""
 
     name = "sharer"
+
+    def __init__(self) -> None:
+        if folder := os.environ.get(LOADED_IN):
+            (Path(folder) / str(os.getpid())).touch()
 
     def transcribe(self, path: Path, request: Request) -> EngineTranscript:
         return EngineTranscript(f"whole {os.getpid()}", (), None, 0.0, 1.0)
@@ -30,6 +37,9 @@ class Sharer:
         if count == "bad":
             raise BadAudio("Audio duration is too short.")
         if count == "short":
+            return self.transcribe(path, request)
+        if count == "together":
+            self._wait_for_another(path.parent)
             return self.transcribe(path, request)
         (folder / "orders").write_text(" ".join(self.orders))
         return int(count)
@@ -42,6 +52,12 @@ class Sharer:
                 died.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
         (folder / f"{number}.heard").write_text(str(os.getpid()))
+
+    @staticmethod
+    def _wait_for_another(folder: Path) -> None:
+        (folder / f"{os.getpid()}.began").touch()
+        while len(list(folder.glob("*.began"))) < 2:
+            time.sleep(0.01)
 
     def join(self, folder: Path) -> EngineTranscript:
         heard = sorted(folder.glob("*.heard"), key=lambda path: int(path.stem))
@@ -129,12 +145,18 @@ async def test_one_process_does_everything_itself(tmp_path: Path) -> None:
     assert (len(said), len(set(said))) == (6, 1)
 
 
-async def test_all_processes_are_warm_before_the_first_recording(tmp_path: Path) -> None:
+async def test_all_processes_are_warm_before_the_first_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LOADED_IN, str(loaded := tmp_path / "loaded"))
+    loaded.mkdir()
     pool = pool_of(2, tmp_path)
     await pool.check()
     await pool.warm()
-    both = await asyncio.gather(*(pool.transcribe(recording(tmp_path, "short"), Request()) for _ in range(2)))
-    assert len({said.text for said in both}) == 2
+    warm = {f"whole {path.name}" for path in loaded.iterdir()}
+    assert len(warm) == 2
+    both = await asyncio.gather(*(pool.transcribe(recording(tmp_path, "together"), Request()) for _ in range(2)))
+    assert {said.text for said in both} == warm
 
 
 async def test_an_engine_that_ends_its_process_while_loading_is_told(tmp_path: Path) -> None:
