@@ -26,8 +26,8 @@ from batch.engine.pronunciation import spoken
 from batch.engine.registry import load
 from batch.manifest.discovery import is_recording
 from batch.model import Word
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "configs" / "demo"
 SETS = [DEMO, *(ROOT.parent / "shared" / "audio" / name for name in ("read", "dialogues", "meetings"))]
 COLLAR_SECONDS = 0.5

@@ -25,13 +25,14 @@ from typing import Any
 import aiohttp
 
 from tests.bench.show import show
-from tests.test_run import wav
+from tests.support.places import ROOT
+from tests.support.recordings import wav
 
-HERE = Path(__file__).resolve().parents[2]
+HERE = ROOT
 SERVICE = """
 import asyncio, sys
 from pathlib import Path
-from tests.service.double import start_service
+from tests.support.service import start_service
 
 async def main():
     async with start_service(Path(sys.argv[1]), seconds=0.5, slots=50) as service:

@@ -28,8 +28,8 @@ from batch.engine.registry import Choice
 from batch.engine.spans import RATE
 from batch.server.engine_pool import Pool
 from tests.bench.show import show
+from tests.support.places import DEMO
 
-DEMO = Path(__file__).parents[2] / "configs" / "demo"
 LONG_ONES = ("planning-meeting.mp3", "kitchen-talk.m4a", "radio-interview.flac")
 SHORT_ONE = DEMO / "kitchen-talk.m4a"
 ASKED = Request(speaker_labels=True)

@@ -20,8 +20,9 @@ from typing import Any
 
 from tests.bench.scale import _peak_mb
 from tests.bench.show import show
+from tests.support.places import ROOT
 
-ARCHIVE = Path(__file__).parents[1] / "formats" / "archive"
+ARCHIVE = ROOT / "tests" / "support" / "demo_archive"
 FORMATS = ("srt", "txt,srt,vtt,rttm", "csv,speakers", "parquet", "lhotse")
 
 

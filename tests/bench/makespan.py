@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 from batch.engine.interface import Request
 from tests.bench.show import show
-from tests.service.double import heard, start_service
+from tests.support.service import heard, start_service
 
 SPREAD = 0.5
 """Standard deviation of the logarithm of a job's time: one in twenty takes more than twice the median."""

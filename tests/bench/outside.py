@@ -22,8 +22,8 @@ import aiohttp
 
 from tests.bench.scale import _run, nothing_to_do
 from tests.bench.show import show
-from tests.service.double import start_service
-from tests.test_run import archive
+from tests.support.recordings import archive
+from tests.support.service import start_service
 
 
 def ways(folder: Path) -> dict[str, Sequence[str]]:

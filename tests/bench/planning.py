@@ -25,9 +25,8 @@ import tinytag
 from batch.storage.audio_headers import probe
 from tests.bench.scale import _peak_mb
 from tests.bench.show import show
-from tests.test_run import wav
-
-DEMO = Path(__file__).parents[2] / "configs" / "demo"
+from tests.support.places import DEMO
+from tests.support.recordings import wav
 
 
 async def rows(folder: Path, count: int) -> dict[str, Any]:

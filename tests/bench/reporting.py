@@ -30,9 +30,10 @@ from batch.archive.journal import Journal
 from batch.model import Job, Recording, State
 from tests.bench.scale import _peak_mb
 from tests.bench.show import show
-from tests.report.browser import CHROMIUM, browser
+from tests.support.browser import CHROMIUM, browser
+from tests.support.places import ROOT
 
-ARCHIVE = Path(__file__).parents[1] / "formats" / "archive"
+ARCHIVE = ROOT / "tests" / "support" / "demo_archive"
 BEGAN = datetime(2026, 11, 24, 22, 0, tzinfo=UTC).timestamp()
 IN_FLIGHT, TRANSCRIPTS, GROUP = 200, 400, 20_000
 FAILURES = (

@@ -26,7 +26,7 @@ from batch.archive.journal import Journal
 from batch.archive.results import encoded
 from batch.model import Job, Recording, State
 from tests.bench.show import show
-from tests.service.double import start_service
+from tests.support.service import start_service
 
 _GROUP = 20_000
 

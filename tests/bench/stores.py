@@ -25,9 +25,9 @@ from batch.config import Access, Settings
 from batch.jobs.planning.admission import Wish
 from batch.jobs.planning.selection import Window
 from tests.bench.show import show
-from tests.service.double import start_service
-from tests.service.s3 import BUCKET, S3, named, running
-from tests.test_run import settings, wav
+from tests.support.object_store import BUCKET, S3, named, running
+from tests.support.recordings import settings, wav
+from tests.support.service import start_service
 
 
 async def measure(s3: S3, folder: Path, objects: int) -> list[dict[str, Any]]:

@@ -24,13 +24,13 @@ from typing import Any, NamedTuple
 
 from batch.server.faults import Fault, Faults, What
 from tests.bench.show import show
-from tests.service.double import start_service
-from tests.service.limiter import Limiter
-from tests.test_misfortunes import FOUR_PERCENT
-from tests.test_run import archive
+from tests.support.limiter import Limiter
+from tests.support.places import ROOT
+from tests.support.recordings import archive
+from tests.support.service import FOUR_PERCENT, start_service
 
 IN_FLIGHT, JOB_SECONDS = 100, 0.5
-HERE = Path(__file__).resolve().parents[2]
+HERE = ROOT
 
 
 class Situation(NamedTuple):

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 RATE = 16_000
 PACKAGES = ("numpy", "av", "onnxruntime", "pocketsphinx", "moonshine_voice")
-PURE = {"test_spelling.py", "test_sniffing.py", "test_fluency.py"}
+PURE = {"test_pronunciation.py", "test_file_type.py", "test_disfluencies.py"}
 
 if not all(map(importlib.util.find_spec, PACKAGES)):  # an installation for the cloud only
-    collect_ignore = [path.name for path in Path(__file__).parent.glob("test_*.py") if path.name not in PURE]
+    here = Path(__file__).parent
+    collect_ignore = [str(path.relative_to(here)) for path in here.rglob("test_*.py") if path.name not in PURE]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""What several tests need: recordings, services, processes, and results to start from."""

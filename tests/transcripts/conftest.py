@@ -1,0 +1,13 @@
+"""Results of the demo recordings, as the local service gave them."""
+
+from __future__ import annotations
+
+import pytest
+
+from batch.transcripts.transcript import Spoken
+from tests.support.demo_results import KEYS, of
+
+
+@pytest.fixture(params=KEYS)
+def said(request: pytest.FixtureRequest) -> Spoken:
+    return of(request.param)
