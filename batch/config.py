@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from batch.errors import Usage
+from batch.errors import UsageError
 
 _PREFIX: Final = "DIARIST_"
 _SERVICES_KEY: Final = "DIARIST_SERVICE_KEY"
@@ -213,8 +213,8 @@ def load(
     """The settings from all their places, later ones over earlier ones. Flags that are None are not given.
 
     ``validate`` is asked of each place in turn, so that a mistake is told with its place: it returns the settings,
-    put right where that can be done, or raises ValueError. Raises ``Usage`` naming the place, the setting and what is
-    wrong with it.
+    put right where that can be done, or raises ValueError. Raises ``UsageError`` naming the place, the setting and
+    what is wrong with it.
     """
     settings = Settings()
     tree: dict[str, Any] = msgspec.to_builtins(settings)
@@ -233,7 +233,9 @@ def _checked(tree: dict[str, Any], place: str, validate: Validate) -> Settings:
     try:
         return validate(msgspec.convert(tree, Settings, strict=False))
     except (msgspec.ValidationError, ValueError) as error:
-        raise Usage(f"{place}: {error}{_nearest(str(error))}. See configs/default.toml for all settings") from None
+        raise UsageError(
+            f"{place}: {error}{_nearest(str(error))}. See configs/default.toml for all settings"
+        ) from None
 
 
 def _nearest(message: str) -> str:
@@ -253,7 +255,7 @@ def _file(path: Path | None) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Usage(f"cannot read the settings in {path}: {error}") from None
+        raise UsageError(f"cannot read the settings in {path}: {error}") from None
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -268,7 +270,7 @@ def _pairs(sets: Iterable[str]) -> dict[str, str]:
     for given in sets:
         name, equals, value = given.partition("=")
         if not equals:
-            raise Usage(f"--set {given}: write it as KEY=VALUE, for example --set uploads=4")
+            raise UsageError(f"--set {given}: write it as KEY=VALUE, for example --set uploads=4")
         pairs[name.strip()] = value.strip()
     return pairs
 
@@ -308,18 +310,18 @@ def read_span(text: str) -> timedelta | None:
 
 def read_time(text: str, now: datetime) -> float:
     """A moment, as an ISO 8601 date or time (local unless it says otherwise) or as a time ago (``36h``, ``7d``), in
-    seconds since the epoch. Raises ``Usage``."""
+    seconds since the epoch. Raises ``UsageError``."""
     if (ago := read_span(text)) is not None:
         return (now - ago).timestamp()
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
     except ValueError:
-        raise Usage(f"{text!r} is not a time: write 2026-11-20, 2026-11-20T18:00, 36h or 7d") from None
+        raise UsageError(f"{text!r} is not a time: write 2026-11-20, 2026-11-20T18:00, 36h or 7d") from None
 
 
 def read_size(text: str) -> int:
     """``20GB``, ``500 MB`` or ``2GiB`` in bytes. Raises Usage."""
     found = _SIZE.fullmatch(text.strip().lower())
     if not found:
-        raise Usage(f"{text!r} is not a size: write 500MB, 20GB or 2TB")
+        raise UsageError(f"{text!r} is not a size: write 500MB, 20GB or 2TB")
     return int(float(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2]])

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from batch.config import Settings
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.jobs.validation import load_settings
 from tests.support.places import ROOT
 
@@ -43,14 +43,14 @@ def test_later_places_win(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_told_with_its_place_and_a_hint(sets: list[str], message: str) -> None:
-    with pytest.raises(Usage, match=message):
+    with pytest.raises(UsageError, match=message):
         load_settings(environ={}, sets=sets, flags={})
 
 
 def test_a_settings_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "broken.toml").write_text("concurrency = = 3")
     for name in ("absent.toml", "broken.toml"):
-        with pytest.raises(Usage, match=name):
+        with pytest.raises(UsageError, match=name):
             load_settings(tmp_path / name, environ={}, flags={})
 
 

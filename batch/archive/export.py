@@ -18,7 +18,7 @@ from batch.archive.layout import bucket_advice
 from batch.archive.parallel import on_all_cores
 from batch.archive.results import Results, is_foreign, result_files
 from batch.archive.written_files import Note
-from batch.errors import Postponed, Usage
+from batch.errors import PostponedError, UsageError
 from batch.transcripts import transcript
 from batch.transcripts.formats import corpora, tables
 from batch.transcripts.formats.registry import FORMATS, TABLES
@@ -61,39 +61,39 @@ class _Done(msgspec.Struct):
 
 
 def read_formats(text: str) -> tuple[str, ...]:
-    """``srt, vtt`` as names. Raises ``Usage`` with the nearest name, or with what must be installed."""
+    """``srt, vtt`` as names. Raises ``UsageError`` with the nearest name, or with what must be installed."""
     known = [*FORMATS, *TABLES]
     found = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
     for name in found or [text]:
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
             meant = f" (did you mean {close[0]}?)" if close else ""
-            raise Usage(f"there is no format {name!r}{meant}: give some of {', '.join(known)}")
+            raise UsageError(f"there is no format {name!r}{meant}: give some of {', '.join(known)}")
         if name in FORMATS and (missing := FORMATS[name].missing()):
-            raise Usage(missing)
+            raise UsageError(missing)
     return found
 
 
 def read_speakers(path: Path) -> Names:
-    """Names of speakers from a TOML file. Raises ``Usage``."""
+    """Names of speakers from a TOML file. Raises ``UsageError``."""
     try:
         return read_names(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise Usage(f"cannot read the names in {path}: {error}") from None
+        raise UsageError(f"cannot read the names in {path}: {error}") from None
 
 
 def read_turns(path: Path) -> dict[str, list[Turn]]:
-    """Turns by recording, from an RTTM file or all of those in a directory. Raises ``Usage``."""
+    """Turns by recording, from an RTTM file or all of those in a directory. Raises ``UsageError``."""
     turns: dict[str, list[Turn]] = {}
     for file in sorted(path.rglob("*.rttm")) if path.is_dir() else [path]:
         try:
             found = read_rttm(file.read_text("utf-8"))
         except (OSError, ValueError) as error:
-            raise Usage(f"cannot read the turns in {file}: {error}") from None
+            raise UsageError(f"cannot read the turns in {file}: {error}") from None
         for name, own in found.items():
             turns.setdefault(name, []).extend(own)
     if not turns:
-        raise Usage(f"there are no turns in {path}: give an RTTM file, or a directory of them")
+        raise UsageError(f"there are no turns in {path}: give an RTTM file, or a directory of them")
     return turns
 
 
@@ -101,10 +101,11 @@ def export(directory: Path, wanted: Wanted, notify: Callable[[str], None]) -> Ex
     """Write ``wanted`` of every result below ``directory``. A result that cannot be read is told, and the others go
     on. Files are written whole or not at all, and left alone if they are as they would be.
 
-    Raises ``Usage`` if there is no such directory or a library is missing, ``Unavailable`` if the disk refuses.
+    Raises ``UsageError`` if there is no such directory or a library is missing, ``UnavailableError`` if the disk
+    refuses.
     """
     if not directory.is_dir():
-        raise Usage(f"{directory} is not a directory of results")
+        raise UsageError(f"{directory} is not a directory of results")
     exported, results = Exported(), Results(wanted.out, make=False)
     with contextlib.ExitStack() as stack:
         sinks = [stack.enter_context(_SINKS[name](results)) for name in wanted.formats if name in TABLES]
@@ -124,7 +125,7 @@ def export(directory: Path, wanted: Wanted, notify: Callable[[str], None]) -> Ex
                 results.written.keep()
     results.written.keep()
     if not exported.results and (advice := bucket_advice(directory)):
-        raise Usage(f"there are no results in {directory}; {advice}")
+        raise UsageError(f"there are no results in {directory}; {advice}")
     exported.written += sum(len(TABLES[name]) for name in wanted.formats if name in TABLES)
     return exported
 
@@ -144,7 +145,7 @@ def _one(directory: Path, wanted: Wanted, path: Path) -> _Done:
         if form := FORMATS.get(name):
             try:
                 written = results.write_beside(key, form.suffix, form.content(said))
-            except Postponed as error:
+            except PostponedError as error:
                 done.problems.append(str(error))
                 continue
             done.written, done.unchanged = done.written + written, done.unchanged + (not written)
@@ -219,7 +220,7 @@ class _Parquet:
             import pyarrow as pa
             from pyarrow import parquet as pq
         except ImportError:
-            raise Usage("writing Parquet needs pyarrow: pip install 'diarist[parquet]'") from None
+            raise UsageError("writing Parquet needs pyarrow: pip install 'diarist[parquet]'") from None
         kinds = {str: pa.string(), int: pa.int64(), float: pa.float64()}
         columns = (tables.UTTERANCES, tables.RECORDINGS)
         self._schemas = [pa.schema([(name, kinds[kind]) for name, kind in each.items()]) for each in columns]

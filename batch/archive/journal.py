@@ -23,6 +23,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from batch import errors
+from batch.errors import FailureKind
 from batch.model import Job, Recording, State
 from batch.providers import endpoint
 from batch.providers.assemblyai.options import canonical
@@ -98,10 +99,10 @@ class Journal:
 
     ``read_only`` is for onlookers: it may be another run's, and one that is not there is as good as empty.
 
-    Raises ``Usage`` if the file is not a journal, is damaged or was written by a newer diarist, and ``Unavailable``
-    when the disk refuses a write: nothing that was acknowledged is lost, and the same command continues. Once a
-    disk has failed everything is refused: what it says then (a sync that succeeds, pages that are not what they were)
-    is not to be believed.
+    Raises ``UsageError`` if the file is not a journal, is damaged or was written by a newer diarist, and
+    ``UnavailableError`` when the disk refuses a write: nothing that was acknowledged is lost, and the same command
+    continues. Once a disk has failed everything is refused: what it says then (a sync that succeeds, pages that are
+    not what they were) is not to be believed.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -302,7 +303,9 @@ def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None)
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > _SCHEMA_VERSION:
-        raise errors.Usage(f"{path} was written by a newer diarist (schema {version}): upgrade, or use another --out")
+        raise errors.UsageError(
+            f"{path} was written by a newer diarist (schema {version}): upgrade, or use another --out"
+        )
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     sqlite.keep_temporaries(db, path.parent)
@@ -357,7 +360,7 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
         db = sqlite.open_to_read(path)
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > _SCHEMA_VERSION:
-        raise errors.Usage(f"{path} was written by a newer diarist (schema {version}): upgrade")
+        raise errors.UsageError(f"{path} was written by a newer diarist (schema {version}): upgrade")
     if version < _SCHEMA_VERSION:
         db = _migrated(db, path.parent)
     sqlite.keep_temporaries(db, path.parent)
@@ -413,25 +416,25 @@ def _wake(waiters: Iterable[tuple[asyncio.Future[Any], Any]]) -> None:
 def _explained(error: BaseException, path: Path) -> BaseException:
     """SQLite's errors in our words; whatever is not SQLite's or the system's is a bug and stays as it is."""
     if isinstance(error, sqlite3.OperationalError | OSError):
-        refused = errors.Unavailable(
+        refused = errors.UnavailableError(
             f"the journal {path} cannot be used: {sqlite.explained(error, path)}; then run the same command again: "
             "what was recorded so far is safe",
-            kind="journal_unwritable",
+            kind=FailureKind.JOURNAL_UNWRITABLE,
         )
         refused.__cause__ = error
         return refused
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _OF_ONE_ROW):
-        return errors.Usage(
+        return errors.UsageError(
             f"the journal {path} is damaged: {error}. `diarist recover DIR` makes it anew from "
             "the results and from what can still be read of it",
-            kind="journal_damaged",
+            kind=FailureKind.JOURNAL_DAMAGED,
         )
     return error
 
 
 def _is_of_a_failing_disk(answer: object) -> bool:
     """Whether an answer is that the disk has failed. A full one has not: once there is space it does as it says."""
-    cause = answer.__cause__ if isinstance(answer, errors.Unavailable) else None
+    cause = answer.__cause__ if isinstance(answer, errors.UnavailableError) else None
     return (getattr(cause, "sqlite_errorcode", 0) & 0xFF) == sqlite3.SQLITE_IOERR
 
 
@@ -465,8 +468,8 @@ class Salvaged(msgspec.Struct, frozen=True):
 
 
 def salvage(path: Path) -> Salvaged:
-    """What can still be read of a journal of any version, however damaged. Blocks. Raises ``Unavailable`` if it is
-    the system that refuses (a full disk, a lock, rights): then nobody knows what could be read."""
+    """What can still be read of a journal of any version, however damaged. Blocks. Raises ``UnavailableError`` if it
+    is the system that refuses (a full disk, a lock, rights): then nobody knows what could be read."""
     return Salvaged(_salvaged(path, "jobs"), _salvaged(path, "replaced"), salvaged_notes(path))
 
 
@@ -502,10 +505,10 @@ def _up_to_damage(path: Path) -> Iterator[None]:
 def _check_is_damage(error: sqlite3.Error, path: Path) -> None:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
     if code & 0xFF in _REFUSED and code not in _UNREADABLE:
-        raise errors.Unavailable(
+        raise errors.UnavailableError(
             f"{path} cannot be read: {sqlite.explained(error, path)}; then run the same command again: nothing has "
             "been changed",
-            kind="journal_unreadable",
+            kind=FailureKind.JOURNAL_UNREADABLE,
         ) from error
 
 
@@ -578,14 +581,15 @@ def is_there(path: Path) -> bool:
 
 
 def check_not_vanished(path: Path) -> None:
-    """Raises ``Usage`` where a journal was, and is no more: whoever took that for a new directory would pay again."""
+    """Raises ``UsageError`` where a journal was, and is no more: whoever took that for a new directory would pay
+    again."""
     if not path.exists() and is_there(path):
         left = [unfinished(path), *asides(path)][-1]
-        raise errors.Usage(
+        raise errors.UsageError(
             f"the journal {path} is gone, but {left.name} is there: a `diarist recover` was stopped before its end, "
             "or somebody has removed the journal. `diarist recover DIR` makes it from all that is left; nothing runs "
             "before, because it would be paid again",
-            kind="journal_vanished",
+            kind=FailureKind.JOURNAL_VANISHED,
         )
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from batch.archive.journal import check_not_vanished, remembered
 from batch.archive.results import JOURNAL, REPLACED, SUMMARY, inner_of
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.telemetry.progress import Progress
 
 
@@ -23,15 +23,17 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 def journal_of(directory: Path) -> Path:
-    """The journal of the runs that have written into a directory. Raises ``Usage`` if there was none."""
+    """The journal of the runs that have written into a directory. Raises ``UsageError`` if there was none."""
     path = inner_of(directory) / JOURNAL
     check_not_vanished(path)
     try:
         is_there = path.is_file()
     except OSError as error:
-        raise Usage(f"cannot look at {path}: {error.strerror}. It is for the user who runs diarist there") from None
+        raise UsageError(
+            f"cannot look at {path}: {error.strerror}. It is for the user who runs diarist there"
+        ) from None
     if not is_there:
-        raise Usage(f"{directory} has no journal: nothing has run there, or --out was another directory")
+        raise UsageError(f"{directory} has no journal: nothing has run there, or --out was another directory")
     return path
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from batch.archive.journal import ASIDE, BESIDE, Journal, Salvaged, asides, salvage, salvaged_notes, seal, unfinished
 from batch.archive.results import JOURNAL, Results, job_of, result_files
-from batch.errors import Unavailable
+from batch.errors import FailureKind, UnavailableError
 from batch.model import ENDED, WITH_SERVICE, Job, Recording, State
 from batch.providers.assemblyai.client import Client, right_one
 from batch.providers.assemblyai.job_list import pages
@@ -44,7 +44,7 @@ async def recover(
     A result is proof that its recording was collected. Jobs that the old journal still tells, and that have no result
     or were under way to a newer one, come back as they were, so that what the service has of them is collected or
     looked up, and not paid again. So does what the directory remembers of its runs, and what earlier journals tell
-    that were put aside. Raises ``Unavailable`` if the disk refuses; then the old journal is as it was.
+    that were put aside. Raises ``UnavailableError`` if the disk refuses; then the old journal is as it was.
     """
     path = results.inner / JOURNAL
     new = unfinished(path)
@@ -186,10 +186,10 @@ def _disk_told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Unavailable(
+        raise UnavailableError(
             f"cannot make {path} anew: {error.strerror}. {disk_errors.advice(error)}; then run the same command "
             "again: nothing is lost",
-            kind="journal_unwritable",
+            kind=FailureKind.JOURNAL_UNWRITABLE,
         ) from error
 
 

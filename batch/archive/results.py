@@ -18,7 +18,7 @@ from typing import IO, Any, Final, NamedTuple
 import msgspec
 
 from batch.archive.written_files import Written
-from batch.errors import DiaristError, Permanent, Postponed, Unavailable, Usage
+from batch.errors import DiaristError, FailureKind, PostponedError, RecordingError, UnavailableError, UsageError
 from batch.model import Job, Recording, Reject, State
 from batch.storage import disk_errors, files, object_stores, private_files
 from batch.storage.audio import stamp_of
@@ -93,8 +93,8 @@ class Results:
     ``inner`` is where the journal and all else lie that diarist keeps for itself: ``.diarist`` in the directory,
     unless a setting says otherwise. ``read_copies`` is shared by those who look at the same copies in turn.
 
-    Every method blocks: call it off the event loop. Raises ``Usage`` at the start if the directory cannot be written,
-    ``Unavailable`` when the disk refuses later.
+    Every method blocks: call it off the event loop. Raises ``UsageError`` at the start if the directory cannot be
+    written, ``UnavailableError`` when the disk refuses later.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Results:
                     _replace(pointer, where)
         except OSError as error:
             place = error.filename or self.directory
-            raise Usage(f"cannot write to {place}: {error.strerror}. Choose another --out") from error
+            raise UsageError(f"cannot write to {place}: {error.strerror}. Choose another --out") from error
 
     @property
     def copies(self) -> str:
@@ -212,7 +212,7 @@ class Results:
         return self._read_copies[key, size_bytes]
 
     def _read_copy(self, url: str, size_bytes: int) -> Proof:
-        with contextlib.suppress(Permanent, ValueError):
+        with contextlib.suppress(RecordingError, ValueError):
             content = object_stores.head(url, _COPY_BYTES)
             job = msgspec.structs.replace(job_of(content, time.time()), result_bytes=size_bytes)
             if size_bytes > _COPY_BYTES:
@@ -231,7 +231,7 @@ class Results:
                 if name.endswith(".json")
                 else not self.written.is_noted(name)
             )
-        except Permanent:
+        except RecordingError:
             return False
 
     def names(self, key: str) -> list[str]:
@@ -291,7 +291,7 @@ class Results:
 
     def _put_copy(self, name: str, content: bytes) -> None:
         if self.is_foreign_copy(name):
-            raise Postponed(f"{self.copy(name)} is not diarist's, and stays as it is: move it away")
+            raise PostponedError(f"{self.copy(name)} is not diarist's, and stays as it is: move it away")
         object_stores.put(self.copy(name), content)
 
     def kept(self, key: str, transcript_id: str) -> bytes | None:
@@ -341,7 +341,7 @@ class Results:
 
     def _keep_copy_aside(self, job: Job) -> Path | None:
         """The same where the only result is that in the store."""
-        with contextlib.suppress(Permanent, ValueError):
+        with contextlib.suppress(RecordingError, ValueError):
             content = object_stores.get(self.copy(f"{job.key}.json"))
             there = job_of(content, 0.0)
             if there.transcript_id != job.transcript_id:
@@ -365,7 +365,7 @@ class Results:
                 self.write_beside(key, form.suffix, content)
                 if self._copies:
                     self._put_copy(f"{key}.{form.suffix}", content)
-            except (Postponed, ValueError) as error:
+            except (PostponedError, ValueError) as error:
                 self._notify(f"{key}: no {name} was written: {error}")
         if self.written.pending:
             self.written.keep()
@@ -374,7 +374,7 @@ class Results:
         """Put another format of a result beside it, never over what we did not write, nor over a result: that of
         another recording, by its name. Whether it was written: one that is as it should be is left alone.
 
-        Raises ``Postponed`` if this file cannot be written, ``Unavailable`` if the disk refuses everything.
+        Raises ``PostponedError`` if this file cannot be written, ``UnavailableError`` if the disk refuses everything.
         """
         name = f"{key}.{suffix}"
         path = self.directory / name
@@ -393,7 +393,7 @@ class Results:
         """A file of the directory, to be written bit by bit: in place once the context ends well. ``is_marked``: it
         says itself that it is ours.
 
-        Raises ``Unavailable`` or ``Postponed`` as ``write_beside``.
+        Raises ``UnavailableError`` or ``PostponedError`` as ``write_beside``.
         """
         path = self.directory / name
         try:
@@ -409,9 +409,9 @@ class Results:
     def _check_ours(self, name: str) -> None:
         path = self.directory / name
         if is_result(path):
-            raise Postponed(f"{path} is a result, which nothing may replace: export to another --out")
+            raise PostponedError(f"{path} is a result, which nothing may replace: export to another --out")
         if not _is_marked(path) and not self.written.is_ours(name):
-            raise Postponed(f"{path} is not diarist's, and stays as it is: move it away, or give another --out")
+            raise PostponedError(f"{path} is not diarist's, and stays as it is: move it away, or give another --out")
 
     def write_summary(self, content: bytes) -> None:
         """``.diarist/summary.json``. Raises as ``write_beside``."""
@@ -481,10 +481,10 @@ def _unwritable(path: Path, error: OSError) -> DiaristError:
     """What meets every recording alike ends the run; a name that this disk cannot hold is one recording's trouble."""
     said = f"cannot write {path}: {error.strerror}. {disk_errors.advice(error)}"
     if disk_errors.meets_all(error):
-        kind = "open_files" if disk_errors.is_of_limits(error) else "disk"
+        kind = FailureKind.OPEN_FILES if disk_errors.is_of_limits(error) else FailureKind.DISK
         again = "then run the same command again: a transcript is fetched again, not paid again"
-        return Unavailable(f"{said}; {again}", kind=kind)
-    return Postponed(said, kind="unwritable")
+        return UnavailableError(f"{said}; {again}", kind=kind)
+    return PostponedError(said, kind=FailureKind.UNWRITABLE)
 
 
 def count_speakers(transcript: bytes) -> int:
@@ -613,8 +613,8 @@ def _proved_by(paths: Iterable[Path]) -> Iterator[Job]:
 
 
 def _known_result(path: Path) -> Job | None:
-    """What is known of the result at ``path``; None if nothing stands there. Raises ``Postponed`` for what is not
-    ours."""
+    """What is known of the result at ``path``; None if nothing stands there. Raises ``PostponedError`` for what is
+    not ours."""
     try:
         content = path.read_bytes()
         return job_of(content, 0.0)
@@ -623,7 +623,7 @@ def _known_result(path: Path) -> Job | None:
     except ValueError:
         if content.startswith(_HEAD) or _HEAD.startswith(content):
             return None  # what is left of a result: nothing of it can be kept
-        raise Postponed(f"{path} is not diarist's, and stays as it is: give the recording another id") from None
+        raise PostponedError(f"{path} is not diarist's, and stays as it is: give the recording another id") from None
 
 
 def _about(job: Job) -> dict[str, Any]:

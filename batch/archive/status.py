@@ -26,7 +26,7 @@ class Status(msgspec.Struct, frozen=True):
 
 
 async def look(directory: Path) -> Status:
-    """Raises ``Usage`` if nothing has ever run there."""
+    """Raises ``UsageError`` if nothing has ever run there."""
     path = journal_of(directory)
     at_work = lock.holder(path.with_name("lock"))
     with contextlib.closing(Journal(path, read_only=True)) as journal:

@@ -11,7 +11,7 @@ import click
 
 from batch import __version__
 from batch.cli import streams
-from batch.errors import DiaristError, Fatal, Unavailable
+from batch.errors import DiaristError, RunError, UnavailableError
 from batch.telemetry.redaction import discreet, discreet_tree, harmless, plain_lines
 
 if TYPE_CHECKING:
@@ -493,10 +493,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         place = f"{error.filename}: " if error.filename else ""
         click.echo(f"diarist: {place}{error.strerror or error}. {advice(error, 'Choose another name')}", err=True)
-        sys.exit(Unavailable.exit_code)
+        sys.exit(UnavailableError.exit_code)
     except DiaristError as error:
         _say(f"diarist: {error}")
-        sys.exit(error.exit_code if isinstance(error, Fatal) else Unavailable.exit_code)
+        sys.exit(error.exit_code if isinstance(error, RunError) else UnavailableError.exit_code)
     except Exception:
         click.echo(plain_lines(discreet(traceback.format_exc().rstrip())), err=True)
         sys.exit(1)

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Final, NoReturn, TextIO
 
-from batch.errors import Unavailable
+from batch.errors import FailureKind, UnavailableError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -56,7 +56,9 @@ class _Asker(_Onlookers):
         self._is_lost = True
         if error.errno == errno.EPIPE:
             raise SystemExit(_NOBODY_READS) from None
-        raise Unavailable(f"cannot write to standard output: {error.strerror}", kind="output") from None
+        raise UnavailableError(
+            f"cannot write to standard output: {error.strerror}", kind=FailureKind.OUTPUT
+        ) from None
 
 
 def guard() -> None:

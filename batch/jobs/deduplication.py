@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from batch.archive.journal import Journal
-from batch.errors import Postponed
+from batch.errors import PostponedError
 from batch.model import Job
 from batch.providers.assemblyai.options import canonical
 from batch.storage.locations import identity
@@ -58,7 +58,7 @@ class Duplicates:
             self._paying[identity] = asyncio.get_running_loop().create_future()
             self._payers[job.key] = identity
 
-    def leaves(self, key: str, error: Postponed) -> None:
+    def leaves(self, key: str, error: PostponedError) -> None:
         """Whether the job was paid for cannot be known in this run: identical ones meet ``error``, too."""
         if identity := self._payers.pop(key, None):
             self._paying[identity].set_exception(error)

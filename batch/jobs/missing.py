@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from batch import errors
+from batch.errors import FailureKind
 from batch.jobs.flow_control.throttle import Throttle
 from batch.model import Job
 from batch.providers.assemblyai.client import Client
@@ -39,15 +40,15 @@ class Missing:
 
     async def is_gone(self, job: Job) -> bool:
         """Whether the job's transcript, of which the service has just said that it does not know it, is gone; False:
-        it is there after all. Raises ``Postponed`` if the list shows what the service says it does not know."""
+        it is there after all. Raises ``PostponedError`` if the list shows what the service says it does not know."""
         for part in _LOOKS:
             await asyncio.sleep(part * self._seconds)
             if await self._is_known(job):
                 return False
         if await self._is_listed(job):
-            raise errors.Postponed(
+            raise errors.PostponedError(
                 f"the service lists transcript {job.transcript_id}, and says that it does not know it",
-                kind="unknown_id",
+                kind=FailureKind.UNKNOWN_ID,
             )
         return True
 
@@ -55,8 +56,8 @@ class Missing:
         fetch = partial(self._client.fetch, job.transcript_id or "")
         what = f"another look for {job.key}"
         try:
-            await self._throttle.insist(fetch, route=Route.FETCH, what=what, at_last=errors.Postponed)
-        except errors.UnknownId:
+            await self._throttle.insist(fetch, route=Route.FETCH, what=what, at_last=errors.PostponedError)
+        except errors.TranscriptNotFoundError:
             return False
         return True
 
@@ -97,8 +98,10 @@ class Missing:
         look = partial(self._client.page, before_id=before_id)
         try:
             return await self._throttle.insist(look, route=Route.LIST, what="list", at_last=None)
-        except errors.Permanent as error:
-            raise errors.Postponed(f"the service does not list its transcripts: {error}", kind=error.kind) from error
+        except errors.RecordingError as error:
+            raise errors.PostponedError(
+                f"the service does not list its transcripts: {error}", kind=error.kind
+            ) from error
 
 
 def _answer(asks: Sequence[_Ask], answer: bool | errors.DiaristError) -> None:

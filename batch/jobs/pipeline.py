@@ -24,6 +24,7 @@ from batch import errors
 from batch.archive.journal import Journal
 from batch.archive.results import Results
 from batch.config import Limits
+from batch.errors import FailureKind
 from batch.jobs.deduplication import Duplicates
 from batch.jobs.flow_control import laws
 from batch.jobs.flow_control.concurrency import Ahead, Slots
@@ -72,7 +73,7 @@ class _LetGo(NamedTuple):
     """When a submission without an answer was let go; ``last``: what was wrong with it, if it is not repeated."""
 
     at: float
-    last: errors.Unanswered | None = None
+    last: errors.UnknownOutcomeError | None = None
 
 
 class Pipeline:
@@ -129,7 +130,7 @@ class Pipeline:
         """Settle what an earlier run left uncertain, then carry what the service has and all that ``admit`` gives.
 
         ``admit`` is told the keys that the service has, and where new labels of their rows go. A failure of one
-        recording is recorded and told, and the others go on. Raises an ExceptionGroup holding the ``Fatal`` that
+        recording is recorded and told, and the others go on. Raises an ExceptionGroup holding the ``RunError`` that
         ended the run. Cancelling it stops admission and lets requests under way be recorded.
         """
         async with asyncio.TaskGroup() as group:
@@ -175,7 +176,7 @@ class Pipeline:
             self._notify(Event("postponed", job=job, message=str(error), kind=error.kind))
             return job
         if self._reconciler.is_old(job):
-            with contextlib.suppress(errors.Postponed):
+            with contextlib.suppress(errors.PostponedError):
                 return await self._reconcile(job)
         item = await self._reconciler.glance(job, self._began)
         return await _whole(self._taken(job, item.id, job.intent_at)) if item else job
@@ -210,7 +211,10 @@ class Pipeline:
             self._is_admitting = True
         if job.key in self._left:
             self._room.release()
-            self._leave(job, errors.Postponed("what was submitted for it before comes first", kind="unanswered"))
+            self._leave(
+                job,
+                errors.PostponedError("what was submitted for it before comes first", kind=FailureKind.UNANSWERED),
+            )
             return
         self._alive[job.key] = carriers.create_task(self._carry(job), name=job.key)
 
@@ -222,9 +226,9 @@ class Pipeline:
             row = self._relabelled.get(job.key)
             if row and job.state is State.COLLECTED and row.labels != job.recording.labels:
                 await _whole(self._rewrite(job, row))
-        except (errors.Permanent, errors.StaleLink) as error:
+        except (errors.RecordingError, errors.ExpiredLinkError) as error:
             await self._fail(job, error.kind, str(error))
-        except errors.Postponed as error:
+        except errors.PostponedError as error:
             self._leave(job, error)
         except errors.DiaristError:
             raise
@@ -337,7 +341,7 @@ class Pipeline:
         pay, what = partial(self._pay, intent, job), f"submission of {job.key}"
         try:
             return await self._throttle.insist(lambda: _whole(pay()), route=Route.SUBMIT, what=what, unanswered=False)
-        except errors.Unanswered as error:
+        except errors.UnknownOutcomeError as error:
             self._notify(Event("retrying", message=f"{what}: {error}; looking for it", kind=error.kind))
             others_did_well = self._throttle.went_well_since(Route.SUBMIT, began)
             is_last = others_did_well and intent.submissions >= laws.SUBMISSIONS_LIMIT
@@ -356,10 +360,10 @@ class Pipeline:
         try:
             head = await self._client.submit(job.audio_url or "", job.recording.options)
             if wrong := _of_other_audio(job, head):
-                raise errors.Unanswered(f"the service's answer {wrong}", kind="bad_answer")
-        except errors.Unanswered:
+                raise errors.UnknownOutcomeError(f"the service's answer {wrong}", kind=FailureKind.BAD_ANSWER)
+        except errors.UnknownOutcomeError:
             raise
-        except errors.StaleLink as error:
+        except errors.ExpiredLinkError as error:
             return await self._stage_again(intent, error.kind, str(error))
         except errors.DiaristError:
             await self._record(intent.move(State.STAGED, submissions=job.submissions))
@@ -378,7 +382,7 @@ class Pipeline:
             self._slots.occupy(job.key)
             return await _whole(self._taken(job, item.id, job.intent_at))
         if error := let_go.last:
-            raise errors.Permanent(f"{error} (after {job.submissions} submissions)", kind=error.kind) from error
+            raise errors.RecordingError(f"{error} (after {job.submissions} submissions)", kind=error.kind) from error
         if not is_asked_for:
             self._unasked.add(job.key)
         return await self._record(job.move(State.STAGED))
@@ -412,18 +416,18 @@ class Pipeline:
             return await self._asked_once_more(msgspec.structs.replace(job, kind=None, reason=None))
         try:
             return await self._brought_home(job)
-        except errors.UnknownId as error:
+        except errors.TranscriptNotFoundError as error:
             self._slots.give_back(job.key)
-            if error.kind != "deleted" and not await self._is_gone(job, error):
+            if error.kind is not FailureKind.DELETED and not await self._is_gone(job, error):
                 return job
             if job.shared_with is None:
                 raise
             self._notify(Event("retrying", message=f"{job.key}: {error}; it is submitted by itself", kind=error.kind))
             return await self._record(job.move(State.LISTED, **_without_transcript(job)))
 
-    async def _is_gone(self, job: Job, error: errors.UnknownId) -> bool:
-        """Whether a transcript is not there any more that the service says it does not know. Raises ``Postponed``
-        while that is in doubt: for another key than ours it may be there."""
+    async def _is_gone(self, job: Job, error: errors.TranscriptNotFoundError) -> bool:
+        """Whether a transcript is not there any more that the service says it does not know. Raises
+        ``PostponedError`` while that is in doubt: for another key than ours it may be there."""
         if self._is_of_another_key(job):
             if job.shared_with is not None:
                 return True  # another recording's, which this one cannot wait for
@@ -439,7 +443,7 @@ class Pipeline:
         """Before a recording is paid anew whose transcript was given up: collect that, if it is there after all."""
         try:
             head, _ = await self._fetch(job)
-        except errors.UnknownId:
+        except errors.TranscriptNotFoundError:
             head = None
         if head is None or head.audio_url == DELETED_URL or head.status is Status.ERROR:
             return await self._record(
@@ -458,7 +462,9 @@ class Pipeline:
                 return await self._ended_in_error(job, item)
         head, transcript = await self._fetch(job)
         if head.audio_url == DELETED_URL:
-            raise errors.UnknownId(f"transcript {head.id} was deleted at the service", kind="deleted")
+            raise errors.TranscriptNotFoundError(
+                f"transcript {head.id} was deleted at the service", kind=FailureKind.DELETED
+            )
         return await _whole(self._store(job, head, transcript))
 
     async def _fetch(self, job: Job) -> tuple[Head, bytes]:
@@ -466,14 +472,16 @@ class Pipeline:
         if job.ended_at and (kept := await self._off_loop(self._results.kept, job.key, job.transcript_id or "")):
             return msgspec.json.decode(kept, type=Head), kept
         fetch, what = partial(self._asked_for, job), f"fetch of {job.key}"
-        return await _paid(self._throttle.insist(fetch, route=Route.FETCH, what=what, at_last=errors.Postponed))
+        return await _paid(self._throttle.insist(fetch, route=Route.FETCH, what=what, at_last=errors.PostponedError))
 
     async def _asked_for(self, job: Job) -> tuple[Head, bytes]:
         """The transcript object of the job. Another's, or one that has not ended as the service has said, is no
         answer."""
         head, transcript = await right_one(self._client, job.transcript_id or "")
         if wrong := _mistaken(job, head):
-            raise errors.Unanswered(f"the service's answer for transcript {head.id} {wrong}", kind="bad_answer")
+            raise errors.UnknownOutcomeError(
+                f"the service's answer for transcript {head.id} {wrong}", kind=FailureKind.BAD_ANSWER
+            )
         return head, transcript
 
     async def _store(self, job: Job, head: Head, transcript: bytes, **facts: Any) -> Job:
@@ -502,14 +510,14 @@ class Pipeline:
         if row.reaction is Reaction.SUBMIT_ANEW and again:
             self._notify(Event("retrying", message=f"submission of {job.key}: {item.error}", kind=row.kind))
             return await self._record(job.move(State.STAGED, **_without_transcript(job)))
-        raise errors.Permanent(f"the service ended the job: {item.error}", kind=row.kind)
+        raise errors.RecordingError(f"the service ended the job: {item.error}", kind=row.kind)
 
     # ── facts ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _stage_again(self, job: Job, kind: str, reason: str) -> Job:
+    async def _stage_again(self, job: Job, kind: FailureKind, reason: str) -> Job:
         """The service cannot read the link any more: back to the start, a bounded number of times."""
         if job.failures + 1 >= laws.FAILURES_LIMIT:
-            raise errors.Permanent(reason, kind=kind)
+            raise errors.RecordingError(reason, kind=kind)
         self._notify(Event("retrying", message=f"staging of {job.key}: {reason}", kind=kind))
         return await self._record(job.move(State.LISTED, **_without_transcript(job)))
 
@@ -521,11 +529,11 @@ class Pipeline:
         reason = f"an unexpected internal error, please report it: {error!r} at {place.name}:{place.lineno}"
         if job.state not in WITH_SERVICE:
             with contextlib.suppress(Exception):
-                await self._fail(job, "internal_error", reason)
+                await self._fail(job, FailureKind.INTERNAL_ERROR, reason)
                 return
-        self._leave(job, errors.Postponed(reason, kind="internal_error"))
+        self._leave(job, errors.PostponedError(reason, kind=FailureKind.INTERNAL_ERROR))
 
-    def _leave(self, job: Job, why: errors.Postponed) -> None:
+    def _leave(self, job: Job, why: errors.PostponedError) -> None:
         """To the next run. Nobody else pays for what the service may have of it."""
         if job.state in WITH_SERVICE:
             self._left.add(job.key)
@@ -533,7 +541,7 @@ class Pipeline:
             self._duplicates.leaves(job.key, why)
         self._notify(Event("postponed", job=job, message=str(why), kind=why.kind))
 
-    async def _fail(self, job: Job, kind: str, reason: str) -> None:
+    async def _fail(self, job: Job, kind: FailureKind, reason: str) -> None:
         if job.audio_url:
             reason = reason.replace(job.audio_url, job.recording.source)  # a link is a key to the audio
         await self._record(job.move(State.FAILED, kind=kind, reason=reason, ended_at=self._clock()))
@@ -559,17 +567,17 @@ async def _paid(asking: Awaitable[T]) -> T:
     """A transcript that is paid is given up only when the service does not know it; any other refusal is put off."""
     try:
         return await asking
-    except errors.UnknownId:
+    except errors.TranscriptNotFoundError:
         raise
-    except errors.Permanent as error:
-        raise errors.Postponed(str(error), kind=error.kind) from error
+    except errors.RecordingError as error:
+        raise errors.PostponedError(str(error), kind=error.kind) from error
 
 
-def _other_key(job: Job) -> errors.Postponed:
-    return errors.Postponed(
+def _other_key(job: Job) -> errors.PostponedError:
+    return errors.PostponedError(
         "it was submitted with another key, and with the one of this run the service does not tell of it: run the "
         "same command with that key, and nothing is paid again. If that key is gone, give the row another id",
-        kind="other_key",
+        kind=FailureKind.OTHER_KEY,
     )
 
 

@@ -86,13 +86,13 @@ def _stamp_of(manifest: str) -> list[int] | None:
 def placed(out: Path | str, settings: Settings, environ: Mapping[str, str]) -> Place:
     """Blocks while it looks at what the directory remembers.
 
-    Raises ``KeyRefused`` if the directory's service needs a key that is not there, ``Usage`` if the service is none,
-    or if the journal is that of another directory, or has vanished.
+    Raises ``AuthenticationError`` if the directory's service needs a key that is not there, ``UsageError`` if the
+    service is none, or if the journal is that of another directory, or has vanished.
     """
     directory = local_directory(str(out))
     inner, known = inner_of(directory, settings.journal_dir), inner_of(directory)
     if inner.absolute() != known.absolute() and is_there(known / JOURNAL):
-        raise errors.Usage(f"the journal of {directory} is in {known}, not in {inner}: move it there, or say so")
+        raise errors.UsageError(f"the journal of {directory} is in {known}, not in {inner}: move it there, or say so")
     check_not_vanished(inner / JOURNAL)
     read_copies: Proofs = {}
     bucket = str(out) if is_stored(str(out)) else ""
@@ -102,7 +102,9 @@ def placed(out: Path | str, settings: Settings, environ: Mapping[str, str]) -> P
     ours = bucket.rstrip("/") or str(directory.absolute())
     theirs = str(local_directory(whose).absolute()) if whose else ours
     if settings.journal_dir and whose and ours != whose.rstrip("/") and not is_same_or_moved(theirs, directory):
-        raise errors.Usage(f"the journal in {inner} is that of {whose}: give each --out a journal_dir of its own")
+        raise errors.UsageError(
+            f"the journal in {inner} is that of {whose}: give each --out a journal_dir of its own"
+        )
     service = _service(settings.service, notes.get("service"), environ)
     return Place(str(out), directory, copies, inner, service, notes, read_copies)
 
@@ -113,10 +115,12 @@ def _service(named: str, known: str | None, environ: Mapping[str, str]) -> Endpo
         return resolve(named, environ)
     try:
         service = resolve(known, environ)
-    except errors.KeyRefused as error:
-        raise errors.KeyRefused(f"the recordings of this directory are transcribed by {known}: {error}") from None
+    except errors.AuthenticationError as error:
+        raise errors.AuthenticationError(
+            f"the recordings of this directory are transcribed by {known}: {error}"
+        ) from None
     if service.name != known:
-        raise errors.Usage(
+        raise errors.UsageError(
             f"the recordings of this directory are transcribed by {known}, and ASSEMBLYAI_BASE_URL is "
             f"{service.name}: unset it, or name the service with --service {service.name}"
         )

@@ -89,7 +89,7 @@ async def examine(
         yield finding
     try:
         endpoint = (await asyncio.to_thread(placed, out, settings, environ)).service
-    except errors.Fatal as error:
+    except errors.RunError as error:
         yield _bad("service", str(error), "", error.exit_code)
         return
     yield _ok("service", f"{endpoint.name}, with {'a' if endpoint.key else 'no'} key")
@@ -146,7 +146,7 @@ def _journal(out: Path, inner: Path) -> Finding:
     path = inner / JOURNAL
     try:
         check_not_vanished(path)
-    except errors.Usage as error:
+    except errors.UsageError as error:
         return _bad("journal", str(error), f"`diarist recover {out}`", error.exit_code)
     if not path.exists():
         return _ok("journal", f"none in {out} yet")
@@ -155,11 +155,11 @@ def _journal(out: Path, inner: Path) -> Finding:
             sqlite.keep_temporaries(db, path.parent)
             said = db.execute("PRAGMA quick_check(1)").fetchone()[0]
             states = dict(db.execute("SELECT state, count(*) FROM jobs GROUP BY state"))
-    except errors.Unavailable as error:
+    except errors.UnavailableError as error:
         return _bad("journal", str(error), "", error.exit_code)
     except (OSError, sqlite3.OperationalError) as error:
         said, _, advice = sqlite.explained(error, path).partition(". ")
-        return _bad("journal", f"cannot read {path}: {said}", advice, errors.Unavailable.exit_code)
+        return _bad("journal", f"cannot read {path}: {said}", advice, errors.UnavailableError.exit_code)
     except sqlite3.Error as error:
         said, states = str(error), {}
     if said != "ok":
@@ -176,7 +176,7 @@ def _read_from(manifests: Sequence[str], settings: Settings) -> Iterator[Finding
                 if (bucket := object_stores.bucket_of(url)) not in looked_at:
                     looked_at.add(bucket)
                     yield _readable(bucket, url)
-        except errors.Fatal as error:
+        except errors.RunError as error:
             yield _bad("manifest", str(error), "", error.exit_code)
 
 
@@ -200,9 +200,9 @@ def _readable(bucket: str, url: str) -> Finding:
             next(object_stores.listed(url), None)
         else:
             object_stores.look(url)
-    except errors.Permanent as error:
+    except errors.RecordingError as error:
         return _bad("store", str(error), "", 3)
-    except errors.Fatal as error:
+    except errors.RunError as error:
         return _bad("store", str(error), "", error.exit_code)
     return _ok("store", f"{bucket} can be read: it answered in {(time.monotonic() - began) * 1000:.0f} ms")
 
@@ -212,7 +212,7 @@ def _written_to(copies: str) -> Iterator[Finding]:
         return
     try:
         left = object_stores.try_to_write(copies)
-    except (errors.Fatal, errors.Postponed) as error:
+    except (errors.RunError, errors.PostponedError) as error:
         yield _bad("results", str(error), "", getattr(error, "exit_code", 3))
         return
     kept = f"; {left} stays there, as these credentials may not delete it" if left else ""
@@ -249,7 +249,7 @@ async def _service(endpoint: Endpoint, settings: Settings, out: Path, inner: Pat
                 yield _ok("engine", f"{local.engine} was loaded in {time.monotonic() - began:.1f} s")
                 async for finding in _reached(base_url, endpoint, settings):
                     yield finding
-        except errors.Fatal as error:
+        except errors.RunError as error:
             yield _bad("engine", str(error), "", error.exit_code)
 
 
@@ -260,7 +260,7 @@ def _started(local: Local, folder: Path) -> contextlib.AbstractAsyncContextManag
 def _trust() -> Finding:
     try:
         http_client.context()
-    except errors.Usage as error:
+    except errors.UsageError as error:
         return _bad("tls", str(error), "", error.exit_code)
     return _ok("tls", f"the certificate authorities are {http_client.trusted()}")
 
@@ -268,7 +268,7 @@ def _trust() -> Finding:
 def _proxy(base_url: str) -> Finding:
     try:
         proxy = http_client.proxy_for(URL(base_url))
-    except errors.Usage as error:
+    except errors.UsageError as error:
         return _bad("proxy", str(error), "", error.exit_code)
     return _ok("proxy", f"{base_url} is reached through {proxy}" if proxy else f"none on the way to {base_url}")
 
@@ -284,15 +284,15 @@ async def _reached(
         began = time.monotonic()
         try:
             await api.page(limit=1)
-        except errors.KeyRefused as error:
+        except errors.AuthenticationError as error:
             yield _bad("key", str(error), await _other_region(endpoint, settings), error.exit_code)
             return
-        except errors.Fatal as error:
+        except errors.RunError as error:
             yield _bad("reach", str(error), "", error.exit_code)
             return
         except errors.DiaristError as error:
             advice = "look at the network, the proxy and the vendor's status page, then try again"
-            yield _bad("reach", str(error), advice, errors.Unavailable.exit_code)
+            yield _bad("reach", str(error), advice, errors.UnavailableError.exit_code)
             return
         yield _ok("reach", f"{base_url} answered in {(time.monotonic() - began) * 1000:.0f} ms")
         yield _clock(api.date)

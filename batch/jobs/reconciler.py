@@ -31,6 +31,7 @@ import msgspec
 
 from batch import errors
 from batch.archive.journal import Journal
+from batch.errors import FailureKind
 from batch.jobs.flow_control.throttle import Throttle
 from batch.model import Event, Job
 from batch.providers.assemblyai.client import Client, right_one
@@ -110,7 +111,7 @@ class Reconciler:
     async def find(self, job: Job, let_go_at: float | None = None) -> Item | None:
         """The transcript that ``job``'s last submission made, or None if the service has not taken it.
 
-        ``let_go_at`` None: with its intent. Raises ``Postponed`` if neither can be known in this run.
+        ``let_go_at`` None: with its intent. Raises ``PostponedError`` if neither can be known in this run.
         """
         lost, agreeing, idle_since = Lost(job, let_go_at or job.intent_at or 0.0), 0, None
         for number in itertools.count(1):
@@ -124,10 +125,10 @@ class Reconciler:
             if not agreeing and idle_since and self._clock() - idle_since >= self._patience_seconds:
                 break
             await asyncio.sleep(self._pause_seconds(number))
-        raise errors.Postponed(
+        raise errors.PostponedError(
             "its submission was not answered, and the service's list cannot tell yet whether it was taken: it is not "
             "sent again before that is known",
-            kind="unanswered",
+            kind=FailureKind.UNANSWERED,
         )
 
     async def glance(self, job: Job, let_go_at: float) -> Item | None:
@@ -204,8 +205,8 @@ class Reconciler:
         look = partial(self._client.page, before_id=before_id)
         try:
             return await self._throttle.insist(look, route=Route.LIST, what="list", at_last=None)
-        except errors.Permanent as error:
-            raise errors.Unavailable(
+        except errors.RecordingError as error:
+            raise errors.UnavailableError(
                 f"the service does not list its transcripts: {error}", kind=error.kind
             ) from error
 
@@ -234,7 +235,7 @@ class Reconciler:
         fetch, what = partial(right_one, self._client, item.id), f"fetch of {job.key}"
         try:
             _, body = await self._throttle.insist(fetch, route=Route.FETCH, what=what, at_last=None)
-        except errors.Permanent:
+        except errors.RecordingError:
             return None
         said: dict[str, Any] = msgspec.json.decode(body)
         return said

@@ -33,7 +33,7 @@ async def recover(
     """
     directory, copies = local_directory(str(out)), str(out) if is_stored(str(out)) else ""
     if not copies and not await asyncio.to_thread(directory.is_dir):
-        raise errors.Usage(f"{directory} is not a directory of results")
+        raise errors.UsageError(f"{directory} is not a directory of results")
     inner = inner_of(directory, settings.journal_dir)
     adopting = partial(_adopt, manifests=manifests, settings=settings, environ=environ) if adopt else None
     with lock.held(inner / "lock", datetime.now()):
@@ -45,7 +45,7 @@ async def recover(
 async def _adopt(journal: Journal, manifests: Sequence[str], settings: Settings, environ: Mapping[str, str]) -> int:
     service = resolve(settings.service, environ)
     if service.base_url is None:
-        raise errors.Usage("the local service fetches again for free: name the service whose list is to be read")
+        raise errors.UsageError("the local service fetches again for free: name the service whose list is to be read")
     rows = rows_of(manifests, settings, None, lambda event: None)
     urls = [row for row in rows if isinstance(row, Recording) and is_url(row.source)]
     async with client.connect(service.base_url, service.key, connections=4, deadlines=settings.deadlines) as api:

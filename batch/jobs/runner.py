@@ -73,8 +73,8 @@ async def run(
     the journal, and the others go on; what ends the run early is in ``summary.stopped_by``. Setting ``stop`` ends it
     cleanly. ``environ`` None: the process's own. ``confirm`` is asked whether a run may begin that would cost more
     than ``settings.budget.confirm_above``. ``command`` is what was typed, for those who are told how to go on (None:
-    one that does the same is made, if there is one). Raises ``Usage``, ``Unavailable`` or ``OverBudget`` if it cannot
-    begin: then nothing was done.
+    one that does the same is made, if there is one). Raises ``UsageError``, ``UnavailableError`` or
+    ``BudgetExceededError`` if it cannot begin: then nothing was done.
     """
     settings, summary = settings or Settings(), summary or Summary()
     environ, stop = os.environ if environ is None else environ, stop or asyncio.Event()
@@ -94,7 +94,7 @@ async def run(
                     summary=summary, notify=told, stop=stop, carrying=carrying, confirm=confirm, rng=rng,
                 )  # fmt: skip
             was_cut_short = False
-    except errors.Fatal:
+    except errors.RunError:
         await _report_no_beginning(out, settings, summary)
         raise
     if was_cut_short:
@@ -200,7 +200,7 @@ async def _run(
                 await _until_stopped(carrier, carrier.run(before, admit), settings, stop)
                 if summary.requests[Route.SUBMIT] and not stop.is_set():
                     await _tell_orphans(api, gate, journal, prices_of(service, settings), notice)
-        except* errors.Fatal as group:
+        except* errors.RunError as group:
             summary.stopped_by = _first_fatal(group)
         finally:
             await _counted(counting, summary)
@@ -375,7 +375,7 @@ async def _until_stopped(pipeline: Pipeline, carrying: Any, settings: Settings, 
         work.cancel()
 
 
-def _first_fatal(group: BaseExceptionGroup[errors.Fatal]) -> errors.Fatal:
+def _first_fatal(group: BaseExceptionGroup[errors.RunError]) -> errors.RunError:
     for error in group.exceptions:
         return _first_fatal(error) if isinstance(error, BaseExceptionGroup) else error
     raise AssertionError("an exception group is never empty")

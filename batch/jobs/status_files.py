@@ -18,6 +18,7 @@ from batch import errors
 from batch.archive.journal import Journal
 from batch.archive.results import Results
 from batch.config import Settings
+from batch.errors import FailureKind
 from batch.jobs.planning.confirmation import prices_of
 from batch.jobs.planning.selection import Window
 from batch.manifest.reader import called
@@ -111,7 +112,8 @@ async def report_no_beginning(directory: Path, inner: Path, summary: Summary) ->
 
     Nothing is made for it, and nothing of a run at work is touched.
     """
-    if getattr(summary.stopped_by, "kind", "") == "locked":
+    stopped = summary.stopped_by
+    if isinstance(stopped, errors.DiaristError) and stopped.kind is FailureKind.LOCKED:
         return
     said = msgspec.json.encode(progress(summary, is_over=True))
     with contextlib.suppress(errors.DiaristError, OSError):
@@ -165,7 +167,7 @@ async def list_failed(journal: Path, rejected: Rejected, results: Results, summa
 
     try:
         path, lines = await asyncio.to_thread(lambda: results.write_failed(failed()))
-    except errors.Fatal as error:
+    except errors.RunError as error:
         summary.stopped_by = summary.stopped_by or error
         return ""
     except errors.DiaristError as error:

@@ -44,7 +44,7 @@ class _Bell:
         pause = min(_ASK_CAP_SECONDS, _UNSEEN_SECONDS * 1.5 ** min(self.asked, 10))
         self.ask_at = now + pause * rng.uniform(0.8, 1.2)
 
-    def break_off(self, error: errors.Permanent) -> None:
+    def break_off(self, error: errors.RecordingError) -> None:
         if not self.rung.done():
             self.rung.set_exception(error)
 
@@ -77,7 +77,8 @@ class Watcher:
         self._noticed = self._trusted = False
 
     async def done(self, transcript_id: str) -> Item:
-        """The list's line for the transcript, once it has ended. Raises ``UnknownId`` if the service knows it not."""
+        """The list's line for the transcript, once it has ended. Raises ``TranscriptNotFoundError`` if the service
+        knows it not."""
         bell = self._bells.setdefault(transcript_id, _Bell(_now()))
         bell.waiters += 1
         self._wanted.set()
@@ -117,9 +118,9 @@ class Watcher:
                 try:
                     await self._sweep(dict(self._bells))
                     failures = 0
-                except errors.AskedToWait:
+                except errors.AskedToWaitError:
                     raise
-                except (errors.Again, errors.Permanent, errors.Unavailable):
+                except (errors.TransientError, errors.RecordingError, errors.UnavailableError):
                     failures += 1
                 self._swept_at = _now()
             await self._ask_by_id()
@@ -185,9 +186,9 @@ class Watcher:
             try:
                 fetch = partial(self._client.fetch, transcript_id)
                 head, _ = await self._throttle.once(fetch, route=Route.FETCH, what=f"fetch of {transcript_id}")
-            except errors.Again:
+            except errors.TransientError:
                 continue
-            except errors.Permanent as error:
+            except errors.RecordingError as error:
                 bell.break_off(error)
                 continue
             if head.status in DONE:

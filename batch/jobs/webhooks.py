@@ -20,7 +20,7 @@ from aiohttp import web
 from yarl import URL
 
 from batch.config import Webhook
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.network.http_listener import listening
 from batch.providers.assemblyai.protocol import DONE, Status
 
@@ -44,12 +44,12 @@ class _Notice(msgspec.Struct):
 def stored_secret(path: Path) -> str:
     """The secret of this output directory, made on first use: notices outlive the run that asked for them.
 
-    Blocks. Raises ``Usage`` if the file cannot be written or read.
+    Blocks. Raises ``UsageError`` if the file cannot be written or read.
     """
     try:
         return _written_secret(path) or _make_secret(path)
     except OSError as error:
-        raise Usage(f"cannot use the webhook's secret in {path}: {error.strerror}") from error
+        raise UsageError(f"cannot use the webhook's secret in {path}: {error.strerror}") from error
 
 
 def _written_secret(path: Path) -> str:
@@ -77,7 +77,7 @@ def _make_secret(path: Path) -> str:
 async def receiving(webhook: Webhook, secret: str, ring: Ring) -> AsyncIterator[int]:
     """Listen for notices while the context lasts; gives the port. ``ring`` is told id and status of each.
 
-    Raises ``Usage`` if the URL is none or the port is taken.
+    Raises ``UsageError`` if the URL is none or the port is taken.
     """
     app = web.Application(client_max_size=_BODY_LIMIT_BYTES)
     app.router.add_post(_path(webhook.url), _receiver(secret, ring))
@@ -87,10 +87,10 @@ async def receiving(webhook: Webhook, secret: str, ring: Ring) -> AsyncIterator[
 
 
 def _path(url: str) -> str:
-    """The path under which notices come. Raises ``Usage`` for what is no URL."""
+    """The path under which notices come. Raises ``UsageError`` for what is no URL."""
     parsed = URL(url)
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise Usage(f"--webhook-url {url}: give the http(s) URL under which the service reaches this machine")
+        raise UsageError(f"--webhook-url {url}: give the http(s) URL under which the service reaches this machine")
     return parsed.path or "/"
 
 

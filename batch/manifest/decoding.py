@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
-from batch.errors import Usage
+from batch.errors import UsageError
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -104,7 +104,7 @@ class Lines:
 
     def _decoded(self, raw: bytes) -> str:
         if self.number == 1 and raw.startswith(_UTF16):
-            raise Usage("the manifest is UTF-16: save it as UTF-8")
+            raise UsageError("the manifest is UTF-16: save it as UTF-8")
         try:
             text = raw.decode("utf-8")
         except UnicodeDecodeError as error:

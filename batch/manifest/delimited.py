@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.manifest.decoding import Lines
 from batch.manifest.rows import AUDIO_COLUMNS, Row, check_columns
 
@@ -78,11 +78,11 @@ def _header(cells: list[str]) -> list[str]:
     header = [cell.strip() for cell in cells]
     name, count = Counter(header).most_common(1)[0]
     if count > 1:
-        raise Usage(f"the column {name!r} is there twice: rename one")
+        raise UsageError(f"the column {name!r} is there twice: rename one")
     try:
         check_columns(header)
     except ValueError as error:
-        raise Usage(str(error)) from None
+        raise UsageError(str(error)) from None
     return header
 
 

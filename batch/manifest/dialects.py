@@ -14,7 +14,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from batch.errors import Permanent, Usage
+from batch.errors import RecordingError, UsageError
 from batch.manifest import conventions, delimited, json_rows, line_lists, web
 from batch.manifest.conventions import understood
 from batch.manifest.decoding import COMPRESSED, Comment, Lines, Source, first_telling, unheard, whole
@@ -68,26 +68,26 @@ def plain_name(name: str) -> str:
 
 
 def check(name: str | None) -> None:
-    """Raises ``Usage`` if ``name`` is no dialect."""
+    """Raises ``UsageError`` if ``name`` is no dialect."""
     if name is not None and name not in NAMES:
         close = difflib.get_close_matches(name, NAMES, 1)
         meant = f"did you mean {close[0]}? " if close else ""
-        raise Usage(f"--dialect {name}: there is no such dialect; {meant}Give one of {', '.join(NAMES)}")
+        raise UsageError(f"--dialect {name}: there is no such dialect; {meant}Give one of {', '.join(NAMES)}")
 
 
 def rows_of_file(path: Path, name: str | None = None, comment: Comment = unheard) -> Iterator[Row]:
     """The rows of a manifest file, compressed or not, in the dialect ``name``, or in the one that is recognised.
     ``comment`` hears of the comments in a list.
 
-    Raises ``Usage`` if there is none, or if the file cannot be read.
+    Raises ``UsageError`` if there is none, or if the file cannot be read.
     """
     try:
         with path.open("rb") as file, Source(file) as source:
             yield from _rows(source, path, path.parent, name, comment)
     except OSError as error:
-        raise Usage(f"cannot read the manifest {path}: {error.strerror or error}") from error
-    except Usage as error:
-        raise Usage(f"{path}: {error}") from None
+        raise UsageError(f"cannot read the manifest {path}: {error.strerror or error}") from error
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
 
 
 def rows_of_stream(
@@ -102,8 +102,8 @@ def rows_of_url(url: str, called: str, name: str | None = None) -> Iterator[Row]
     try:
         with web.fetched(url) as file, Source(file) as source:
             yield from _rows(source, PurePosixPath(urlsplit(called).path), Path("/nowhere"), name)
-    except Usage as error:
-        raise Usage(f"{called}: {error}") from None
+    except UsageError as error:
+        raise UsageError(f"{called}: {error}") from None
 
 
 def rows_of_object(url: str, name: str | None = None) -> Iterator[Row]:
@@ -111,8 +111,8 @@ def rows_of_object(url: str, name: str | None = None) -> Iterator[Row]:
     try:
         with object_stores.reader(url) as file, Source(file) as source:
             yield from _rows(source, PurePosixPath(url), Path("/nowhere"), name)
-    except (Permanent, Usage) as error:
-        raise Usage(f"{url}: {error}") from None
+    except (RecordingError, UsageError) as error:
+        raise UsageError(f"{url}: {error}") from None
 
 
 def _rows(
@@ -138,7 +138,7 @@ def _named(path: PurePath) -> str | None:
 
 def _recognised(first: str, path: PurePath | None) -> str:
     """The dialect of a manifest whose first telling line is ``first``: what the extension says, unless the content is
-    surely another one's. Raises ``Usage`` if neither tells."""
+    surely another one's. Raises ``UsageError`` if neither tells."""
     named = _named(path) if path else None
     begins = [name for name, dialect in _LINES.items() if dialect.begins and dialect.begins(first)]
     guesses = _BARE if named == "txt" else ("txt",)
@@ -149,6 +149,6 @@ def _recognised(first: str, path: PurePath | None) -> str:
         return surely or begins[0]
     if path is None or not first:
         return "txt"
-    raise Usage(
+    raise UsageError(
         f"is it a manifest or a recording? If it is a manifest, name its dialect: --dialect {'|'.join(NAMES)}"
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.manifest.decoding import Lines
 from batch.manifest.rows import Row
 
@@ -39,14 +39,14 @@ def document(lines: Lines) -> Iterator[Row]:
     """A whole document: a list of objects, or one under ``recordings``. Its rows are numbered, not its lines."""
     text = "".join(lines)
     if problem := lines.damage or lines.first_problem():
-        raise Usage(problem)
+        raise UsageError(problem)
     try:
         content = msgspec.json.decode(text) if text.strip() else []
     except (msgspec.DecodeError, RecursionError) as error:
-        raise Usage(f"not valid JSON: {error}") from None
+        raise UsageError(f"not valid JSON: {error}") from None
     rows = content.get("recordings") if isinstance(content, dict) else content
     if not isinstance(rows, list):
-        raise Usage('give a list of objects, or {"recordings": [...]}')
+        raise UsageError('give a list of objects, or {"recordings": [...]}')
     yield from (_mapping(number, cells) for number, cells in enumerate(rows, 1))
 
 

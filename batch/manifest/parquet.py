@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.manifest.decoding import Source
 from batch.manifest.rows import AUDIO_COLUMNS, Row, check_columns
 
@@ -21,11 +21,11 @@ _BATCH_ROWS: Final = 1000
 
 def parquet(source: Source, path: Path | None) -> Iterator[Row]:
     """The rows of ``path`` if it is a plain file, else of ``source``, which is put on disk first: the format is read
-    from its end. Columns that hold bytes are left out. Raises ``Usage``."""
+    from its end. Columns that hold bytes are left out. Raises ``UsageError``."""
     try:
         import pyarrow  # noqa: F401
     except ImportError:
-        raise Usage("reading Parquet needs pyarrow: pip install 'diarist[parquet]'") from None
+        raise UsageError("reading Parquet needs pyarrow: pip install 'diarist[parquet]'") from None
     if path is not None and not source.is_compressed:
         yield from _rows(path)
         return
@@ -33,7 +33,7 @@ def parquet(source: Source, path: Path | None) -> Iterator[Row]:
         shutil.copyfileobj(source, copy)
         copy.flush()
         if source.damage:
-            raise Usage(source.damage)
+            raise UsageError(source.damage)
         yield from _rows(Path(copy.name))
 
 
@@ -44,7 +44,7 @@ def _rows(path: Path) -> Iterator[Row]:
     try:
         file = pq.ParquetFile(path, memory_map=False)
     except (pa.ArrowException, OSError) as error:
-        raise Usage(f"not a whole Parquet file: {_first_line(error)}") from None
+        raise UsageError(f"not a whole Parquet file: {_first_line(error)}") from None
     with file:
         columns = _columns(file.schema_arrow)
         line = 0
@@ -60,7 +60,7 @@ def _rows(path: Path) -> Iterator[Row]:
 
 
 def _columns(schema: Any) -> list[str]:
-    """The columns that JSON can carry. Raises ``Usage`` if none of them is the audio."""
+    """The columns that JSON can carry. Raises ``UsageError`` if none of them is the audio."""
     import pyarrow as pa
 
     texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary, pa.types.is_null)
@@ -71,7 +71,7 @@ def _columns(schema: Any) -> list[str]:
     try:
         check_columns([field.name for field in schema if is_text.get(field.name, True)], said)
     except ValueError as error:
-        raise Usage(str(error)) from None
+        raise UsageError(str(error)) from None
     return [name for name in is_text if name not in inside]
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.manifest import dialects, discovery
 from batch.manifest.web import is_web, without_secrets
 from batch.storage.object_stores import is_stored
@@ -18,7 +18,7 @@ NAME: Final = "{name}"
 def prefix_of(prefix: str, named: str, cwd: Path) -> str:
     """The prefix of the keys of a manifest, which ends in a slash; empty if there is none.
 
-    Raises ``Usage`` if it asks for the name of a manifest that has none.
+    Raises ``UsageError`` if it asks for the name of a manifest that has none.
     """
     if NAME in prefix:
         prefix = prefix.replace(NAME, _name(named, cwd))
@@ -28,7 +28,9 @@ def prefix_of(prefix: str, named: str, cwd: Path) -> str:
 def _name(named: str, cwd: Path) -> str:
     """What a manifest is called: the last folder's name, or that of a manifest file, without its extension."""
     if named == "-":
-        raise Usage(f"the prefix {NAME} is the manifest's name, and standard input has none: write the prefix out")
+        raise UsageError(
+            f"the prefix {NAME} is the manifest's name, and standard input has none: write the prefix out"
+        )
     far = is_stored(named) or is_web(named)
     place = without_secrets(named).partition("://")[2] if far else os.path.abspath(cwd / named)  # noqa: PTH100
     parts = PurePosixPath(place).parts

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.manifest import columns, dialects, discovery, walking
 from batch.manifest.left_out import LeftOut
 from batch.manifest.prefix import prefix_of
@@ -36,7 +36,7 @@ def read(
     against its directory or URL (``cwd`` for ``-``). ``defaults`` are the options that a row's own replace.
     ``dialect`` names the one that manifest files are in (None: recognised); ``prefix`` stands before all keys, with
     the name of the manifest for each ``{name}`` in it. ``notice`` hears, once a manifest, of
-    columns that look like misspelt options and of what was left out. Raises ``Usage`` for a manifest that is not
+    columns that look like misspelt options and of what was left out. Raises ``UsageError`` for a manifest that is not
     there, cannot be read or has no column for the audio, and when all of them list nothing.
     """
     dialects.check(dialect)
@@ -47,7 +47,7 @@ def read(
             listed = True
             yield row
     if not listed:
-        raise Usage(f"nothing is listed in {', '.join(map(called, manifests))}: no recordings, no rows")
+        raise UsageError(f"nothing is listed in {', '.join(map(called, manifests))}: no recordings, no rows")
 
 
 def called(named: str) -> str:
@@ -84,7 +84,7 @@ class _Reading(NamedTuple):
             return _in_store(named, maker, self.dialect, passed_over)
         if named == "-":
             if self.stdin is None:
-                raise Usage("- means standard input, and there is none")
+                raise UsageError("- means standard input, and there is none")
             comment = partial(passed_over.comment, self.cwd)
             return maker(self.cwd).recordings(dialects.rows_of_stream(self.stdin, self.cwd, self.dialect, comment))
         if is_web(named):
@@ -92,7 +92,7 @@ class _Reading(NamedTuple):
         try:
             is_folder, is_file = path.is_dir(), path.is_file()
         except OSError as error:
-            raise Usage(f"cannot look at {called(named)}: {error.strerror}") from None
+            raise UsageError(f"cannot look at {called(named)}: {error.strerror}") from None
         if is_folder:
             return maker(path).recordings(walking.in_directory(path, passed_over))
         if is_file:
@@ -102,7 +102,9 @@ class _Reading(NamedTuple):
             return maker(path.parent).recordings(dialects.rows_of_file(path, self.dialect, comment))
         if discovery.is_glob(named):
             return self._matching(named, maker, passed_over)
-        raise Usage(f"there is no manifest, directory or recording {called(named)}: check the path (in {self.cwd})")
+        raise UsageError(
+            f"there is no manifest, directory or recording {called(named)}: check the path (in {self.cwd})"
+        )
 
     def _on_the_web(self, url: str, maker: Callable[[Path | str], columns.Maker]) -> Iterator[Recording | Reject]:
         """A manifest if its name says so, or a dialect was given and no name says that it is a recording."""
@@ -124,7 +126,7 @@ class _Reading(NamedTuple):
                 continue
             try:
                 yield from self.rows(found.path.removeprefix(f"{self.cwd}/"))
-            except Usage as error:
+            except UsageError as error:
                 yield from make.recordings(iter([Row(line, {}, str(error))]))
 
 

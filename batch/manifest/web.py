@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import IO, Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.network.addresses import is_loopback
 
 _URL: Final = re.compile(r"https?://", re.IGNORECASE)
@@ -43,20 +43,22 @@ def escaped(reference: str) -> str:
 @contextlib.contextmanager
 def fetched(url: str) -> Iterator[IO[bytes]]:
     """What is behind ``url``, in a temporary file. Proxies and certificates are those that the environment names; a
-    service on this machine is asked directly. Raises ``Usage`` that says what went wrong, without the URL."""
+    service on this machine is asked directly. Raises ``UsageError`` that says what went wrong, without the URL."""
     with tempfile.TemporaryFile() as file:
         try:
             with _opened(url) as answer:
                 _copy(answer, file)
         except urllib.error.HTTPError as error:
             error.close()
-            raise Usage(f"the manifest cannot be fetched: {error.code} {error.reason}{_advice(error.code)}") from None
+            raise UsageError(
+                f"the manifest cannot be fetched: {error.code} {error.reason}{_advice(error.code)}"
+            ) from None
         except urllib.error.URLError as error:
-            raise Usage(f"the manifest cannot be fetched: {error.reason}") from None
+            raise UsageError(f"the manifest cannot be fetched: {error.reason}") from None
         except http.client.InvalidURL:
-            raise Usage("the manifest cannot be fetched: this is not a URL") from None
+            raise UsageError("the manifest cannot be fetched: this is not a URL") from None
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise Usage(f"the manifest cannot be fetched: {error or type(error).__name__}") from None
+            raise UsageError(f"the manifest cannot be fetched: {error or type(error).__name__}") from None
         file.seek(0)
         yield file
 

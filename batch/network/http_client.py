@@ -23,7 +23,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.network.addresses import is_loopback
 
 _TUNNEL_SECONDS: Final = 30.0
@@ -37,8 +37,8 @@ def session(
 ) -> aiohttp.ClientSession:
     """A session for whatever goes out. ``given`` as for ``aiohttp.ClientSession``.
 
-    Raises ``Usage`` if the authorities that the environment names cannot be read. A request raises it if its proxy
-    is none that can be used.
+    Raises ``UsageError`` if the authorities that the environment names cannot be read. A request raises it if its
+    proxy is none that can be used.
     """
     connector = _Connector(limit=limit, force_close=force_close, resolver=resolver, ssl=context())
     return aiohttp.ClientSession(connector=connector, middlewares=[_by_its_way], **given)
@@ -82,7 +82,7 @@ def proxy_for(url: URL) -> Proxy | None:
     """The proxy that a request to ``url`` goes through, by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in small
     letters or in capitals. This machine is never reached through one.
 
-    Raises ``Usage`` if it is none that can be used.
+    Raises ``UsageError`` if it is none that can be used.
     """
     if is_loopback(url.host):
         return None
@@ -100,7 +100,7 @@ def _read(given: str, variable: str) -> Proxy:
         headers = {_PROXY_AUTHORIZATION: aiohttp.encode_basic_auth(login, password)} if login or password else {}
         if url.scheme in ("http", "https") and url.host:
             return Proxy(url.origin(), headers, variable)
-    raise Usage(
+    raise UsageError(
         f"{variable} names no proxy that can be used: give http://HOST:PORT, or the hosts in NO_PROXY that need none"
     )
 
@@ -144,7 +144,7 @@ def trusted() -> str:
 def context() -> ssl.SSLContext | bool:
     """What TLS trusts; True is aiohttp's own context, of the system's authorities. Blocks for some 25 ms.
 
-    Raises ``Usage`` for authorities that cannot be read.
+    Raises ``UsageError`` for authorities that cannot be read.
     """
     if not (paths := authorities()):
         return True
@@ -156,7 +156,7 @@ def context() -> ssl.SSLContext | bool:
         except OSError as error:
             why = "there are no certificates in it" if isinstance(error, ssl.SSLError) else error.strerror
             cure = "name a file of certificates in PEM, or unset it"
-            raise Usage(f"{variable} names no certificate authorities: {path}: {why}. Let it {cure}") from error
+            raise UsageError(f"{variable} names no certificate authorities: {path}: {why}. Let it {cure}") from error
     return made
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from batch.errors import Usage
+from batch.errors import UsageError
 
 MOST_CONNECTIONS: Final = 64
 """With one more the oldest is closed: each costs a descriptor, and what is asked here is answered at once."""
@@ -20,7 +20,7 @@ MOST_CONNECTIONS: Final = 64
 async def listening(app: web.Application, host: str, port: int, *, what: str, cure: str) -> AsyncIterator[int]:
     """Serve ``app`` while the context lasts; gives the port that it has got.
 
-    Raises ``Usage`` that says ``what`` cannot be done there, and its ``cure``.
+    Raises ``UsageError`` that says ``what`` cannot be done there, and its ``cure``.
     """
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
@@ -36,7 +36,7 @@ async def listening(app: web.Application, host: str, port: int, *, what: str, cu
         try:
             server = await asyncio.get_running_loop().create_server(accepted, host, port)
         except OSError as error:
-            raise Usage(f"cannot {what} on {host}:{port}: {error.strerror}. {cure}") from error
+            raise UsageError(f"cannot {what} on {host}:{port}: {error.strerror}. {cure}") from error
         with contextlib.closing(server):
             yield server.sockets[0].getsockname()[1]
     finally:

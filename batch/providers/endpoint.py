@@ -40,8 +40,8 @@ def resolve(name: str, environ: Mapping[str, str]) -> Endpoint:
     """The service that ``--service`` and the environment name.
 
     A region's name means its own host: ASSEMBLYAI_BASE_URL may name that host too, or for ``assemblyai`` one that is
-    no region's. Raises ``KeyRefused`` if the vendor's service is named without a key or the key cannot be one, and
-    ``Usage`` for a name or an address that is none.
+    no region's. Raises ``AuthenticationError`` if the vendor's service is named without a key or the key cannot be
+    one, and ``UsageError`` for a name or an address that is none.
     """
     if name == "local":
         return Endpoint("local", None, None)
@@ -50,13 +50,13 @@ def resolve(name: str, environ: Mapping[str, str]) -> Endpoint:
         return _reached_at(_address(name, "--service"), key)
     if name not in ("auto", *HOSTS):
         shown = "" if "@" in name else f" {name!r}"
-        raise errors.Usage(f"--service{shown}: give auto, local, {', '.join(HOSTS)}, or a URL")
+        raise errors.UsageError(f"--service{shown}: give auto, local, {', '.join(HOSTS)}, or a URL")
     if name == "auto" and not key and not base_url:
         return Endpoint("local", None, None)
     url = _address(base_url, "ASSEMBLYAI_BASE_URL") if base_url else HOSTS.get(name, HOSTS["assemblyai"])
     meant = canonical(url)
     if name in HOSTS and meant != name and not (name == "assemblyai" and meant not in HOSTS):
-        raise errors.Usage(
+        raise errors.UsageError(
             f"--service {name} is {HOSTS[name]}, but ASSEMBLYAI_BASE_URL is {url}: unset it, or use --service {meant}"
         )
     return _reached_at(url, key)
@@ -83,34 +83,36 @@ def canonical(name: str) -> str:
 def read_key(environ: Mapping[str, str], variable: str) -> str | None:
     """The key in ``variable``, without the line's end that a file gave it.
 
-    Raises ``KeyRefused``, without telling it, for one that no header can carry.
+    Raises ``AuthenticationError``, without telling it, for one that no header can carry.
     """
     key = environ.get(variable, "").strip()
     if not _SENDABLE.fullmatch(key):
-        raise errors.KeyRefused(f"{variable} holds characters that no key has: copy the key again, and nothing else")
+        raise errors.AuthenticationError(
+            f"{variable} holds characters that no key has: copy the key again, and nothing else"
+        )
     return key or None
 
 
 def _reached_at(base_url: str, key: str | None) -> Endpoint:
     name = canonical(base_url)
     if name in HOSTS and not key:
-        raise errors.KeyRefused("ASSEMBLYAI_API_KEY is not set: set it, or use --service local")
+        raise errors.AuthenticationError("ASSEMBLYAI_API_KEY is not set: set it, or use --service local")
     return Endpoint(name, base_url, key)
 
 
 def _address(given: str, source: str) -> str:
     """The base URL that was ``given``, without query and fragment, which no request would carry.
 
-    Raises ``Usage``, without telling what was given if there may be a password in it.
+    Raises ``UsageError``, without telling what was given if there may be a password in it.
     """
     url = _parsed(given)
     if url.user or url.password or ("@" in given and not url.host):
-        raise errors.Usage(
+        raise errors.UsageError(
             f"{source} has a user or a password in it, which would be stored and logged: give the plain address, "
             "and the key in ASSEMBLYAI_API_KEY"
         )
     if url.scheme not in ("http", "https") or not url.host:
-        raise errors.Usage(f"{source} {given!r} is no http(s) URL: give one, such as {HOSTS['assemblyai']}")
+        raise errors.UsageError(f"{source} {given!r} is no http(s) URL: give one, such as {HOSTS['assemblyai']}")
     return str(url.with_query(None).with_fragment(None)).rstrip("/")
 
 

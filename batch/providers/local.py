@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from batch.errors import Unavailable, Usage
+from batch.errors import FailureKind, UnavailableError, UsageError
 
 _START_SECONDS: Final = 120.0
 _STOP_SECONDS: Final = 5.0
@@ -25,8 +25,8 @@ async def local_service(
     """A service on a free loopback port, with its jobs in ``data``; gives its base URL.
 
     It has a session of its own, so that Ctrl-C in the terminal ends the run first, and it ends by itself when this
-    process does, because that closes its standard input. Raises ``Usage`` if the engine is not installed, and
-    ``Unavailable`` if the service does not come up.
+    process does, because that closes its standard input. Raises ``UsageError`` if the engine is not installed, and
+    ``UnavailableError`` if the service does not come up.
     """
     arguments = [
         "--host",
@@ -63,11 +63,15 @@ async def _base_url(child: Process) -> str:
             line = await child.stdout.readline()
         said: dict[str, str] = msgspec.json.decode(line)
     except TimeoutError:
-        raise Unavailable("the local service did not start in time: run again", kind="local_service") from None
+        raise UnavailableError(
+            "the local service did not start in time: run again", kind=FailureKind.LOCAL_SERVICE
+        ) from None
     except msgspec.DecodeError:
-        raise Unavailable("the local service did not start: see its messages above", kind="local_service") from None
+        raise UnavailableError(
+            "the local service did not start: see its messages above", kind=FailureKind.LOCAL_SERVICE
+        ) from None
     if "error" in said:
-        raise Usage(f"the local service cannot start: {said['error']}", kind="local_service")
+        raise UsageError(f"the local service cannot start: {said['error']}", kind=FailureKind.LOCAL_SERVICE)
     return said["base_url"]
 
 

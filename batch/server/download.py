@@ -12,7 +12,7 @@ import aiohttp
 from yarl import URL
 
 from batch.engine.interface import BadAudio
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.network.addresses import is_loopback
 from batch.server import outbound
 from batch.server.store import Store
@@ -40,7 +40,7 @@ class Fetcher:
         try:
             url = URL(audio_url)
             return self._uploaded(url) or await self._fetch(url)
-        except (aiohttp.ClientError, OSError, ValueError, Usage) as error:
+        except (aiohttp.ClientError, OSError, ValueError, UsageError) as error:
             raise BadAudio(f"Download error, unable to download {audio_url}. {_advice(error)}") from error
 
     def _uploaded(self, url: URL) -> Path | None:
@@ -88,7 +88,7 @@ async def session(*, private: bool = False) -> AsyncIterator[outbound.Ways]:
 
 
 def _advice(error: Exception) -> str:
-    if isinstance(error, Usage):
+    if isinstance(error, UsageError):
         return str(error)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"The proxy on the way answered {error.status}."

@@ -29,7 +29,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from batch.engine.interface import BadAudio
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.providers.assemblyai.protocol import LINK_REFUSED_TEXT, SERVER_ERROR_TEXT, THROTTLED_TEXT, Route
 from batch.server.queue import Locate
 from batch.server.responses import reply
@@ -78,11 +78,11 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read(path: Path) -> tuple[Fault, ...]:
-    """The faults in a TOML file. Raises ``Usage``."""
+    """The faults in a TOML file. Raises ``UsageError``."""
     try:
         return msgspec.convert(tomllib.loads(path.read_text("utf-8")), _Document).fault
     except (OSError, ValueError) as error:
-        raise Usage(f"cannot read the faults in {path}: {error}") from None
+        raise UsageError(f"cannot read the faults in {path}: {error}") from None
 
 
 class Faults:

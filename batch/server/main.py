@@ -21,7 +21,7 @@ import msgspec
 from batch.config import Device, read_size
 from batch.engine.interface import EngineMissing
 from batch.engine.registry import Choice
-from batch.errors import KeyRefused, Unavailable, Usage
+from batch.errors import AuthenticationError, FailureKind, UnavailableError, UsageError
 from batch.network.addresses import is_loopback
 from batch.providers.endpoint import read_key
 from batch.server import app, download, outbound, webhooks
@@ -63,21 +63,21 @@ def main(asked: Serving) -> int:
     """Serve until SIGINT or SIGTERM, or until the parent is gone; return the exit code.
 
     A parent is told the ``base_url``, or the ``error``, by one line of JSON on standard output; a person on standard
-    error. Raises ``Usage`` if it cannot begin and there is no parent.
+    error. Raises ``UsageError`` if it cannot begin and there is no parent.
     """
     try:
         asyncio.run(_serve(asked, read_key(os.environ, "DIARIST_SERVICE_KEY")))
-    except (EngineMissing, Usage, KeyRefused, OSError, sqlite3.Error, Full) as error:
+    except (EngineMissing, UsageError, AuthenticationError, OSError, sqlite3.Error, Full) as error:
         if asked.until_stdin_closes:
             _tell({"error": str(error)})
             return 2
-        raise Usage(str(error)) from error
+        raise UsageError(str(error)) from error
     return 0
 
 
 async def _serve(asked: Serving, key: str | None) -> None:
     if not key and not is_loopback(asked.host):
-        raise Usage(f"--host {asked.host} is reachable by others: set a key in DIARIST_SERVICE_KEY")
+        raise UsageError(f"--host {asked.host} is reachable by others: set a key in DIARIST_SERVICE_KEY")
     faults = Faults(read(Path(asked.faults)), random.Random()) if asked.faults else None
     _open_all_files()
     stopped = _stopped(asked.until_stdin_closes)
@@ -131,12 +131,14 @@ async def _alone(data: Path) -> contextlib.ExitStack:
             try:
                 stack.enter_context(lock.held(data / "lock", datetime.now()))
                 return stack.pop_all()
-            except Unavailable as error:
-                if error.kind != "locked":
-                    raise Usage(str(error)) from error
+            except UnavailableError as error:
+                if error.kind is not FailureKind.LOCKED:
+                    raise UsageError(str(error)) from error
                 if time.monotonic() > until:
                     holder = lock.holder(data / "lock")
-                    raise Usage(f"another service has its jobs in {data}: {holder}. Choose another --data") from None
+                    raise UsageError(
+                        f"another service has its jobs in {data}: {holder}. Choose another --data"
+                    ) from None
             await asyncio.sleep(0.1)
 
 

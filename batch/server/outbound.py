@@ -62,7 +62,7 @@ class Ways(NamedTuple):
 
     async def to(self, url: URL) -> aiohttp.ClientSession:
         """The session for a request to ``url``, which must not follow redirects by itself. Raises ``Inside`` if
-        nobody may be sent there, ``ValueError`` for what is no address, ``Usage`` as ``outgoing.proxy_for``."""
+        nobody may be sent there, ``ValueError`` for what is no address, ``UsageError`` as ``outgoing.proxy_for``."""
         if url.scheme not in _SCHEMES or not url.host:
             raise ValueError("not an http(s) URL")
         proxied = http_client.proxy_for(url) is not None

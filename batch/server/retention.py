@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from batch.config import read_span
-from batch.errors import Usage
+from batch.errors import UsageError
 
 UPLOAD_LIFE_SECONDS: Final = 24 * 3600.0
 """What v2 promises: an upload can be submitted for a day."""
@@ -39,6 +39,6 @@ def read_rules(rules: Iterable[str]) -> Keep:
         what, _, span = rule.partition("=")
         life = read_span(span)
         if what not in Keep.__struct_fields__ or life is None:
-            raise Usage(f"--keep {rule}: write it as uploads=1h or transcripts=30d")
+            raise UsageError(f"--keep {rule}: write it as uploads=1h or transcripts=30d")
         given[what] = life.total_seconds()
     return Keep(**given)

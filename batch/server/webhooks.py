@@ -16,7 +16,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.providers.assemblyai.protocol import Status
 from batch.server import outbound
 from batch.telemetry.redaction import plain
@@ -70,7 +70,7 @@ class Notices:
             if isinstance(error.os_error, outbound.Inside):
                 raise error.os_error from None
             return None
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, Usage):
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, UsageError):
             return None
 
     def _complain(self, error: outbound.Inside) -> None:

@@ -12,7 +12,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import IO, Final
 
-from batch.errors import Permanent
+from batch.errors import FailureKind, RecordingError
 from batch.model import Stamp, nearest_ns
 from batch.providers.assemblyai.protocol import UPLOAD_LIMIT_BYTES
 from batch.storage import disk_errors, object_stores
@@ -30,7 +30,7 @@ def chunk_bytes(uploads: int) -> int:
 def stamp(path: str) -> Stamp | None:
     """The stamp of a file or a stored object, or None if there is none that can be read. Blocks for one look."""
     if object_stores.is_stored(path):
-        with contextlib.suppress(Permanent):
+        with contextlib.suppress(RecordingError):
             return object_stores.look(path).stamp
         return None
     try:
@@ -56,8 +56,8 @@ def digest(path: str, is_wanted: Callable[[], bool] = lambda: True) -> str:
 
 
 def check(path: str, size_bytes: int | None = None) -> Stamp | None:
-    """Raises ``Permanent`` if the file or stored object cannot be uploaded, as the upload would, word for word; else
-    gives its stamp. Of an object whose size is known of a listing only that is looked at, and there is none."""
+    """Raises ``RecordingError`` if the file or stored object cannot be uploaded, as the upload would, word for word;
+    else gives its stamp. Of an object whose size is known of a listing only that is looked at, and there is none."""
     if size_bytes is not None and object_stores.is_stored(path):
         _check_size(path, size_bytes)
         return None
@@ -70,7 +70,7 @@ class AudioFile:
     """A recording in a file or a store, open for one upload: ``chunks`` gives its bytes, ``sha256`` afterwards their
     digest.
 
-    Making and closing it blocks for a moment. Raises ``Permanent`` naming what is wrong with the file: missing,
+    Making and closing it blocks for a moment. Raises ``RecordingError`` naming what is wrong with the file: missing,
     unreadable, not a file, empty, too large for an upload, or changed while it was being read.
     """
 
@@ -101,7 +101,9 @@ class AudioFile:
                 yield chunk
         except OSError as error:
             disk_errors.check_limits(error)
-            raise Permanent(f"{self.path} cannot be read: {error.strerror}", kind="unreadable") from error
+            raise RecordingError(
+                f"{self.path} cannot be read: {error.strerror}", kind=FailureKind.UNREADABLE
+            ) from error
         if left:
             raise self._changed()
 
@@ -127,8 +129,10 @@ class AudioFile:
     def close(self) -> None:
         self._file.close()
 
-    def _changed(self) -> Permanent:
-        return Permanent(f"{self.path} was changed while it was uploaded: run again when it is whole", kind="changed")
+    def _changed(self) -> RecordingError:
+        return RecordingError(
+            f"{self.path} was changed while it was uploaded: run again when it is whole", kind=FailureKind.CHANGED
+        )
 
 
 def _opened(path: str) -> tuple[Stamp, IO[bytes]]:
@@ -141,25 +145,27 @@ def _opened(path: str) -> tuple[Stamp, IO[bytes]]:
         _check(path, facts)
         return stamp_of(facts), Path(path).open("rb", buffering=0)
     except FileNotFoundError:
-        raise Permanent(f"{path} is not there: correct the path or restore the file", kind="missing") from None
+        raise RecordingError(
+            f"{path} is not there: correct the path or restore the file", kind=FailureKind.MISSING
+        ) from None
     except OSError as error:
         disk_errors.check_limits(error)
-        raise Permanent(f"{path} cannot be read: {error.strerror}", kind="unreadable") from error
+        raise RecordingError(f"{path} cannot be read: {error.strerror}", kind=FailureKind.UNREADABLE) from error
 
 
 def _check(path: str, facts: os.stat_result) -> None:
     """Before it is opened: a pipe or a device would block."""
     if not stat.S_ISREG(facts.st_mode):
-        raise Permanent(f"{path} is not a file", kind="unreadable")
+        raise RecordingError(f"{path} is not a file", kind=FailureKind.UNREADABLE)
     _check_size(path, facts.st_size)
 
 
 def _check_size(path: str, size_bytes: int) -> None:
     if size_bytes == 0:
-        raise Permanent(f"{path} is empty (0 bytes)", kind="empty")
+        raise RecordingError(f"{path} is empty (0 bytes)", kind=FailureKind.EMPTY)
     if size_bytes > UPLOAD_LIMIT_BYTES:
-        raise Permanent(
+        raise RecordingError(
             f"{path} has {size_bytes / 1e9:.1f} GB and an upload may have {UPLOAD_LIMIT_BYTES / 1e9:.1f}: "
             "give a URL that the service can read instead",
-            kind="too_large",
+            kind=FailureKind.TOO_LARGE,
         )

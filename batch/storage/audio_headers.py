@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from batch.errors import Permanent
+from batch.errors import FailureKind, RecordingError
 from batch.providers.assemblyai.protocol import LONGEST_SECONDS, SHORTEST_SECONDS
 from batch.storage import audio, object_stores
 from batch.storage.object_stores import is_stored
@@ -38,21 +38,21 @@ class Probe(msgspec.Struct, frozen=True):
     codec: str | None = None
     channels: int | None = None
     problem: str | None = None
-    kind: str | None = None
+    kind: FailureKind | None = None
 
 
 def probe(path: str, size_bytes: int | None = None, *, sent: bool = True) -> Probe:
     """Look at the header of a file, or of an object in a store, whose size may be known of a listing. Blocks. What
-    cannot be read is a problem, and nothing is raised but ``Unavailable`` for a store that refuses everybody. Not
-    ``sent`` through us, a recording may be of any size."""
+    cannot be read is a problem, and nothing is raised but ``UnavailableError`` for a store that refuses everybody.
+    Not ``sent`` through us, a recording may be of any size."""
     try:
         size = _size(path, size_bytes, sent)
         if size == 0:
             return Probe(problem="empty")
         found = _header(path, size)
     except OSError as error:
-        return Probe(problem=f"{path} cannot be read: {error.strerror}", kind="unreadable")
-    except Permanent as error:
+        return Probe(problem=f"{path} cannot be read: {error.strerror}", kind=FailureKind.UNREADABLE)
+    except RecordingError as error:
         return Probe(problem=str(error), kind=error.kind)
     if found.problem or found.seconds is None:
         return found

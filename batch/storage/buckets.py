@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 from batch import errors
+from batch.errors import FailureKind
 
 TRIES: Final = 6
 """Of a request that a store does not answer, or answers with a 5xx or a 429: half a minute at most."""
@@ -105,7 +106,8 @@ class Bucket(Protocol):
 
 
 def opened(scheme: str, name: str) -> Bucket:
-    """The bucket. Raises ``Usage`` for settings that nobody can work with, ``Unavailable`` without credentials."""
+    """The bucket. Raises ``UsageError`` for settings that nobody can work with, ``UnavailableError`` without
+    credentials."""
     return S3(name) if scheme == "s3" else Obstore(f"{scheme}://{name}")
 
 
@@ -178,13 +180,15 @@ def _client_of_s3() -> Any:
         return _client_of_session()
     except exceptions.ProfileNotFound as error:
         message = f"AWS_PROFILE: {error}. Name a profile of ~/.aws/config or ~/.aws/credentials, or unset it"
-        raise errors.Usage(message) from None
+        raise errors.UsageError(message) from None
     except (exceptions.ConfigParseError, exceptions.ConfigNotFound, exceptions.InvalidConfigError) as error:
-        raise errors.Usage(f"cannot use the AWS settings: {_first_line(error)}") from None
+        raise errors.UsageError(f"cannot use the AWS settings: {_first_line(error)}") from None
     except ValueError as error:
-        raise errors.Usage(f"cannot open S3 with the settings in AWS_...: {_first_line(error)}") from None
+        raise errors.UsageError(f"cannot open S3 with the settings in AWS_...: {_first_line(error)}") from None
     except exceptions.BotoCoreError as error:
-        raise errors.Unavailable(f"no credentials for S3: {_first_line(error)}", kind="store_credentials") from None
+        raise errors.UnavailableError(
+            f"no credentials for S3: {_first_line(error)}", kind=FailureKind.STORE_CREDENTIALS
+        ) from None
 
 
 def _client_of_session() -> Any:
@@ -195,10 +199,10 @@ def _client_of_session() -> Any:
     session = boto3.Session()
     unsigned = os.environ.get("AWS_SKIP_SIGNATURE", "").lower() in ("1", "true")
     if not unsigned and session.get_credentials() is None:
-        raise errors.Unavailable(
+        raise errors.UnavailableError(
             "there are no credentials for S3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or "
             "run where a role gives them; AWS_SKIP_SIGNATURE=true is for public buckets",
-            kind="store_credentials",
+            kind=FailureKind.STORE_CREDENTIALS,
         )
     config = Config(
         signature_version=UNSIGNED if unsigned else "s3v4",
@@ -217,7 +221,7 @@ def _botocore() -> Any:
         import boto3  # noqa: F401 (both are needed)
         import botocore.exceptions
     except ImportError:
-        raise errors.Usage("s3:// needs boto3: pip install 'diarist[stores]'") from None
+        raise errors.UsageError("s3:// needs boto3: pip install 'diarist[stores]'") from None
     return botocore.exceptions
 
 
@@ -231,7 +235,7 @@ class Obstore:
         try:
             self._store = obstore.store.from_url(url, retry_config={"max_retries": TRIES}, **options)
         except (obstore.exceptions.BaseError, ValueError) as error:
-            raise errors.Usage(f"cannot open {url}: {_first_line(error)}") from None
+            raise errors.UsageError(f"cannot open {url}: {_first_line(error)}") from None
         self.failures: tuple[type[Exception], ...] = (obstore.exceptions.BaseError, OSError, ValueError)
 
     def head(self, key: str) -> Meta:
@@ -319,7 +323,7 @@ def _plain(key: str) -> str:
 
 def _refuse_connection_string(url: str) -> None:
     if url.startswith("az://"):
-        raise errors.Usage(
+        raise errors.UsageError(
             "AZURE_STORAGE_CONNECTION_STRING is not read: set AZURE_STORAGE_ACCOUNT_NAME and "
             "AZURE_STORAGE_ACCOUNT_KEY"
         )
@@ -330,7 +334,7 @@ def _obstore() -> Any:
         import obstore
         import obstore.store
     except ImportError:
-        raise errors.Usage("gs:// and az:// need obstore: pip install 'diarist[stores]'") from None
+        raise errors.UsageError("gs:// and az:// need obstore: pip install 'diarist[stores]'") from None
     return obstore
 
 

@@ -7,7 +7,7 @@ import errno
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from batch.errors import Unavailable
+from batch.errors import FailureKind, UnavailableError
 
 _BUSY = "Another program holds it, or this file system cannot lock files: end the one, or choose another --out"
 _SPACE = "Free some space"
@@ -49,16 +49,16 @@ def is_of_limits(error: OSError) -> bool:
 
 
 def check_limits(error: BaseException) -> None:
-    """Raises ``Unavailable`` if it is the number of open files that was refused: that is no file's trouble, and no
-    recording's."""
+    """Raises ``UnavailableError`` if it is the number of open files that was refused: that is no file's trouble, and
+    no recording's."""
     if isinstance(error, OSError) and is_of_limits(error):
         again = "then run the same command again: nothing that was done is lost"
-        raise Unavailable(f"{error.strerror}. {advice(error)}; {again}", kind="open_files") from error
+        raise UnavailableError(f"{error.strerror}. {advice(error)}; {again}", kind=FailureKind.OPEN_FILES) from error
 
 
 @contextlib.contextmanager
 def told() -> Iterator[None]:
-    """Where nobody expected it, too, a disk that refuses everything is a message: raises ``Unavailable``."""
+    """Where nobody expected it, too, a disk that refuses everything is a message: raises ``UnavailableError``."""
     try:
         yield
     except OSError as error:
@@ -66,7 +66,9 @@ def told() -> Iterator[None]:
             raise
         where = f"{error.filename}: " if error.filename else ""
         said = f"{where}{error.strerror}. {advice(error)}; then run the same command again: what was recorded is safe"
-        raise Unavailable(said, kind="open_files" if is_of_limits(error) else "disk") from error
+        raise UnavailableError(
+            said, kind=FailureKind.OPEN_FILES if is_of_limits(error) else FailureKind.DISK
+        ) from error
 
 
 def advice(error: OSError, of_a_name: str = "") -> str:

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Final
 
-from batch.errors import Unavailable
+from batch.errors import FailureKind, UnavailableError
 from batch.storage import disk_errors, files
 
 _LOOK_SECONDS: Final = 0.01
@@ -25,7 +25,7 @@ _LOOKING_SECONDS: Final = 5.0
 def held(path: Path, started: datetime) -> Iterator[None]:
     """Hold the lock file at ``path`` for as long as the context lasts.
 
-    The system drops it with the process, however that ends. Raises ``Unavailable``: of kind ``locked``, with the
+    The system drops it with the process, however that ends. Raises ``UnavailableError``: of kind ``locked``, with the
     holder's host, process and start time, if another run holds it; of kind ``unlockable`` if nobody can.
     """
     who = f"host {socket.gethostname()}, process {os.getpid()}, since {started:%Y-%m-%d %H:%M:%S}\n"
@@ -60,10 +60,14 @@ def _locked(path: Path) -> IO[bytes]:
         except BlockingIOError:
             file.seek(0)
             where = f"another run is at work in {path.parent.parent}: {_noted(file)}"
-            raise Unavailable(f"{where}. Wait for it, or choose another --out", kind="locked") from None
+            raise UnavailableError(
+                f"{where}. Wait for it, or choose another --out", kind=FailureKind.LOCKED
+            ) from None
         except OSError as error:
             advice = disk_errors.advice(error, "Choose another --out")
-            raise Unavailable(f"cannot lock {path}: {error.strerror}. {advice}", kind="unlockable") from error
+            raise UnavailableError(
+                f"cannot lock {path}: {error.strerror}. {advice}", kind=FailureKind.UNLOCKABLE
+            ) from error
         stack.pop_all()
     return file
 

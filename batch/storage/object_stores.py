@@ -1,8 +1,8 @@
 """Object stores: ``s3://``, ``gs://`` and ``az://``, with credentials from where the cloud's own tools have them.
 
-Needs the extra ``[stores]``. Every function blocks, and raises ``batch.errors`` only: ``Permanent`` for what is one
-object's trouble, ``Unavailable`` for credentials and stores that fail whoever asks, ``Usage`` for what is the
-command's.
+Needs the extra ``[stores]``. Every function blocks, and raises ``batch.errors`` only: ``RecordingError`` for what is
+one object's trouble, ``UnavailableError`` for credentials and stores that fail whoever asks, ``UsageError`` for what
+is the command's.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 from batch import errors
+from batch.errors import FailureKind
 from batch.model import Stamp, nearest_ns
 from batch.storage import buckets
 from batch.storage.buckets import Bucket, Meta, Odd, Told, Trouble
@@ -60,16 +61,16 @@ def local_directory(out: str) -> Path:
 
 
 def bucket_of(url: str) -> str:
-    """``s3://bucket``. Raises ``Usage`` if the URL names none."""
+    """``s3://bucket``. Raises ``UsageError`` if the URL names none."""
     scheme, _, rest = url.partition("://")
     bucket = rest.partition("/")[0]
     if not bucket:
-        raise errors.Usage(f"{url} names no bucket: write it as {scheme}://bucket/path")
+        raise errors.UsageError(f"{url} names no bucket: write it as {scheme}://bucket/path")
     return f"{scheme.lower()}://{bucket}"
 
 
 def look(url: str) -> Found:
-    """What the store says of an object. Raises ``Permanent`` if it is not there, or may not be read."""
+    """What the store says of an object. Raises ``RecordingError`` if it is not there, or may not be read."""
     bucket, key = _opened(url)
     with _explained(url, bucket):
         try:
@@ -82,7 +83,7 @@ def look(url: str) -> Found:
 
 def listed(url: str) -> Iterator[Found | Unlisted]:
     """The objects under a prefix (``s3://bucket/calls/``) or that a glob matches (``s3://bucket/calls/*.wav``, whose
-    ``*`` passes over slashes), in the store's order, as they come. Raises ``Usage`` if it cannot be listed."""
+    ``*`` passes over slashes), in the store's order, as they come. Raises ``UsageError`` if it cannot be listed."""
     for found in listed_all(url[: _glob_start(url)].rpartition("/")[0] + "/"):
         if not is_glob(url) or isinstance(found, Unlisted) or fnmatch.fnmatchcase(found.url, url):
             yield found
@@ -90,7 +91,7 @@ def listed(url: str) -> Iterator[Found | Unlisted]:
 
 def listed_all(prefix: str) -> Iterator[Found | Unlisted]:
     """Every object whose URL begins with ``prefix``, whatever its key holds; but for the empty ones that end in a
-    slash, which stand for folders. Raises ``Usage`` if it cannot be listed."""
+    slash, which stand for folders. Raises ``UsageError`` if it cannot be listed."""
     bucket, start = _opened(prefix)
     root = bucket_of(prefix)
     try:
@@ -100,8 +101,8 @@ def listed_all(prefix: str) -> Iterator[Found | Unlisted]:
                     yield Unlisted(f"{root}/{meta.key}", meta.reason)
                 elif meta.size_bytes or not meta.key.endswith("/"):
                     yield _found(f"{root}/{meta.key}", meta)
-    except errors.Permanent as error:
-        raise errors.Usage(f"cannot list {prefix}: {error}", kind=error.kind) from None
+    except errors.RecordingError as error:
+        raise errors.UsageError(f"cannot list {prefix}: {error}", kind=error.kind) from None
 
 
 def is_glob(url: str) -> bool:
@@ -124,39 +125,39 @@ def link(url: str, seconds: float) -> str | None:
 
 def reader(url: str, size_bytes: int | None = None, buffer_bytes: int = _READ_BYTES) -> IO[bytes]:
     """An object of so many bytes (None: asked for) as a file that is read where it is looked at, so many bytes at a
-    time at least. It and its reads raise ``Permanent`` if the object is not there."""
+    time at least. It and its reads raise ``RecordingError`` if the object is not there."""
     return io.BufferedReader(_Ranges(url, look(url).size_bytes if size_bytes is None else size_bytes), buffer_bytes)
 
 
 def head(url: str, length: int) -> bytes:
-    """The first ``length`` bytes of an object, or as many as it has. Raises ``Permanent`` if it is not there."""
+    """The first ``length`` bytes of an object, or as many as it has. Raises ``RecordingError`` if it is not there."""
     bucket, key = _opened(url)
     try:
         with _explained(url, bucket):
             return bucket.get_range(key, 0, length)
-    except errors.Permanent as error:
-        if error.kind == "changed":  # nothing begins at the first byte of an empty one
+    except errors.RecordingError as error:
+        if error.kind is FailureKind.CHANGED:  # nothing begins at the first byte of an empty one
             return b""
         raise
 
 
 def get(url: str) -> bytes:
-    """A whole object. Raises ``Permanent`` if it is not there."""
+    """A whole object. Raises ``RecordingError`` if it is not there."""
     bucket, key = _opened(url)
     with _explained(url, bucket):
         return bucket.get(key)
 
 
 def put(url: str, content: bytes) -> None:
-    """Write an object, whole or not at all. Raises ``Unavailable`` if the store does not take it, ``Postponed`` if it
-    takes none of this name."""
+    """Write an object, whole or not at all. Raises ``UnavailableError`` if the store does not take it,
+    ``PostponedError`` if it takes none of this name."""
     bucket, key = _opened(url)
     try:
         with _explained(url, bucket):
             bucket.put(key, content)
-    except errors.Permanent as error:
-        reach = errors.Postponed if error.kind == "unreadable" else errors.Unavailable
-        raise reach(f"cannot write {url}: {error}", kind="store") from error
+    except errors.RecordingError as error:
+        reach = errors.PostponedError if error.kind is FailureKind.UNREADABLE else errors.UnavailableError
+        raise reach(f"cannot write {url}: {error}", kind=FailureKind.STORE) from error
 
 
 def try_to_write(prefix: str) -> str:
@@ -167,7 +168,7 @@ def try_to_write(prefix: str) -> str:
     try:
         with _explained(url, bucket):
             bucket.delete(key)
-    except errors.Permanent:
+    except errors.RecordingError:
         return url
     return ""
 
@@ -231,33 +232,39 @@ class _Words(NamedTuple):
     """How far a store's trouble reaches, and what is said of it."""
 
     reach: Callable[..., errors.DiaristError]
-    kind: str
+    kind: FailureKind
     message: str
 
 
 _WORDS: Final[Mapping[Trouble, _Words]] = {
     Trouble.CREDENTIALS: _Words(
-        errors.Unavailable,
-        "store_credentials",
+        errors.UnavailableError,
+        FailureKind.STORE_CREDENTIALS,
         "the store does not accept the credentials for {bucket}: {said}. Renew them, then run the same command again",
     ),
     Trouble.AWAY: _Words(
-        errors.Unavailable, "store", "{url} cannot be reached: {said}. Run the same command again once it answers"
+        errors.UnavailableError,
+        FailureKind.STORE,
+        "{url} cannot be reached: {said}. Run the same command again once it answers",
     ),
     Trouble.NO_BUCKET: _Words(
-        errors.Permanent, "missing", "{url} is not there: there is no bucket {bucket}: correct the name"
+        errors.RecordingError,
+        FailureKind.MISSING,
+        "{url} is not there: there is no bucket {bucket}: correct the name",
     ),
     Trouble.MISSING: _Words(
-        errors.Permanent, "missing", "{url} is not there: correct the path or restore the object"
+        errors.RecordingError, FailureKind.MISSING, "{url} is not there: correct the path or restore the object"
     ),
-    Trouble.FORBIDDEN: _Words(errors.Permanent, "forbidden", "{url} may not be read with these credentials"),
+    Trouble.FORBIDDEN: _Words(
+        errors.RecordingError, FailureKind.FORBIDDEN, "{url} may not be read with these credentials"
+    ),
     Trouble.ARCHIVED: _Words(
-        errors.Permanent, "forbidden", "{url} is archived: restore it in the store, then run again"
+        errors.RecordingError, FailureKind.FORBIDDEN, "{url} is archived: restore it in the store, then run again"
     ),
     Trouble.BEYOND: _Words(
-        errors.Permanent, "changed", "{url} was changed while it was read: run again when it is whole"
+        errors.RecordingError, FailureKind.CHANGED, "{url} was changed while it was read: run again when it is whole"
     ),
-    Trouble.REFUSED: _Words(errors.Permanent, "unreadable", "{url} cannot be read: {said}"),
+    Trouble.REFUSED: _Words(errors.RecordingError, FailureKind.UNREADABLE, "{url} cannot be read: {said}"),
 }
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from batch.errors import Unavailable
+from batch.errors import FailureKind, UnavailableError
 from batch.storage import disk_errors
 
 _MEMORY_PAGES: Final = 65_536
@@ -38,7 +38,8 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     """The database at ``path`` as it stands, also where nothing can be written beside it: SQLite makes files there
     even to read what it has written with a write-ahead log.
 
-    Raises what SQLite raises, and ``Unavailable`` if such a log was not folded in and there is no room for a copy.
+    Raises what SQLite raises, and ``UnavailableError`` if such a log was not folded in and there is no room for a
+    copy.
     """
     db = _connected(path, "ro")
     try:
@@ -113,10 +114,10 @@ def _copied(path: Path, log: Path) -> sqlite3.Connection:
             return _connected(copy, "ro&immutable=1")
     except (OSError, sqlite3.OperationalError) as error:
         needed = (path.stat().st_size + log.stat().st_size) / 1e6
-        raise Unavailable(
+        raise UnavailableError(
             f"{path} was not closed and nothing can be written beside it: to be read it must be copied, for which "
             f"there is no room ({error}). Set TMPDIR to a folder with {2 * needed:.0f} MB free",
-            kind="no_copy",
+            kind=FailureKind.NO_COPY,
         ) from error
 
 

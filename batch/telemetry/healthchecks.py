@@ -16,7 +16,7 @@ from yarl import URL
 
 from batch import __version__
 from batch.config import Ping
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.network import http_client
 
 _TRIES: Final = 3
@@ -31,7 +31,7 @@ async def pinging(
     """Tell of the start while the context's work already goes on, and after it of its ``outcome``: exit code and a
     sentence. A ping that fails is told to ``complain``, once, and holds up the end for three tries at most.
 
-    Raises ``Usage`` for a URL that is none, and for certificate authorities that cannot be read.
+    Raises ``UsageError`` for a URL that is none, and for certificate authorities that cannot be read.
     """
     url, agent = _address(ping.url), {"User-Agent": f"diarist/{__version__}"}
     limit = aiohttp.ClientTimeout(total=ping.timeout_seconds)
@@ -75,16 +75,16 @@ async def _post(session: aiohttp.ClientSession, url: URL, body: bytes) -> tuple[
             return ("" if answer.status < 300 else f"it answered {answer.status}"), answer.status >= 500
     except TimeoutError:
         return "it did not answer in time", True
-    except Usage as error:
+    except UsageError as error:
         return str(error), False
     except (aiohttp.ClientError, OSError, ValueError) as error:
         return f"no answer ({type(error).__name__})", True
 
 
 def _address(url: str) -> URL:
-    """Raises ``Usage`` without telling the URL, which is a key of a kind."""
+    """Raises ``UsageError`` without telling the URL, which is a key of a kind."""
     with contextlib.suppress(ValueError):
         parsed = URL(url)
         if parsed.scheme in ("http", "https") and parsed.host:
             return parsed
-    raise Usage("ping.url is no http(s) URL: give the address that the watchdog shows for its check")
+    raise UsageError("ping.url is no http(s) URL: give the address that the watchdog shows for its check")

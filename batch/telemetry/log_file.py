@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from batch import __version__
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.model import Event, State
 from batch.telemetry.progress import progress
 from batch.telemetry.records import told
@@ -98,12 +98,12 @@ def logging_to(
 ) -> Iterator[Callable[[Event], None]]:
     """Append to the file at ``path`` while the context lasts: its beginning, what is told meanwhile, its end.
 
-    None of ``secrets`` is ever in it. Raises ``Usage`` if it cannot be opened.
+    None of ``secrets`` is ever in it. Raises ``UsageError`` if it cannot be opened.
     """
     try:
         file = _File(path, complain)
     except OSError as error:
-        raise Usage(f"cannot write the log {path}: {error.strerror}. Choose another --log-file") from error
+        raise UsageError(f"cannot write the log {path}: {error.strerror}. Choose another --log-file") from error
     log = Log(file, summary.run, secrets)
     with contextlib.closing(file):
         log.write("info", _began(summary))

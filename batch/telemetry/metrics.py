@@ -14,7 +14,7 @@ from aiohttp import web
 
 from batch import __version__
 from batch.config import Metrics
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.model import Call, Event, Job, State
 from batch.network.http_listener import listening
 from batch.telemetry.progress import Progress, progress
@@ -32,12 +32,12 @@ _TURNAROUND_SECONDS: Final = (1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 
 async def serving(metrics: Metrics, summary: Summary) -> AsyncIterator[Callable[[Event], None]]:
     """Serve ``/metrics`` of the run while the context lasts; gives who is to be told its events.
 
-    Raises ``Usage`` if the port is taken, or the library is missing.
+    Raises ``UsageError`` if the port is taken, or the library is missing.
     """
     try:
         import prometheus_client
     except ImportError:
-        raise Usage("metrics need prometheus_client: pip install 'diarist[metrics]'") from None
+        raise UsageError("metrics need prometheus_client: pip install 'diarist[metrics]'") from None
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.ProcessCollector(registry=registry)
     registry.register(_Run(summary))

@@ -23,7 +23,7 @@ async def watched(
     """Let everybody whom ``settings`` name watch while the context lasts; gives who is to be told each event, and
     tells ``notify`` too. ``summary`` keeps what ends the run early. None of ``secrets`` is told to anybody.
 
-    Raises ``Usage`` if a log cannot be written, metrics cannot be served or a ping's URL is none.
+    Raises ``UsageError`` if a log cannot be written, metrics cannot be served or a ping's URL is none.
     """
     takers = [notify]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from batch.errors import TRIED_ANYWAY, OverBudget
+from batch.errors import RETRIED_UNASKED, BudgetExceededError
 from batch.telemetry.progress import Progress
 from batch.telemetry.summary import Stage
 
@@ -80,12 +80,12 @@ def advice(now: Progress, here: Path | None) -> Iterator[str]:
         path = listed.path if now.stage.cwd in ("", str(here)) else str(Path(now.stage.cwd, listed.path))
         yield f"what failed is listed in {path} ({listed.lines:,} line{'s' * (listed.lines != 1)}{earlier})"
     if now.failed or now.skipped.get("failed before"):
-        retry = bool(now.skipped.get("failed before")) or any(kind not in TRIED_ANYWAY for kind in _kinds(now))
+        retry = bool(now.skipped.get("failed before")) or any(kind not in RETRIED_UNASKED for kind in _kinds(now))
         command = again(now.stage, here, retry=retry, listed=listed.path if listed else "")
         yield f"to try them again: {command or 'the same command' + ' with --retry failed' * retry}"
     if now.rejected and not now.left and now.exit_code == 3:
         yield f"rows that were rejected must be mended first, then: {again(now.stage, here) or 'the same command'}"
-    if refused := now.exit_code == OverBudget.exit_code and (now.stopped_by or now.skipped.get("held")):
+    if refused := now.exit_code == BudgetExceededError.exit_code and (now.stopped_by or now.skipped.get("held")):
         yield f"to leave what is done as it is: {_also(again(now.stage, here), '--keep-done')}"
         yield f"to pay for it again: {_also(again(now.stage, here), '--yes')}"
     elsewhere = now.failures.get("elsewhere")

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from batch.errors import DiaristError, Fatal, OverBudget, Unavailable
+from batch.errors import BudgetExceededError, DiaristError, FailureKind, RunError, UnavailableError
 from batch.model import ENDED, Event, Job, State
 from batch.telemetry.rates import Meter
 
@@ -97,7 +97,7 @@ class Summary:
         self.total: int | None = None
         self.read_all = False
         self.budget_reached = ""
-        self.stopped_by: Fatal | None = None
+        self.stopped_by: RunError | None = None
         self.signal_number: int | None = None
         self.bug: Exception | None = None
         self._states: dict[str, State] = {}
@@ -128,7 +128,7 @@ class Summary:
             case Event(name="postponed", job=Job() as job, message=message, kind=kind):
                 self.postponed += 1
                 self._failed(kind, job.recording.where, job.key, f"{message} (left for the next run)")
-            case Event(name="notice", kind="result_behind", job=Job() as job, message=message):
+            case Event(name="notice", kind=FailureKind.RESULT_BEHIND, job=Job() as job, message=message):
                 self.behind += 1
                 self._failed("result_behind", job.recording.where, job.key, message)
             case Event(name="retrying", kind=kind):
@@ -148,7 +148,7 @@ class Summary:
         try:
             yield
         except DiaristError as error:
-            ours = error if isinstance(error, Fatal) else Unavailable(str(error), kind=error.kind)
+            ours = error if isinstance(error, RunError) else UnavailableError(str(error), kind=error.kind)
             self.stopped_by = self.stopped_by or ours
             raise
         except Exception as error:
@@ -167,7 +167,7 @@ class Summary:
         if self.signal_number:
             return 128 + self.signal_number
         if self.budget_reached or self.skipped["held"]:
-            return OverBudget.exit_code
+            return BudgetExceededError.exit_code
         if self.postponed or self.skipped["elsewhere"]:
             return 5
         if self.ended[State.FAILED] or self.rejected or self.skipped["failed before"] or self.behind:

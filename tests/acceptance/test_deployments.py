@@ -84,7 +84,7 @@ def test_the_service_runs_a_command_that_we_understand_and_outlives_its_drain() 
 
 def test_exit_codes_mean_to_systemd_what_they_mean_to_us() -> None:
     service = unit("diarist.service")["Service"]
-    assert service["RestartForceExitStatus"] == str(errors.Unavailable.exit_code)
+    assert service["RestartForceExitStatus"] == str(errors.UnavailableError.exit_code)
     assert service["SuccessExitStatus"] == "143", "what would have been paid for again is not hidden"
 
 
@@ -130,7 +130,15 @@ def test_exit_codes_mean_to_kubernetes_what_they_mean_to_us() -> None:
     spec = job()["jobTemplate"]["spec"]
     disrupted, for_good = spec["podFailurePolicy"]["rules"]
     assert disrupted["action"] == "Ignore"
-    final = {kind.exit_code for kind in (errors.Usage, errors.KeyRefused, errors.NoFunds, errors.OverBudget)} | {1, 3}
+    final = {
+        kind.exit_code
+        for kind in (
+            errors.UsageError,
+            errors.AuthenticationError,
+            errors.InsufficientFundsError,
+            errors.BudgetExceededError,
+        )
+    } | {1, 3}
     assert set(for_good["onExitCodes"]["values"]) == final
     assert for_good["onExitCodes"]["containerName"] == container()["name"]
     assert spec["template"]["spec"]["restartPolicy"] == "Never"  # which a podFailurePolicy needs

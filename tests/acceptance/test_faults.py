@@ -143,7 +143,7 @@ async def test_a_negative_balance_stops_everything_once(tmp_path: Path) -> None:
     faults = befallen(Fault(What.STATUS, probability=1.0, status=400, error=NO_FUNDS_TEXT), Route.SUBMIT)
     async with start_service(tmp_path / "service", faults=faults) as service:
         summary = await batch.run(str(manifest), tmp_path / "out", settings=quick(service, concurrency=4))
-        assert isinstance(summary.stopped_by, errors.NoFunds)
+        assert isinstance(summary.stopped_by, errors.InsufficientFundsError)
         assert summary.exit_code == 6
         assert faults.met.total() < 10
         faults._faults = ()
@@ -280,7 +280,7 @@ def test_faults_are_read_from_a_file(tmp_path: Path) -> None:
     path.write_text('[[fault]]\nroute = "submit"\nwhat = "drop_after"\nprobability = 0.5\n')
     assert read(path) == (Fault(What.DROP_AFTER, route="submit", probability=0.5),)
     path.write_text('[[fault]]\nwhat = "drop_afer"\n')
-    with pytest.raises(errors.Usage, match="drop_afer"):
+    with pytest.raises(errors.UsageError, match="drop_afer"):
         read(path)
 
 
@@ -319,7 +319,7 @@ async def test_a_submission_may_be_accepted_after_the_client_has_given_it_up(
         start_service(tmp_path / "service", faults=faults) as service,
         client.connect(service.base_url, None, connections=2, deadlines=Deadlines(answer_seconds=0.2)) as api,
     ):
-        with pytest.raises(errors.Unanswered, match=str(status or "in time")):
+        with pytest.raises(errors.UnknownOutcomeError, match=str(status or "in time")):
             await api.submit("http://example.invalid/a", {})
         assert not service.submissions
         await asyncio.sleep(0.8)

@@ -233,7 +233,7 @@ def look_until(path: Path, over: threading.Event) -> None:
 
 def test_two_runs_that_begin_at_once_are_told_of_each_other_at_once(tmp_path: Path) -> None:
     path, started = tmp_path / "out" / "lock", datetime.now()
-    told = pytest.raises(errors.Unavailable, match="another run is at work")
+    told = pytest.raises(errors.UnavailableError, match="another run is at work")
     with lock.held(path, started), timely(), told, lock.held(path, started):
         pass
 
@@ -277,7 +277,7 @@ async def test_a_digest_that_cannot_be_read_for_want_of_files_is_no_changed_audi
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
-        with pytest.raises(errors.Unavailable, match="ulimit -n"):
+        with pytest.raises(errors.UnavailableError, match="ulimit -n"):
             compared(row, job)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

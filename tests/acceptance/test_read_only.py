@@ -210,14 +210,17 @@ async def test_what_does_not_fit_into_memory_is_told(tmp_path: Path, monkeypatch
     monkeypatch.setattr(sqlite, "_can_hold", lambda folder: False)
     rows = [Recording(f"{n}" * 50, "/a", "m.csv", n, {}) for n in range(2000)]
     with contextlib.closing(Journal(tmp_path / "journal.db")) as journal:
-        with pytest.raises(errors.Unavailable, match="full"):
+        with pytest.raises(errors.UnavailableError, match="full"):
             await journal.claim(rows, [row.key for row in rows])
         await journal.record(Job(rows[0], "local", State.LISTED))
         assert await journal.counts() == {State.LISTED: 1}
     audio = tmp_path / "a.wav"
     audio.write_bytes(b"RIFF")
     rows = [Recording(f"{n}", str(audio), "m.csv", n, {"prompt": f"{n}" * 50}) for n in range(2000)]
-    with contextlib.closing(_Seen(tmp_path)) as seen, pytest.raises(errors.Unavailable, match="Set SQLITE_TMPDIR"):
+    with (
+        contextlib.closing(_Seen(tmp_path)) as seen,
+        pytest.raises(errors.UnavailableError, match="Set SQLITE_TMPDIR"),
+    ):
         seen.before(rows, {row.key: 4 for row in rows})
 
 
@@ -227,14 +230,14 @@ def test_a_disk_without_locks_is_no_other_run(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
     holding = lock.held(tmp_path / "lock", datetime.now())
-    with pytest.raises(errors.Unavailable, match="No locks available. This file system cannot") as told, holding:
+    with pytest.raises(errors.UnavailableError, match="No locks available. This file system cannot") as told, holding:
         pass
     assert told.value.kind == "unlockable"
     assert lock.holder(tmp_path / "lock") is None
     (tmp_path / ".diarist").mkdir()
     with pytest.raises(database.Unwritable, match="No locks"), database.opened(tmp_path, print):
         pass
-    with pytest.raises(errors.Usage, match="cannot lock files"):
+    with pytest.raises(errors.UsageError, match="cannot lock files"):
         main(Serving(host="127.0.0.1", port=0, data=str(tmp_path / "service")))
 
 
@@ -244,7 +247,7 @@ def test_a_lock_on_a_read_only_disk_is_told_and_held_by_nobody(small_disk: Path)
     with read_only(small_disk):
         assert lock.holder(small_disk / "lock") is None
         with (
-            pytest.raises(errors.Unavailable, match="Read-only file system"),
+            pytest.raises(errors.UnavailableError, match="Read-only file system"),
             lock.held(small_disk / "lock", datetime.now()),
         ):
             pass
@@ -267,26 +270,26 @@ def job(key: str) -> Job:
 
 def test_too_many_open_files_are_told_as_such_and_concern_every_recording(tmp_path: Path) -> None:
     results = Results(tmp_path)
-    with pytest.raises(errors.Unavailable, match="Too many open files.*ulimit -n") as told, no_more_files():
+    with pytest.raises(errors.UnavailableError, match="Too many open files.*ulimit -n") as told, no_more_files():
         results.write(job("a"), b"{}")
     assert told.value.kind == "open_files"
     for read in (False, True):
         (tmp_path / "journal.db").touch()
-        with pytest.raises(errors.Unavailable, match="Too many open files.*ulimit -n"), no_more_files():
+        with pytest.raises(errors.UnavailableError, match="Too many open files.*ulimit -n"), no_more_files():
             Journal(tmp_path / "journal.db", read_only=read)
     holding = lock.held(tmp_path / "lock", datetime.now())
-    with pytest.raises(errors.Unavailable, match="Too many open files.*ulimit -n"), no_more_files(), holding:
+    with pytest.raises(errors.UnavailableError, match="Too many open files.*ulimit -n"), no_more_files(), holding:
         pass
 
 
 def test_a_name_that_is_too_long_concerns_its_recording(tmp_path: Path) -> None:
-    with pytest.raises(errors.Postponed, match="File name too long. Give the recording a shorter id"):
+    with pytest.raises(errors.PostponedError, match="File name too long. Give the recording a shorter id"):
         Results(tmp_path).write(job("a" * 300), b"{}")
 
 
 def test_a_journal_on_a_read_only_disk_is_told_as_such(small_disk: Path) -> None:
     Journal(small_disk / ".diarist" / "journal.db").close()
     with read_only(small_disk):
-        with pytest.raises(errors.Unavailable, match="Read-only file system"):
+        with pytest.raises(errors.UnavailableError, match="Read-only file system"):
             Journal(small_disk / ".diarist" / "journal.db")
         Journal(small_disk / ".diarist" / "journal.db", read_only=True).close()

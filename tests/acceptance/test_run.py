@@ -128,7 +128,7 @@ async def test_a_wrong_key_stops_everything_once_before_anything_is_uploaded(tmp
             str(manifest), out, settings=settings(service.base_url), environ={"ASSEMBLYAI_API_KEY": "wrong"}
         )
         assert len(service.requests) == 1
-    assert isinstance(summary.stopped_by, errors.KeyRefused)
+    assert isinstance(summary.stopped_by, errors.AuthenticationError)
     assert summary.exit_code == 4
     assert "ASSEMBLYAI_API_KEY" in str(summary.stopped_by)
     assert "wrong" not in str(summary.stopped_by)
@@ -185,7 +185,7 @@ async def test_two_runs_on_one_directory_do_not_meet(tmp_path: Path) -> None:
         at = settings(service.base_url)
         first = asyncio.create_task(batch.run(str(manifest), out, settings=at))
         await asyncio.sleep(0.3)
-        with pytest.raises(errors.Unavailable, match=f"process {os.getpid()}, since"):
+        with pytest.raises(errors.UnavailableError, match=f"process {os.getpid()}, since"):
             await batch.run(str(manifest), out, settings=at)
         assert (await first).collected == 3
 
@@ -203,12 +203,12 @@ async def test_a_service_that_does_not_speak_v2_is_told_at_once(tmp_path: Path) 
     manifest = archive(tmp_path / "audio", 1)
     async with start_service(tmp_path / "service") as service:
         summary = await batch.run(str(manifest), tmp_path / "out", settings=settings(service.base_url + "/elsewhere"))
-    assert isinstance(summary.stopped_by, errors.WrongAddress)
+    assert isinstance(summary.stopped_by, errors.WrongServiceError)
     assert summary.exit_code == 2
 
 
 async def test_a_manifest_that_is_not_there_makes_nothing(tmp_path: Path) -> None:
-    with pytest.raises(errors.Usage, match=r"nowhere\.csv"):
+    with pytest.raises(errors.UsageError, match=r"nowhere\.csv"):
         await batch.run(str(tmp_path / "nowhere.csv"), tmp_path / "out", settings=settings("http://127.0.0.1:9"))
     assert not (tmp_path / "out").exists()
 
@@ -218,5 +218,5 @@ def test_a_summary_says_which_exit_code() -> None:
     assert summary.exit_code == 0
     summary.signal_number = 2
     assert summary.exit_code == 130
-    summary.stopped_by = errors.NoFunds("empty")
+    summary.stopped_by = errors.InsufficientFundsError("empty")
     assert summary.exit_code == 6

@@ -246,7 +246,7 @@ async def test_with_a_prefix_nights_keep_apart_and_failures_can_be_fed_back(tmp_
         rec(tmp_path / "23", "2.wav")
         await batch.run(str(out / "failed.jsonl"), out, settings=at)
         assert (out / "23" / "2.wav.json").exists()
-    with pytest.raises(errors.Usage, match="standard input has none"):
+    with pytest.raises(errors.UsageError, match="standard input has none"):
         await batch.run("-", out, settings=settings("local", prefix="{name}"), stdin=io.BytesIO())
 
 
@@ -261,7 +261,7 @@ async def test_auto_is_the_service_of_the_directory(tmp_path: Path) -> None:
         auto = settings("auto")
         await batch.run(str(folder), out, settings=auto, environ={"ASSEMBLYAI_BASE_URL": other.base_url})
         assert (len(service.submissions), len(other.submissions)) == (2, 0)
-        with pytest.raises(errors.OverBudget, match="2 x service changed from"):
+        with pytest.raises(errors.BudgetExceededError, match="2 x service changed from"):
             await batch.run(str(folder), out, settings=settings(other.base_url))
         shutil.rmtree(out / ".diarist")
         rec(folder, "3.wav")
@@ -276,11 +276,11 @@ async def test_a_directory_of_the_vendors_needs_its_key_and_is_left_alone_withou
     with closing(Journal(out / ".diarist" / "journal.db")) as journal:
         await journal.set_note("service", "assemblyai")
     before = {path: path.read_bytes() for path in out.glob("*.json")}
-    with pytest.raises(errors.KeyRefused, match="transcribed by assemblyai: ASSEMBLYAI_API_KEY is not set"):
+    with pytest.raises(errors.AuthenticationError, match="transcribed by assemblyai: ASSEMBLYAI_API_KEY is not set"):
         await batch.run(str(folder), out, settings=settings("auto"), environ={})
     assert {path: path.read_bytes() for path in out.glob("*.json")} == before
     elsewhere = {"ASSEMBLYAI_API_KEY": "k", "ASSEMBLYAI_BASE_URL": "http://127.0.0.1:9"}
-    with pytest.raises(errors.Usage, match="ASSEMBLYAI_BASE_URL is http://127"):
+    with pytest.raises(errors.UsageError, match="ASSEMBLYAI_BASE_URL is http://127"):
         await batch.run(str(folder), out, settings=settings("auto"), environ=elsewhere)
 
 
@@ -297,7 +297,7 @@ async def test_what_would_be_paid_again_is_counted_apart_refused_and_with_consen
         assert plan.again_seconds == pytest.approx(10.0)
         asked: list[str] = []
         at = settings(service.base_url, **changed)
-        with pytest.raises(errors.OverBudget, match="5 recordings that are done") as stopped:
+        with pytest.raises(errors.BudgetExceededError, match="5 recordings that are done") as stopped:
             await batch.run(str(manifest), out, settings=at, confirm=lambda question: bool(asked.append(question)))
         assert stopped.value.exit_code == 8
         assert len(asked) == 1
@@ -318,7 +318,7 @@ async def test_what_another_manifest_has_asked_for_since_is_asked_about_before_i
         await batch.run(str(folder), out, settings=at)
         rec(folder, "2.wav")
         await batch.run(str(catalogue), out, settings=at)
-        with pytest.raises(errors.OverBudget, match="1 recordings that are done"):
+        with pytest.raises(errors.BudgetExceededError, match="1 recordings that are done"):
             await batch.run(str(folder), out, settings=at, confirm=lambda question: False)
         assert len(service.submissions) == 2
         summary = await batch.run(str(folder), out, settings=at, confirm=agree)
@@ -458,7 +458,7 @@ async def test_what_is_done_is_not_paid_unasked_though_its_journal_is_in_the_mid
                 msgspec.structs.replace(job, state=State.STAGED, transcript_id=None, submitted_at=None)
             )
         other = settings(service.base_url, options={"speaker_labels": True, "disfluencies": True})
-        with pytest.raises(errors.OverBudget, match="1 recordings that are done"):
+        with pytest.raises(errors.BudgetExceededError, match="1 recordings that are done"):
             await batch.run(str(folder), out, settings=other)
         assert len(service.submissions) == paid
 
@@ -477,7 +477,7 @@ async def test_a_result_that_answers_no_row_is_in_the_way_until_the_journal_know
         assert "diarist recover" in summary.failures["bad_row"].reason
         assert (summary.exit_code, len(service.submissions)) == (3, 1)
         await jobs.recover(out, [], settings=at, environ={}, adopt=False)
-        with pytest.raises(errors.OverBudget, match="option changed: disfluencies"):
+        with pytest.raises(errors.BudgetExceededError, match="option changed: disfluencies"):
             await batch.run(str(folder), out, settings=at)
         assert (await batch.run(str(folder), out, settings=at, confirm=agree)).collected == 1
 
@@ -536,9 +536,9 @@ async def test_the_journal_may_lie_elsewhere_and_whoever_looks_finds_it(tmp_path
 
         assert (await status.look(out)).journal == {"collected": 2}
         assert search(out, Question("sha256")).recordings == 2
-        with pytest.raises(errors.Usage, match="is that of"):
+        with pytest.raises(errors.UsageError, match="is that of"):
             await batch.run(str(manifest), tmp_path / "another", settings=at)
-        with pytest.raises(errors.Usage, match="move it there"):
+        with pytest.raises(errors.UsageError, match="move it there"):
             await batch.run(
                 str(manifest), out, settings=settings(service.base_url, journal_dir=str(tmp_path / "new"))
             )
@@ -940,7 +940,7 @@ async def test_a_report_replaces_its_own_page_and_nobody_elses(tmp_path: Path) -
         await asyncio.to_thread(build.report, out, build.Wanted(page, Prices()), print)
     assert [path.name for path in page.parent.iterdir()] == ["report.html"]
     page.write_text("<html>mine</html>")
-    with pytest.raises(errors.Postponed, match="is not diarist's"):
+    with pytest.raises(errors.PostponedError, match="is not diarist's"):
         await asyncio.to_thread(build.report, out, build.Wanted(page, Prices()), print)
     assert page.read_text() == "<html>mine</html>"
 
@@ -973,7 +973,7 @@ async def test_two_runs_never_share_a_directory_wherever_their_journals_lie(tmp_
         first = asyncio.create_task(batch.run(str(folder), out, settings=one))
         while not service.submissions:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        with pytest.raises((errors.Unavailable, errors.Usage)):
+        with pytest.raises((errors.UnavailableError, errors.UsageError)):
             await batch.run(str(folder), out, settings=other)
         assert (await first).collected == 1
     assert len(service.submissions) == 1

@@ -123,7 +123,7 @@ def test_a_full_disk_stops_the_export_and_leaves_no_litter(archive: Path, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(errors.Unavailable, match="No space left"):
+    with pytest.raises(errors.UnavailableError, match="No space left"):
         exported(archive, "srt")
     assert [*archive.rglob(".*")] == []
 

@@ -121,7 +121,7 @@ async def test_what_was_acknowledged_survives_kill_9(path: Path) -> None:
 async def test_a_damaged_journal_is_refused_with_advice(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"this is not a database at all, but it is long enough to be looked at" * 100)
-    with pytest.raises(errors.Usage, match="damaged.*diarist recover"):
+    with pytest.raises(errors.UsageError, match="damaged.*diarist recover"):
         Journal(path)
 
 
@@ -130,7 +130,7 @@ async def test_a_journal_of_a_newer_diarist_is_refused(path: Path, journal: Jour
 
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version = 99")
-    with pytest.raises(errors.Usage, match="newer diarist"):
+    with pytest.raises(errors.UsageError, match="newer diarist"):
         Journal(path)
 
 
@@ -144,7 +144,7 @@ async def test_a_full_disk_is_told_to_all_who_wait_and_nothing_is_half_written(p
             journal.record(Job(recording=recording, service="local")), journal.record(job("beside")),
             return_exceptions=True,
         )  # fmt: skip
-        assert all(isinstance(outcome, errors.Unavailable) for outcome in outcomes)
+        assert all(isinstance(outcome, errors.UnavailableError) for outcome in outcomes)
         assert sorted(await journal.find(["before", "big", "beside"])) == ["before"]
 
 

@@ -90,7 +90,7 @@ async def test_a_damaged_journal_is_refused_and_recovered_without_paying_again(t
         at = settings(service.base_url)
         await batch.run(str(manifest), out, settings=at)
         damage(out)
-        with pytest.raises(errors.Usage, match="damaged.*diarist recover"):
+        with pytest.raises(errors.UsageError, match="damaged.*diarist recover"):
             await batch.run(str(manifest), out, settings=at)
         done = await jobs.recover(out, [], settings=at, environ={}, adopt=False)
         assert done.results == 300
@@ -321,9 +321,9 @@ async def test_killed_ten_times_over_300_recordings_under_way_then_recovered_and
             if not await child.wait():
                 break
             if is_damaged or not (out / ".diarist" / "journal.db").exists():
-                with pytest.raises(errors.Usage, match="diarist recover"):
+                with pytest.raises(errors.UsageError, match="diarist recover"):
                     await batch.run(str(manifest), out, settings=at)
-                with pytest.raises(errors.Usage, match="diarist recover"):
+                with pytest.raises(errors.UsageError, match="diarist recover"):
                     await planned(manifest, out, service)
         await jobs.recover(out, [], settings=at, environ={}, adopt=False)
         summary = await batch.run(str(manifest), out, settings=at)
@@ -371,7 +371,7 @@ def test_on_a_full_disk_nothing_changes_and_with_space_the_same_command_makes_th
             wanted -= file.write(bytes(min(wanted, 1 << 20)))
     try:
         rebuilding.recover(out)
-    except errors.Unavailable as error:
+    except errors.UnavailableError as error:
         assert "run the same command again" in str(error) or "Free some space" in str(error)
         assert path.read_bytes() == before
         assert not (out / ".diarist" / "journal.db.new").exists()
@@ -387,10 +387,10 @@ def test_a_journal_that_was_removed_is_no_new_directory_while_one_is_left_that_w
     rebuilding.recover(tmp_path)
     (tmp_path / ".diarist" / "journal.db").unlink()
     for look in (Journal, partial(Journal, read_only=True)):
-        with pytest.raises(errors.Usage, match="is gone.*diarist recover") as refused:
+        with pytest.raises(errors.UsageError, match="is gone.*diarist recover") as refused:
             look(tmp_path / ".diarist" / "journal.db")
         assert refused.value.kind == "journal_vanished"
-    with pytest.raises(errors.Usage, match="is gone.*diarist recover"):
+    with pytest.raises(errors.UsageError, match="is gone.*diarist recover"):
         journal_of(tmp_path)
     rebuilding.recover(tmp_path)
     assert told(tmp_path) == due(14)
@@ -446,6 +446,6 @@ def test_what_the_system_refuses_is_not_taken_for_damage(tmp_path: Path, monkeyp
         raise error
 
     monkeypatch.setattr(sqlite, "open_to_read", refused)
-    with pytest.raises(errors.Unavailable, match="cannot be read.*nothing has been changed"):
+    with pytest.raises(errors.UnavailableError, match="cannot be read.*nothing has been changed"):
         rebuilding.recover(tmp_path)
     assert (tmp_path / ".diarist" / "journal.db").read_bytes() == before

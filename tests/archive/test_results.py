@@ -59,7 +59,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_old_result_and_no_litter(
         sync(number)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(errors.Unavailable, match="No space left.*fetched again, not paid again"):
+    with pytest.raises(errors.UnavailableError, match="No space left.*fetched again, not paid again"):
         results.write(job(), b'{"id":"t2"}')
     assert json.loads(results.path("calls/a.wav").read_bytes())["id"] == "t1"
     assert [*tmp_path.rglob("*.tmp")] == []
@@ -67,7 +67,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_old_result_and_no_litter(
 
 def test_a_directory_that_cannot_be_made_is_told_before_anything_runs(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(errors.Usage, match="cannot write to .*file"):
+    with pytest.raises(errors.UsageError, match="cannot write to .*file"):
         Results(tmp_path / "file")
 
 

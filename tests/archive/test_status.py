@@ -109,5 +109,5 @@ async def test_a_summary_that_cannot_be_read_does_not_hide_the_journal(tmp_path:
     (tmp_path / "out" / ".diarist" / "summary.json").write_bytes(b'{"schema":')
     status = await look(tmp_path / "out")
     assert (status.progress, status.journal) == (None, {"collected": 2})
-    with pytest.raises(errors.Usage):
+    with pytest.raises(errors.UsageError):
         await look(tmp_path)

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from batch.cli.main import cli
-from batch.errors import Fatal
+from batch.errors import RunError
 from batch.providers.assemblyai.protocol import JOB_ERRORS, REFUSALS
 from tests.support.places import ROOT
 
@@ -45,5 +45,5 @@ def test_every_relative_link_leads_somewhere() -> None:
 
 
 def test_every_kind_of_failure_is_in_readme() -> None:
-    kinds = {row.kind for row in (*REFUSALS, *JOB_ERRORS) if not issubclass(getattr(row, "reach", object), Fatal)}
+    kinds = {row.kind for row in (*REFUSALS, *JOB_ERRORS) if not issubclass(getattr(row, "reach", object), RunError)}
     assert {kind for kind in kinds - {"no_speech"} if f"`{kind}`" not in README} == set()

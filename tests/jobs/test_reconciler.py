@@ -204,7 +204,7 @@ async def test_without_a_witness_absence_is_not_believed_and_is_left_to_the_next
     early = acknowledged("early", 0.04)
     listed = Listed([*foreign(10, 30.0), ours(early), *foreign(10, -120.0)])
     async with reconciler(listed, tmp_path, (early,), later_seconds=30) as look:
-        with pytest.raises(errors.Postponed, match="not sent again"):
+        with pytest.raises(errors.PostponedError, match="not sent again"):
             await look.find(uncertain())
     assert listed.pages >= 4, "it was looked for several times meanwhile"
 
@@ -214,7 +214,7 @@ async def test_a_witness_that_was_acknowledged_well_after_the_lost_one_was_let_g
     listed = Listed([ours(witness), *foreign(10, -120.0)])
     async with reconciler(listed, tmp_path, (witness,), later_seconds=30) as look:
         assert await look.find(uncertain()) is None
-        with pytest.raises(errors.Postponed):
+        with pytest.raises(errors.PostponedError):
             await look.find(uncertain("b"), INTENT + 19.99)
     assert listed.pages >= 4, "two looks agreed"
 
@@ -228,7 +228,7 @@ async def test_a_witness_in_a_list_that_does_not_go_back_to_the_intent_proves_no
 
     witness = acknowledged("witness", 20.0)
     async with reconciler(Circling([ours(witness)]), tmp_path, (witness,), later_seconds=30) as look:
-        with pytest.raises(errors.Postponed):
+        with pytest.raises(errors.PostponedError):
             await look.find(uncertain())
 
 
@@ -238,7 +238,7 @@ async def test_what_the_list_does_not_show_an_hour_after_the_intent_was_not_take
             if believed:
                 assert await look.find(uncertain()) is None
             else:
-                with pytest.raises(errors.Postponed):
+                with pytest.raises(errors.PostponedError):
                     await look.find(uncertain())
 
 

@@ -24,7 +24,7 @@ class Scripted:
     async def page(self, *, before_id: str | None = None) -> Page:
         items = self.pages.pop(0) if len(self.pages) > 1 else self.pages[0]
         if items is None:
-            raise errors.Refused("no list", kind="server_error")
+            raise errors.NoEffectError("no list", kind="server_error")
         return Page(PageDetails(200, len(items), ""), tuple(items))
 
     async def fetch(self, transcript_id: str) -> tuple[Head, bytes]:

@@ -77,10 +77,10 @@ async def test_only_a_notice_with_the_secret_rings(
 
 async def test_a_port_that_is_taken_and_a_url_that_is_none_are_told() -> None:
     async with receiving(Webhook("http://a/", port=0), SECRET, print) as port:
-        with pytest.raises(errors.Usage, match=f"127.0.0.1:{port}.*webhook.port"):
+        with pytest.raises(errors.UsageError, match=f"127.0.0.1:{port}.*webhook.port"):
             async with receiving(Webhook("http://a/", port=port), SECRET, print):
                 pass
-    with pytest.raises(errors.Usage, match="--webhook-url here"):
+    with pytest.raises(errors.UsageError, match="--webhook-url here"):
         async with receiving(Webhook("here"), SECRET, print):
             pass
 

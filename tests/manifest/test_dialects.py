@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from backports import zstd
 
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.manifest import dialects, reader
 from batch.model import Recording, Reject
 
@@ -154,7 +154,7 @@ def test_every_dialect_has_an_example() -> None:
 
 def test_a_dialect_that_is_none_is_told_with_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("audio\na.wav\n")
-    with pytest.raises(Usage, match=r"did you mean lhotse\?"):
+    with pytest.raises(UsageError, match=r"did you mean lhotse\?"):
         read(tmp_path / "m.csv", dialect="lhoste")
 
 
@@ -264,7 +264,7 @@ def test_parquet_is_read_in_batches_with_its_types_and_bytes_left_out(tmp_path: 
 def test_parquet_that_is_cut_off_is_told(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     (tmp_path / "m.parquet").write_bytes(b"PAR1" + b"\x00" * 100)
-    with pytest.raises(Usage, match="not a whole Parquet file"):
+    with pytest.raises(UsageError, match="not a whole Parquet file"):
         read(tmp_path / "m.parquet")
 
 

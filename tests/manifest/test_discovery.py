@@ -317,5 +317,5 @@ async def test_a_run_over_odd_names_does_the_others_and_ends_with_3(
 
 
 def test_a_name_that_is_too_long_to_look_at_is_told(tmp_path: Path) -> None:
-    with pytest.raises(batch.errors.Usage, match="cannot look at x+: File name too long"):
+    with pytest.raises(batch.errors.UsageError, match="cannot look at x+: File name too long"):
         listed(tmp_path, "x" * 5000)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.manifest.columns import key_problem
 from batch.manifest.reader import read
 from batch.model import Recording, Reject
@@ -208,14 +208,14 @@ WRONG = [
 def test_a_manifest_that_is_wrong_as_a_whole_is_told(
     tmp_path: Path, name: str, content: str | bytes, says: str
 ) -> None:
-    with pytest.raises(Usage, match=says):
+    with pytest.raises(UsageError, match=says):
         rows(tmp_path, manifest(tmp_path, name, content))
 
 
 @pytest.mark.parametrize("name", ["absent.csv", "absent/*.wav", "empty"])
 def test_a_manifest_that_is_not_there_is_told(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Usage, match=r"absent\.csv|nothing is listed"):
+    with pytest.raises(UsageError, match=r"absent\.csv|nothing is listed"):
         rows(tmp_path, name)
 
 
@@ -243,6 +243,6 @@ def test_a_key_that_is_accepted_never_leaves_the_output_directory(tmp_path: Path
 def test_no_bytes_at_all_make_reading_fail_otherwise_than_by_usage(tmp_path: Path, name: str, content: bytes) -> None:
     try:
         found = rows(tmp_path, manifest(tmp_path, name, content))
-    except Usage:
+    except UsageError:
         return
     assert all(isinstance(row, Recording | Reject) for row in found)

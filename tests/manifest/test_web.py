@@ -158,10 +158,10 @@ def test_a_manifest_that_cannot_be_fetched_is_told_with_its_status_and_without_w
             "cut.csv": f"{server.url}/cut.csv: the manifest cannot be fetched: it ended after 12 of 15 bytes",
             "empty.csv": f"nothing is listed in {server.url}/empty.csv: no recordings, no rows",
         }.items():
-            with pytest.raises(errors.Usage) as raised:
+            with pytest.raises(errors.UsageError) as raised:
                 read(f"http://me:pass@{host}/{path}?{SIGNED}", tmp_path)
             assert str(raised.value) == said
-    with pytest.raises(errors.Usage, match="cannot be fetched: .*refused") as raised:
+    with pytest.raises(errors.UsageError, match="cannot be fetched: .*refused") as raised:
         read(f"{server.url}/m.csv?{SIGNED}", tmp_path)
     assert "s3cret" not in str(raised.value)
 
@@ -194,7 +194,7 @@ def test_certificates_are_those_of_the_environment(tmp_path: Path, monkeypatch: 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "pem")
     with web({"/m.csv": b"audio\na.wav\n"}, context) as server:
-        with pytest.raises(errors.Usage, match="cannot be fetched: .*CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(errors.UsageError, match="cannot be fetched: .*CERTIFICATE_VERIFY_FAILED"):
             read(f"{server.url}/m.csv", tmp_path)
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "pem"))
         (row,) = read(f"{server.url}/m.csv", tmp_path)

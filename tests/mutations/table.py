@@ -130,7 +130,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a lost transcript is paid anew without a last question", "jobs.planning.decision",
-        'frozenset({"unknown_id", "deleted"})', "frozenset[str]()",
+        "job.kind in GIVEN_UP", "not job.kind",
         "test_before_anything_is_paid_anew_the_old_id_is_asked_for_once_more",
     ),
     Mutation(
@@ -291,12 +291,14 @@ MUTATIONS: Final = (
     # ── One stops nobody, and all stop once ─────────────────────────────────────────────────────────────────────────
     Mutation(
         "one bad recording ends the run", "jobs.pipeline",
-        "except (errors.Permanent, errors.StaleLink) as error:", "except errors.StaleLink as error:",
+        "except (errors.RecordingError, errors.ExpiredLinkError) as error:",
+        "except errors.ExpiredLinkError as error:",
         "test_one_bad_recording_never_stops_the_others",
     ),
     Mutation(
         "an empty account is each recording's trouble", "providers.assemblyai.protocol",
-        'Refusal("no_funds", errors.NoFunds, frozenset({400', 'Refusal("no_funds", errors.Permanent, frozenset({400',
+        "FailureKind.NO_FUNDS, errors.InsufficientFundsError, frozenset({400",
+        "FailureKind.NO_FUNDS, errors.RecordingError, frozenset({400",
         "test_a_negative_balance_stops_everything_once",
     ),
     Mutation(
@@ -306,7 +308,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a refusal for the number of requests counts against a recording", "jobs.flow_control.throttle",
-        "        if isinstance(error, errors.Throttled):\n            return False\n", "",
+        "        if isinstance(error, errors.ThrottledError):\n            return False\n", "",
         "test_no_recording_fails_for_refusals_though_four_of_five_requests_meet_one",
     ),
     Mutation(
@@ -316,7 +318,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a store that is away is one object's trouble", "storage.object_stores",
-        'errors.Unavailable, "store", "{url} cannot', 'errors.Permanent, "store", "{url} cannot',
+        "errors.UnavailableError,\n        FailureKind.STORE,", "errors.RecordingError,\n        FailureKind.STORE,",
         "test_a_store_that_fails_everybody_stops_the_run_once_and_is_charged_to_nobody",
     ),
     Mutation(

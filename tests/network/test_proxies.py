@@ -259,18 +259,18 @@ async def test_each_submission_has_a_tunnel_of_its_own_and_the_others_share_thei
 @pytest.mark.parametrize(
     ("base_url", "given", "error", "kind", "says"),
     [
-        ("https://service.test", {"password": "s3cret"}, errors.Unavailable, "unavailable",
+        ("https://service.test", {"password": "s3cret"}, errors.UnavailableError, "unavailable",
          r"the proxy {} lets nobody through to https://service.test/?: it answered 407 .*USER:PASSWORD@"),
-        ("https://service.test", {"refusal": "403 Forbidden"}, errors.Unavailable, "unavailable",
+        ("https://service.test", {"refusal": "403 Forbidden"}, errors.UnavailableError, "unavailable",
          r"the proxy {} lets nobody through to https://service.test/?: it answered 403 Forbidden.*NO_PROXY"),
-        ("https://service.test", {"refusal": "503 Busy"}, errors.Refused, "not_connected",
+        ("https://service.test", {"refusal": "503 Busy"}, errors.NoEffectError, "not_connected",
          r"the proxy {} does not reach https://service.test/?: it answered 503 Busy"),
-        ("https://elsewhere.test", {}, errors.Refused, "not_connected", "the proxy {} does not reach .*502"),
-        ("http://service.test", {"password": "s3cret"}, errors.Unavailable, "proxy_refused",
+        ("https://elsewhere.test", {}, errors.NoEffectError, "not_connected", "the proxy {} does not reach .*502"),
+        ("http://service.test", {"password": "s3cret"}, errors.UnavailableError, "proxy_refused",
          "the proxy {} answered 407 to submit.*USER:PASSWORD@"),
-        ("http://service.test", {"refusal": "403 Forbidden"}, errors.Refused, "throttled",
+        ("http://service.test", {"refusal": "403 Forbidden"}, errors.NoEffectError, "throttled",
          "the service, or the proxy {}, answered 403 to submit"),
-        ("http://elsewhere.test", {}, errors.Unanswered, "server_error",
+        ("http://elsewhere.test", {}, errors.UnknownOutcomeError, "server_error",
          "the service, or the proxy {}, answered 502 to submit"),
     ],
 )  # fmt: skip
@@ -296,7 +296,9 @@ async def test_a_proxy_that_never_answers_is_given_up(monkeypatch: pytest.Monkey
     async with proxy({"service.test": 9}, hangs=True) as way:
         monkeypatch.setenv("HTTPS_PROXY", way.url)
         async with client.connect("https://service.test", "a-key", connections=1) as api, asyncio.timeout(20):
-            with pytest.raises(errors.Refused, match=r"no connection to https://service.test/? through the proxy"):
+            with pytest.raises(
+                errors.NoEffectError, match=r"no connection to https://service.test/? through the proxy"
+            ):
                 await api.submit("http://a/b", {})
 
 
@@ -382,7 +384,7 @@ async def test_a_proxy_that_cannot_be_used_is_a_sentence_without_its_password(
     given: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", given)
-    with pytest.raises(errors.Usage, match="HTTPS_PROXY names no proxy that can be used") as caught:
+    with pytest.raises(errors.UsageError, match="HTTPS_PROXY names no proxy that can be used") as caught:
         async with client.connect("https://service.test", "a-key", connections=1):
             pass
     assert "s3cret" not in str(caught.value)
@@ -423,7 +425,7 @@ async def test_what_no_authority_vouches_for_is_told_with_whom_was_asked(
         in_tls(port_of(service.base_url), house.tls) as port,
         client.connect(f"https://127.0.0.1:{port}", None, connections=1) as api,
     ):
-        with pytest.raises(errors.Unavailable, match=r"authorities: .*/other/ca.pem \(SSL_CERT_FILE\)"):
+        with pytest.raises(errors.UnavailableError, match=r"authorities: .*/other/ca.pem \(SSL_CERT_FILE\)"):
             await api.page()
 
 
@@ -442,7 +444,7 @@ def test_authorities_that_are_none_are_refused(
     if content is not None:
         path.write_text(content)
     monkeypatch.setenv(variable, str(path))
-    with pytest.raises(errors.Usage, match=f"{variable} names no certificate authorities: .*/named: {why}"):
+    with pytest.raises(errors.UsageError, match=f"{variable} names no certificate authorities: .*/named: {why}"):
         http_client.context()
 
 

@@ -97,7 +97,7 @@ def test_the_name_the_environment_and_the_key_say_who_transcribes(
     ],
 )
 def test_a_name_or_an_address_that_is_none_or_another_s_is_refused(asked: str, base_url: str, says: str) -> None:
-    with pytest.raises(errors.Usage, match=says):
+    with pytest.raises(errors.UsageError, match=says):
         resolve(asked, {"ASSEMBLYAI_API_KEY": "k", "ASSEMBLYAI_BASE_URL": base_url})
 
 
@@ -114,7 +114,7 @@ def test_a_name_or_an_address_that_is_none_or_another_s_is_refused(asked: str, b
 )
 def test_a_password_in_an_address_is_refused_and_not_repeated(given: str) -> None:
     for asked, base_url in ((given, ""), ("auto", given), ("assemblyai", given)):
-        with pytest.raises(errors.Usage) as caught:
+        with pytest.raises(errors.UsageError) as caught:
             resolve(asked, {"ASSEMBLYAI_API_KEY": "k", "ASSEMBLYAI_BASE_URL": base_url})
         assert "s3cret" not in str(caught.value)
 
@@ -122,13 +122,13 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(given: str) -> Non
 @pytest.mark.parametrize("end", ["\n", "\r\n", " ", "\t\n", "\N{NO-BREAK SPACE}"])
 def test_the_end_of_a_line_is_no_part_of_a_key(end: str) -> None:
     assert resolve("assemblyai", {"ASSEMBLYAI_API_KEY": f" a key{end}"}).key == "a key"
-    with pytest.raises(errors.KeyRefused, match="is not set"):
+    with pytest.raises(errors.AuthenticationError, match="is not set"):
         resolve("assemblyai", {"ASSEMBLYAI_API_KEY": end})
 
 
 @pytest.mark.parametrize("within", ["\n", "\r", "\0", "\x7f", "\x85", "…", "\udc80", "\N{ZERO WIDTH SPACE}"])
 def test_a_key_that_no_header_can_carry_is_refused_and_not_repeated(within: str) -> None:
-    with pytest.raises(errors.KeyRefused, match="ASSEMBLYAI_API_KEY holds characters") as caught:
+    with pytest.raises(errors.AuthenticationError, match="ASSEMBLYAI_API_KEY holds characters") as caught:
         resolve("auto", {"ASSEMBLYAI_API_KEY": f"s3cret{within}key"})
     assert "s3cret" not in str(caught.value)
 

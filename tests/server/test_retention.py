@@ -59,7 +59,7 @@ def test_a_rule_is_read_as_it_is_written_and_any_other_text_is_refused() -> None
     assert read_rules([]) == Keep(DAY, None)
     assert read_rules(["uploads=0s", "transcripts=30d"]) == Keep(0.0, 30 * DAY)
     for wrong in ("", "uploads", "uploads=", "audio=1h", "uploads=1", "uploads=-1h", "transcripts=for ever"):
-        with pytest.raises(errors.Usage, match="write it as"):
+        with pytest.raises(errors.UsageError, match="write it as"):
             read_rules([wrong])
 
 
@@ -73,7 +73,7 @@ def test_a_size_is_read_as_people_write_it(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "1e9", "20 gigs", "1,5GB"])
 def test_what_is_not_a_size_is_refused(text: str) -> None:
-    with pytest.raises(errors.Usage, match="is not a size"):
+    with pytest.raises(errors.UsageError, match="is not a size"):
         read_size(text)
 
 
@@ -172,7 +172,7 @@ async def test_beyond_the_budget_an_upload_is_refused_as_something_that_passes(t
             status, said = await api.call("POST", "/v2/upload", data=body)
             assert status == 507
             assert "no room" in said["error"]
-        assert issubclass(refusal(Route.UPLOAD, status, said["error"]).reach, errors.Again)
+        assert issubclass(refusal(Route.UPLOAD, status, said["error"]).reach, errors.TransientError)
         assert [path.stat().st_size for path in (tmp_path / "uploads").iterdir()] == [6000]
         await api.upload(b"x" * 4000)
 

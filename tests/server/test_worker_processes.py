@@ -74,7 +74,7 @@ async def test_workers_run_beside_each_other(tmp_path: Path) -> None:
     [("nonsense", "no engine called 'nonsense'"), ("absent.module:Engine", "absent"), ("json:Engine", "no 'Engine'")],
 )
 async def test_an_engine_that_is_missing_is_told_before_any_job(tmp_path: Path, engine: str, says: str) -> None:
-    with pytest.raises(errors.Usage, match=says):
+    with pytest.raises(errors.UsageError, match=says):
         async with local_service(tmp_path, engine=engine, workers=1):
             raise AssertionError("it started")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from batch.errors import Permanent
+from batch.errors import RecordingError
 from batch.storage import audio
 from batch.storage.audio import AudioFile
 
@@ -46,7 +46,7 @@ def test_a_file_that_cannot_be_uploaded_is_told(
 ) -> None:
     path = tmp_path / "a.wav"
     make(path)  # type: ignore[operator]
-    with pytest.raises(Permanent, match=r"a\.wav") as caught:
+    with pytest.raises(RecordingError, match=r"a\.wav") as caught:
         AudioFile(str(path), executor)
     assert caught.value.kind == kind
 
@@ -56,7 +56,7 @@ def test_a_file_without_permission_is_told(tmp_path: Path, executor: ThreadPoolE
     path = tmp_path / "a.wav"
     path.write_bytes(b"x")
     path.chmod(0)
-    with pytest.raises(Permanent, match="permission denied"):
+    with pytest.raises(RecordingError, match="permission denied"):
         AudioFile(str(path), executor)
 
 
@@ -68,6 +68,6 @@ async def test_a_file_that_changes_while_it_is_uploaded_is_told(
     path.write_bytes(b"x" * 10)
     with closing(AudioFile(str(path), executor)) as file:
         path.write_bytes(change)
-        with pytest.raises(Permanent, match="was changed"):
+        with pytest.raises(RecordingError, match="was changed"):
             _ = [chunk async for chunk in file.chunks()]
             file.sha256()

@@ -97,7 +97,7 @@ def test_a_manifest_in_a_store_names_what_lies_beside_it(s3: S3) -> None:
     ],
 )
 def test_what_cannot_be_listed_or_read_is_told(s3: S3, url: str, said: str) -> None:
-    with pytest.raises(errors.Usage, match=said):
+    with pytest.raises(errors.UsageError, match=said):
         read(url)
 
 
@@ -155,19 +155,19 @@ def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 @pytest.mark.parametrize(
     ("status", "code", "reach", "kind"),
     [
-        (403, "AccessDenied", errors.Permanent, "forbidden"),
-        (403, "", errors.Permanent, "forbidden"),
-        (403, "InvalidObjectState", errors.Permanent, "forbidden"),
-        (404, "NoSuchKey", errors.Permanent, "missing"),
-        (404, "NoSuchBucket", errors.Permanent, "missing"),
-        (400, "InvalidRequest", errors.Permanent, "unreadable"),
-        (416, "InvalidRange", errors.Permanent, "changed"),
-        (400, "ExpiredToken", errors.Unavailable, "store_credentials"),
-        (403, "InvalidAccessKeyId", errors.Unavailable, "store_credentials"),
-        (401, "", errors.Unavailable, "store_credentials"),
-        (403, "RequestTimeTooSkewed", errors.Unavailable, "store"),
-        (503, "SlowDown", errors.Unavailable, "store"),
-        (500, "", errors.Unavailable, "store"),
+        (403, "AccessDenied", errors.RecordingError, "forbidden"),
+        (403, "", errors.RecordingError, "forbidden"),
+        (403, "InvalidObjectState", errors.RecordingError, "forbidden"),
+        (404, "NoSuchKey", errors.RecordingError, "missing"),
+        (404, "NoSuchBucket", errors.RecordingError, "missing"),
+        (400, "InvalidRequest", errors.RecordingError, "unreadable"),
+        (416, "InvalidRange", errors.RecordingError, "changed"),
+        (400, "ExpiredToken", errors.UnavailableError, "store_credentials"),
+        (403, "InvalidAccessKeyId", errors.UnavailableError, "store_credentials"),
+        (401, "", errors.UnavailableError, "store_credentials"),
+        (403, "RequestTimeTooSkewed", errors.UnavailableError, "store"),
+        (503, "SlowDown", errors.UnavailableError, "store"),
+        (500, "", errors.UnavailableError, "store"),
     ],
 )
 def test_trouble_is_told_by_the_stores_own_word_and_never_by_the_name_of_the_object(
@@ -186,7 +186,7 @@ def test_trouble_is_told_by_the_stores_own_word_and_never_by_the_name_of_the_obj
 def test_an_object_of_any_name_that_is_not_there_is_missing_and_one_that_is_there_is_read(
     s3: S3, client: str
 ) -> None:
-    with pytest.raises(errors.Permanent) as caught:
+    with pytest.raises(errors.RecordingError) as caught:
         object_stores.look(f"{ROOT}/{NAMED_LIKE_TROUBLE}")
     assert caught.value.kind == "missing"
     s3.put(NAMED_LIKE_TROUBLE, b"0123456789")
@@ -196,9 +196,9 @@ def test_an_object_of_any_name_that_is_not_there_is_missing_and_one_that_is_ther
     assert object_stores.head(f"{ROOT}/{NAMED_LIKE_TROUBLE}", 400) == b"0123456789"
     assert object_stores.head(f"{ROOT}/empty", 400) == b""
     for ask in (object_stores.get, lambda url: object_stores.head(url, 4)):
-        with pytest.raises(errors.Permanent, match="is not there"):
+        with pytest.raises(errors.RecordingError, match="is not there"):
             ask(f"{ROOT}/none")
-    with pytest.raises(errors.Permanent, match="there is no bucket s3://nowhere"):
+    with pytest.raises(errors.RecordingError, match="there is no bucket s3://nowhere"):
         object_stores.look("s3://nowhere/a.wav")
 
 
@@ -265,7 +265,7 @@ def test_a_key_that_obstore_cannot_spell_is_one_objects_trouble(s3: S3, monkeypa
     monkeypatch.setattr(buckets, "opened", by_obstore)
     object_stores._store.cache_clear()
     for key in ("calls//1.wav", "/calls/000.wav", "calls/000.wav/", "calls/../1.wav"):
-        with pytest.raises(errors.Permanent) as caught:
+        with pytest.raises(errors.RecordingError) as caught:
             object_stores.look(f"{ROOT}/{key}")
         assert caught.value.kind == "unreadable"
         assert object_stores.link(f"{ROOT}/{key}", 60) is None
@@ -277,7 +277,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(s3: S3, monkeypatch: pytes
         assert len(object_stores.get(f"{ROOT}/a.wav")) > 100
     with Answers(200, "x" * 100, monkeypatch, broken=2):
         monkeypatch.setattr(buckets, "TRIES", 2)
-        with pytest.raises(errors.Unavailable, match="cannot be reached"):
+        with pytest.raises(errors.UnavailableError, match="cannot be reached"):
             object_stores.get(f"{ROOT}/a.wav")
 
 
@@ -295,7 +295,7 @@ async def test_a_store_that_fails_everybody_stops_the_run_once_and_is_charged_to
                 patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused_tcp_port}")
             stopped = await ran(service.base_url, out, asked[0])
             for what in (ran(service.base_url, out, asked[1]), planned(out, asked[0]), planned(out, asked[1])):
-                with pytest.raises(errors.Unavailable):
+                with pytest.raises(errors.UnavailableError):
                     await what
         assert (stopped.exit_code, stopped.failed, stopped.rejected) == (5, 0, 0)
         kind = "store_credentials" if code == "InvalidAccessKeyId" else "store"
@@ -382,10 +382,10 @@ def test_a_profile_gives_credentials_as_it_does_to_the_clouds_own_tools(
 @pytest.mark.parametrize(
     ("profile", "reach", "said"),
     [
-        ("nobody", errors.Usage, "AWS_PROFILE: The config profile .nobody. could not be found"),
-        ("broken", errors.Unavailable, "credentials.*custom-process"),
-        ("expired", errors.Unavailable, "SSO"),
-        ("", errors.Unavailable, "no credentials for S3: set AWS_ACCESS_KEY_ID"),
+        ("nobody", errors.UsageError, "AWS_PROFILE: The config profile .nobody. could not be found"),
+        ("broken", errors.UnavailableError, "credentials.*custom-process"),
+        ("expired", errors.UnavailableError, "SSO"),
+        ("", errors.UnavailableError, "no credentials for S3: set AWS_ACCESS_KEY_ID"),
     ],
 )
 def test_credentials_that_cannot_be_had_are_told_by_where_they_should_come_from(
@@ -409,7 +409,7 @@ def test_a_source_of_credentials_that_nobody_reads_is_refused_by_its_name(monkey
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "AccountName=a;AccountKey=a2V5")
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
     object_stores._store.cache_clear()
-    with pytest.raises(errors.Usage, match="AZURE_STORAGE_CONNECTION_STRING is not read"):
+    with pytest.raises(errors.UsageError, match="AZURE_STORAGE_CONNECTION_STRING is not read"):
         object_stores.look("az://bucket/a.wav")
 
 
@@ -503,7 +503,7 @@ async def test_results_are_written_to_a_store_too_before_they_count_as_collected
 
 
 def refusing(url: str, content: bytes) -> None:
-    raise errors.Unavailable(f"cannot write {url}", kind="store")
+    raise errors.UnavailableError(f"cannot write {url}", kind="store")
 
 
 async def test_a_plan_reads_headers_only(tmp_path: Path, s3: S3) -> None:

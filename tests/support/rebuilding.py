@@ -179,7 +179,7 @@ def left_alone(out: Path) -> str:
     try:
         with contextlib.closing(Journal(out / ".diarist" / "journal.db")):
             return "a journal"
-    except errors.Usage as error:
+    except errors.UsageError as error:
         return error.kind
 
 

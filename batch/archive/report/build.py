@@ -24,7 +24,7 @@ from batch.archive.report.rows import Parts, Table
 from batch.archive.report.statistics import Figures
 from batch.archive.results import Results, inner_of, is_result
 from batch.config import Prices
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.model import Job
 from batch.storage import lock
 
@@ -56,12 +56,12 @@ class Reported(msgspec.Struct):
 def report(directory: Path, wanted: Wanted, notify: Callable[[str], None]) -> Reported:
     """Write the report of ``directory``. A result that cannot be read is told, and its row has no transcript.
 
-    Raises ``Usage`` if nothing has run there, the journal is damaged or the page would replace a result,
-    ``Unavailable`` if the disk refuses.
+    Raises ``UsageError`` if nothing has run there, the journal is damaged or the page would replace a result,
+    ``UnavailableError`` if the disk refuses.
     """
     journal = journal_of(directory)
     if is_result(wanted.page):
-        raise Usage(f"{wanted.page} is a result, which nothing may replace: give another -o")
+        raise UsageError(f"{wanted.page} is a result, which nothing may replace: give another -o")
     figures, table = Figures(wanted.prices), Table()
     beside = _Beside(wanted.page)
     parts = Parts(table)

@@ -12,7 +12,7 @@ import msgspec
 
 from batch.archive.report.recording_details import Heard
 from batch.config import Prices
-from batch.errors import TRIED_ANYWAY
+from batch.errors import RETRIED_UNASKED
 from batch.model import Job, State
 from batch.providers.assemblyai.pricing import likely_channels, price
 from batch.providers.endpoint import HOSTS
@@ -193,7 +193,7 @@ class Figures:
     @property
     def failing(self) -> list[tuple[str, Failure, bool]]:
         """Kind, failures, and whether the next run tries them unasked; the most frequent first."""
-        found = [(kind, failure, kind in TRIED_ANYWAY) for kind, failure in self.failures.items()]
+        found = [(kind, failure, kind in RETRIED_UNASKED) for kind, failure in self.failures.items()]
         return sorted(found, key=lambda one: (-one[1].count, one[0]))
 
     @property

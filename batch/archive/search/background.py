@@ -14,7 +14,7 @@ from typing import Final
 
 from batch.archive.search import database
 from batch.archive.search.documents import Entry, read_entry
-from batch.errors import Usage
+from batch.errors import UsageError
 
 _PAUSE_SECONDS: Final = 1.0
 _GROUP: Final = 500
@@ -73,7 +73,7 @@ class Arrivals:
         try:
             with database.opened(self._directory, self._notify) as db:
                 database.put(db, entries)
-        except (database.Unwritable, database.Damaged, Usage) as error:
+        except (database.Unwritable, database.Damaged, UsageError) as error:
             self._refused = True
             self._notify(f"results are not indexed for `diarist search`, which will do it itself: {error}")
 

@@ -16,7 +16,7 @@ from typing import IO, Final
 
 from batch.archive.results import inner_of
 from batch.archive.search.documents import Entry
-from batch.errors import Unavailable, Usage
+from batch.errors import UnavailableError, UsageError
 from batch.storage import private_files, sqlite
 
 FILE: Final = "search.db"
@@ -213,13 +213,13 @@ def _explained() -> Iterator[None]:
     """SQLite's errors in our words."""
     try:
         yield
-    except Unavailable as error:
+    except UnavailableError as error:
         raise Unwritable(str(error)) from error
     except sqlite3.DatabaseError as error:
         if _is_damage(error):
             raise Damaged(str(error)) from error
         if "fts5" in str(error):
-            raise Usage(f"this Python's SQLite cannot search text: {error}") from error
+            raise UsageError(f"this Python's SQLite cannot search text: {error}") from error
         if isinstance(error, sqlite3.OperationalError):
             raise Unwritable(str(error)) from error
         raise

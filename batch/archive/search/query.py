@@ -14,7 +14,7 @@ import msgspec
 from batch.archive.layout import bucket_advice
 from batch.archive.search import database, sync
 from batch.archive.search.documents import Times, cleaned, readable, searchable
-from batch.errors import Unavailable, Usage
+from batch.errors import UnavailableError, UsageError
 from batch.transcripts.speakers import Names
 from batch.transcripts.transcript import title
 
@@ -77,12 +77,12 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def read_labels(pairs: Iterable[str]) -> dict[str, str]:
-    """``customer=ACME`` as a label. Raises ``Usage``."""
+    """``customer=ACME`` as a label. Raises ``UsageError``."""
     labels = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise Usage(f"--label {pair}: write it as K=V, for example --label customer=ACME")
+            raise UsageError(f"--label {pair}: write it as K=V, for example --label customer=ACME")
         labels[name] = value
     return labels
 
@@ -90,12 +90,13 @@ def read_labels(pairs: Iterable[str]) -> dict[str, str]:
 def search(directory: Path, question: Question, notify: Callable[[str], None] = lambda message: None) -> Answer:
     """Answer from the results as they are now: the index is brought up to date first, and made if it is not there.
 
-    Raises ``Usage`` if the phrase has no word or there are no results, ``Unavailable`` if no index can be made.
+    Raises ``UsageError`` if the phrase has no word or there are no results, ``UnavailableError`` if no index can be
+    made.
     """
     if not any(character.isalnum() for character in question.phrase):
-        raise Usage(f"there is no word in {question.phrase!r}: give words as they were said")
+        raise UsageError(f"there is no word in {question.phrase!r}: give words as they were said")
     if not directory.is_dir():
-        raise Usage(f"{directory} is not a directory of results")
+        raise UsageError(f"{directory} is not a directory of results")
     try:
         return _kept(directory, question, notify)
     except database.Damaged as error:
@@ -133,7 +134,7 @@ def _unkept(directory: Path, question: Question, notify: Callable[[str], None], 
             sync.catch_up(db, directory, notify)
             return _answer(db, directory, question)
     except (database.Unwritable, database.Damaged) as error:
-        raise Unavailable(f"cannot make a search index: {error}. Free some space for temporary files") from error
+        raise UnavailableError(f"cannot make a search index: {error}. Free some space for temporary files") from error
 
 
 def _answer(db: sqlite3.Connection, directory: Path, question: Question) -> Answer:
@@ -144,7 +145,7 @@ def _answer(db: sqlite3.Connection, directory: Path, question: Question) -> Answ
 def _found(db: sqlite3.Connection, directory: Path, question: Question) -> Answer:
     if not db.execute("SELECT 1 FROM recordings WHERE problem = '' LIMIT 1").fetchone():
         advice = bucket_advice(directory)
-        raise Usage(f"there are no results in {directory}{advice and '; '}{advice}")
+        raise UsageError(f"there are no results in {directory}{advice and '; '}{advice}")
     called = _Called(question.names)
     where, values = _conditions(db, question, called)
     among = f"FROM said JOIN recordings ON recordings.id = said.rowid >> {database.BITS} WHERE {where}"

@@ -13,17 +13,14 @@ from typing import Final, TypeVar
 
 from batch import errors
 from batch.config import Patience, Rate
+from batch.errors import LINE_DOWN, RECORDINGS_OWN, FailureKind
 from batch.jobs.flow_control import laws
 from batch.model import Event
 from batch.providers.assemblyai.protocol import Route
 from batch.telemetry import context
 
 T = TypeVar("T")
-_OWN: Final = frozenset({"upload_failed"})
-"""Refusals that speak of one recording, however the service does otherwise."""
-_LINE_DOWN: Final = frozenset({"not_connected", "timeout", "no_room"})
-"""Misfortunes that are never one recording's."""
-_IN_TURN: Final = "no_room"
+_IN_TURN: Final = FailureKind.NO_ROOM
 """Whoever comes first takes the room that others have left: so it is bad luck, though others have gone well."""
 _REFUSALS_LIMIT: Final = 100
 """So many refusals in a row, while others get through, leave a recording for the next run; it does not fail."""
@@ -206,14 +203,14 @@ class Throttle:
 
     async def once(self, attempt: Callable[[], Awaitable[T]], *, route: Route, what: str, number: int = 1) -> T:
         """Make one ``attempt``, the ``number``-th, as soon as the service may be asked. Raises what it raises, and
-        ``Unavailable`` when nothing has gone well on the route for too long."""
+        ``UnavailableError`` when nothing has gone well on the route for too long."""
         await self._allowance(route)
         asked_at = _now()
         self._notify(Event("asked", kind=route))
         context.ATTEMPT.set(number)
         try:
             answer = await attempt()
-        except errors.Again as error:
+        except errors.TransientError as error:
             self._went_ill(error, route, what, asked_at)
             raise
         finally:
@@ -230,27 +227,27 @@ class Throttle:
         route: Route,
         what: str,
         unanswered: bool = True,
-        at_last: type[errors.DiaristError] | None = errors.Permanent,
+        at_last: type[errors.DiaristError] | None = errors.RecordingError,
     ) -> T:
         """Make ``attempt`` until it goes well, with backoff.
 
         With ``unanswered`` False only requests that certainly had no effect are repeated. Raises what the attempt
         raised last when it must not be tried again, ``at_last`` when a recording's tries are used up (None: nothing
-        but an outage ends it), ``Postponed`` when the service has always been asked too often, but only by this
-        recording, and ``Unavailable`` when it has been out for too long.
+        but an outage ends it), ``PostponedError`` when the service has always been asked too often, but only by this
+        recording, and ``UnavailableError`` when it has been out for too long.
         """
         tries = own = refused = 0
         since = _now()
         while True:
             try:
                 return await self.once(attempt, route=route, what=what, number=tries + 1)
-            except errors.Again as error:
-                if isinstance(error, errors.Unanswered) and not unanswered:
+            except errors.TransientError as error:
+                if isinstance(error, errors.UnknownOutcomeError) and not unanswered:
                     raise
                 refused = refused + 1 if self._is_singled_out(error, since) else 0
                 tries, own, since = tries + 1, own + self._is_its_own(error, route, since), _now()
                 if at_last and refused >= _REFUSALS_LIMIT:
-                    raise errors.Postponed(f"{error} (after {tries} tries)", kind=error.kind) from error
+                    raise errors.PostponedError(f"{error} (after {tries} tries)", kind=error.kind) from error
                 if at_last and own >= self._patience.attempts:
                     raise at_last(f"{error} (after {tries} tries)", kind=error.kind) from error
                 await self._rest(error, tries, what)
@@ -288,27 +285,27 @@ class Throttle:
         if self._pacing.closed:
             self._heard.clear()
 
-    async def _rest(self, error: errors.Again, tries: int, what: str) -> None:
+    async def _rest(self, error: errors.TransientError, tries: int, what: str) -> None:
         """Whoever was refused for the number of requests has only to get in line again, behind the pause of all."""
         base, cap = self._patience.base_seconds, self._patience.cap_seconds
         at_least = error.retry_after_seconds or 0.0
         pause = laws.backoff_seconds(tries, base=base, cap=cap, rng=self._rng, at_least=at_least)
-        if isinstance(error, errors.Throttled):
+        if isinstance(error, errors.ThrottledError):
             pause = max(0.0, self._not_before - _now())
         self._notify(Event("retrying", message=f"{what}: {error}", kind=error.kind, seconds=pause))
         await asyncio.sleep(pause)
 
-    def _is_its_own(self, error: errors.Again, route: Route, since: float) -> bool:
+    def _is_its_own(self, error: errors.TransientError, route: Route, since: float) -> bool:
         """Whether the bad luck is the recording's: the service said so, or was well for others meanwhile."""
-        if isinstance(error, errors.Throttled):
+        if isinstance(error, errors.ThrottledError):
             return False
-        return error.kind in _OWN or (error.kind != _IN_TURN and self.went_well_since(route, since))
+        return error.kind in RECORDINGS_OWN or (error.kind != _IN_TURN and self.went_well_since(route, since))
 
-    def _is_singled_out(self, error: errors.Again, since: float) -> bool:
-        return isinstance(error, errors.Throttled) and self._at_all.is_well_since(since)
+    def _is_singled_out(self, error: errors.TransientError, since: float) -> bool:
+        return isinstance(error, errors.ThrottledError) and self._at_all.is_well_since(since)
 
-    def _went_ill(self, error: errors.Again, route: Route, what: str, asked_at: float) -> None:
-        now, throttled = _now(), isinstance(error, errors.Throttled)
+    def _went_ill(self, error: errors.TransientError, route: Route, what: str, asked_at: float) -> None:
+        now, throttled = _now(), isinstance(error, errors.ThrottledError)
         if (error.retry_after_seconds or 0.0) > self._longest_pause:
             raise self._asked_to_wait(error) from error
         self._pause(error, now, asked_at)
@@ -316,31 +313,31 @@ class Throttle:
         seconds = health.went_ill(now, what)
         if seconds < self._patience.outage_seconds:
             return
-        own = route is Route.UPLOAD and not throttled and error.kind not in _LINE_DOWN
+        own = route is Route.UPLOAD and not throttled and error.kind not in LINE_DOWN
         if own and len(health.unlucky) == 1:
-            raise errors.Permanent(f"{error} (for {seconds:.0f} s)", kind=error.kind) from error
-        raise errors.Unavailable(
+            raise errors.RecordingError(f"{error} (for {seconds:.0f} s)", kind=error.kind) from error
+        raise errors.UnavailableError(
             f"{nothing} has gone well for {seconds:.0f} s; the last error: {error}. "
             "Run the same command again later: what was done is recorded",
             kind=error.kind,
         ) from error
 
-    def _asked_to_wait(self, error: errors.Again) -> errors.AskedToWait:
+    def _asked_to_wait(self, error: errors.TransientError) -> errors.AskedToWaitError:
         seconds = error.retry_after_seconds or 0.0
         then = datetime.now().astimezone() + timedelta(seconds=seconds)
-        return errors.AskedToWait(
+        return errors.AskedToWaitError(
             f"the service wants to be left alone for {seconds:,.0f} s, until {then:%Y-%m-%d %H:%M:%S %Z}: run the "
             f"same command again then, what was done is recorded. Its answer: {error}",
             kind=error.kind,
         )
 
-    def _pause(self, error: errors.Again, now: float, asked_at: float) -> None:
+    def _pause(self, error: errors.TransientError, now: float, asked_at: float) -> None:
         """Everybody is silent for as long as the service asks, if it does, or for a moment."""
-        if error.kind != "throttled" and not error.retry_after_seconds:
+        if error.kind != FailureKind.THROTTLED and not error.retry_after_seconds:
             return
         pause = error.retry_after_seconds or self._rng.uniform(0.0, self._patience.base_seconds)
         self._not_before = max(self._not_before, now + pause)
-        if error.kind == "throttled":
+        if error.kind == FailureKind.THROTTLED:
             self._pacing.answered(asked_at, now, refused=True)
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from batch import errors
 from batch.archive.journal import Journal
 from batch.archive.results import Results
+from batch.errors import FailureKind
 from batch.jobs.planning.budget import Purse
 from batch.jobs.planning.decision import Decision, Judged, Upkeep, Verdict, Wish
 from batch.jobs.planning.judge import Judge, Known
@@ -110,9 +111,9 @@ class Admission:
                 job = await asyncio.to_thread(self._results.rewrite, job)
             elif judged.upkeep is Upkeep.PUT_COPIES:
                 await asyncio.to_thread(self._results.put_copies, job.key)
-        except (errors.Postponed, errors.Permanent, ValueError, OSError) as error:
+        except (errors.PostponedError, errors.RecordingError, ValueError, OSError) as error:
             message = f"its result could not be brought up to date: {error}"
-            self._notify(Event("notice", job=judged.job, message=message, kind="result_behind"))
+            self._notify(Event("notice", job=judged.job, message=message, kind=FailureKind.RESULT_BEHIND))
             return
         await self._journal.record(job)
 

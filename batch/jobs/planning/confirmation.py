@@ -41,7 +41,7 @@ async def open_planner(
 ) -> AsyncIterator[Planner]:
     """Who says what ``run`` with the same arguments would do. Writes nothing, asks no service.
 
-    Raises ``Usage`` as ``run`` does. Rows that cannot run are told to ``notify``.
+    Raises ``UsageError`` as ``run`` does. Rows that cannot run are told to ``notify``.
     """
     rows = rows_of(manifests, settings, stdin, notify)
     place = place if place else await asyncio.to_thread(placed, out, settings, environ)
@@ -81,8 +81,8 @@ async def agreed_to_pay_again(
 ) -> bool:
     """Ask before a run that would cost much, or would pay for what is done already; whether the latter was agreed to.
 
-    Raises ``OverBudget`` if nobody agrees. Rows that come by standard input cannot be read twice: then what is done
-    is left alone, unless it is agreed to beforehand.
+    Raises ``BudgetExceededError`` if nobody agrees. Rows that come by standard input cannot be read twice: then what
+    is done is left alone, unless it is agreed to beforehand.
     """
     costly, is_new = may_cost_more(place.service, given["settings"]), not await asyncio.to_thread(place.has_results)
     if "-" in manifests:
@@ -95,7 +95,7 @@ async def agreed_to_pay_again(
             pass
     cost = _too_much(planner.plan, given["settings"].budget.confirm_above if costly else math.inf)
     if cost and not await asyncio.to_thread(confirm, cost):
-        raise errors.OverBudget(
+        raise errors.BudgetExceededError(
             f"{cost}: look at it with `diarist plan`, then agree with --yes"
             + ("; or leave what is done as it is with --keep-done" if planner.plan.again else "")
             + ("; or run a part of it with --max-cost" if costly else "")

@@ -11,12 +11,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from batch.errors import TRIED_ANYWAY
+from batch.errors import GIVEN_UP, RETRIED_UNASKED, FailureKind
 from batch.model import WITH_SERVICE, Job, Recording, Stamp, State
 from batch.providers.assemblyai.options import differing
 from batch.storage.locations import identity
 
-_GIVEN_UP: Final = frozenset({"unknown_id", "deleted"})
 """Failures of what was paid: the service is asked for it once more before anything is paid anew."""
 
 _TAKEN: Final = WITH_SERVICE | {State.COLLECTED}
@@ -88,11 +87,11 @@ def _decide_same(job: Job, wish: Wish, stored: bool) -> Decision:
     if wish.force and not _is_of_the_pass(job, wish):
         return Decision(Verdict.RUN, "forced", pays_again=job.state is State.COLLECTED)
     if job.state is State.FAILED:
-        again = wish.failed or job.kind in TRIED_ANYWAY
+        again = wish.failed or job.kind in RETRIED_UNASKED
         return Decision(Verdict.RUN if again else Verdict.FAILED_BEFORE, f"failed before: {job.kind}")
     if job.state is not State.COLLECTED:
         return Decision(Verdict.RUN, "begun before")
-    if wish.empty and job.kind == "no_speech":
+    if wish.empty and job.kind == FailureKind.NO_SPEECH:
         return Decision(Verdict.RUN, "came out empty before")
     return Decision(Verdict.DONE, "done before") if stored else Decision(Verdict.REFETCH, "result missing")
 
@@ -150,7 +149,7 @@ class Judged(NamedTuple):
 
     def _was_given_up(self, job: Job, service: str) -> bool:
         """Whether the transcript that answers the row was paid, and given up since the service did not know it."""
-        is_lost = job.state is State.FAILED and job.kind in _GIVEN_UP and job.transcript_id is not None
+        is_lost = job.state is State.FAILED and job.kind in GIVEN_UP and job.transcript_id is not None
         return is_lost and job.service == service and not self.asks_for_something_else
 
     def job_to_carry(self, service: str) -> Job | None:

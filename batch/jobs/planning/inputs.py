@@ -50,7 +50,7 @@ async def count_rows(
         return
     rows = rows_of(manifests, settings, None, lambda event: None)
     total = 0
-    with contextlib.suppress(errors.Fatal):  # told by the run itself
+    with contextlib.suppress(errors.RunError):  # told by the run itself
         while batch := await asyncio.to_thread(lambda: list(itertools.islice(rows, _COUNTED_ROWS))):
             total += sum(isinstance(row, Reject) or window.of_shard(row.key) for row in batch)
         tell(Event("total", count=total))

@@ -17,7 +17,7 @@ import msgspec
 
 from batch.archive.journal import Journal
 from batch.config import Prices
-from batch.errors import Unavailable
+from batch.errors import FailureKind, UnavailableError
 from batch.jobs.planning.admission import Admission
 from batch.jobs.planning.decision import Judged, Verdict
 from batch.model import Job, Recording
@@ -262,14 +262,15 @@ class _Seen:
         self._db.execute("CREATE INDEX seen_by_audio ON seen (size, options, sha256)")
 
     def before(self, recordings: Sequence[Recording], sizes: Mapping[str, int]) -> dict[str, str]:
-        """Those whose audio and options an earlier row has. Blocks. Raises ``Unavailable`` if there is no room."""
+        """Those whose audio and options an earlier row has. Blocks. Raises ``UnavailableError`` without room."""
         try:
             self._db.execute("BEGIN")
             with self._db:
                 again = [row.key for row in recordings if self._is_again(row, sizes[row.key])]
         except sqlite3.OperationalError as error:
-            raise Unavailable(
-                f"no room for temporary tables: {error}. Set SQLITE_TMPDIR to a folder with more", kind="temporary"
+            raise UnavailableError(
+                f"no room for temporary tables: {error}. Set SQLITE_TMPDIR to a folder with more",
+                kind=FailureKind.TEMPORARY,
             ) from error
         return dict.fromkeys(again, "duplicate of another row")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.model import Recording, Reject, Stamp
 
 
@@ -72,8 +72,8 @@ def _chance(key: str) -> bytes:
 
 
 def read_shard(text: str) -> tuple[int, int]:
-    """``I/N`` as two numbers. Raises ``Usage``."""
+    """``I/N`` as two numbers. Raises ``UsageError``."""
     number, _, of = text.partition("/")
     if not (number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
-        raise Usage(f"--shard {text}: write it as I/N, for example 1/4, 2/4, 3/4 and 4/4")
+        raise UsageError(f"--shard {text}: write it as I/N, for example 1/4, 2/4, 3/4 and 4/4")
     return int(number), int(of)

@@ -22,6 +22,7 @@ from yarl import URL
 
 from batch import __version__, errors
 from batch.config import Deadlines
+from batch.errors import FailureKind
 from batch.model import Call
 from batch.network import http_client
 from batch.providers.assemblyai import doubt
@@ -111,13 +112,15 @@ class Client:
                 body = self._moving(chunks, size_bytes, deadline, broken)
                 answer = await self._call(Route.UPLOAD, "POST", "v2/upload", data=body, headers=headers)
         except TimeoutError as error:
-            raise errors.Unanswered(f"the upload to {self._base} stands still", kind="timeout") from error
-        except errors.Again as error:
+            raise errors.UnknownOutcomeError(
+                f"the upload to {self._base} stands still", kind=FailureKind.TIMEOUT
+            ) from error
+        except errors.TransientError as error:
             raise (broken[0] if broken else error) from error
         return self._understood(Route.UPLOAD, answer, _UPLOAD).upload_url
 
     async def submit(self, audio_url: str, options: Mapping[str, Any]) -> Head:
-        """Ask for a transcript: this is what costs money. ``Unanswered`` means that it may have been taken."""
+        """Ask for a transcript: this costs money. Raises ``UnknownOutcomeError`` if it may have been taken."""
         body = msgspec.json.encode({"audio_url": audio_url, **options, **self._webhook})
         headers = {"Content-Type": "application/json"}
         answer = await self._call(Route.SUBMIT, "POST", "v2/transcript", data=body, headers=headers)
@@ -146,8 +149,8 @@ class Client:
             said = read(answer)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             start = answer[:80].decode("utf-8", "replace")
-            raise errors.Unanswered(
-                f"the answer is not what v2 documents ({error}): {start!r}", kind="bad_answer"
+            raise errors.UnknownOutcomeError(
+                f"the answer is not what v2 documents ({error}): {start!r}", kind=FailureKind.BAD_ANSWER
             ) from error
         self._has_spoken = True
         self._doubts[route].went_well()
@@ -203,13 +206,16 @@ class Client:
         if not self._has_spoken or not isinstance(error, doubt.ENDING):
             return error
         if route is Route.FETCH and status == HTTPStatus.NOT_FOUND:
-            return errors.UnknownId(f"the service answered 404 to the fetch of {transcript_id}", kind="unknown_id")
+            return errors.TranscriptNotFoundError(
+                f"the service answered 404 to the fetch of {transcript_id}", kind=FailureKind.UNKNOWN_ID
+            )
         return self._doubts[route].met(error, transcript_id)
 
     @contextmanager
     def _noted(self, route: Route, method: str, path: str, transcript_id: str | None) -> Iterator[_Note]:
         """Tell of the call that is made while the context lasts, however it ends."""
-        note, loop, kind = _Note(), asyncio.get_running_loop(), None
+        note, loop = _Note(), asyncio.get_running_loop()
+        kind: str | None = None
         began = loop.time()
         try:
             yield note
@@ -248,7 +254,7 @@ async def connect(
 ) -> AsyncIterator[Client]:
     """A client with sessions of its own, closed at the end. ``connections`` bounds each of the two sessions.
 
-    Raises ``Usage`` if the environment names a proxy or certificate authorities that cannot be used.
+    Raises ``UsageError`` if the environment names a proxy or certificate authorities that cannot be used.
     """
     counting = aiohttp.TraceConfig()
     counting.on_request_chunk_sent.append(_count_sent)
@@ -269,7 +275,9 @@ async def _count_sent(
 
 def _safe(transcript_id: str) -> str:
     if not _SAFE_ID.fullmatch(transcript_id):
-        raise errors.UnknownId(f"the service gave an unusable transcript id: {transcript_id!r}", kind="unknown_id")
+        raise errors.TranscriptNotFoundError(
+            f"the service gave an unusable transcript id: {transcript_id!r}", kind=FailureKind.UNKNOWN_ID
+        )
     return transcript_id
 
 
@@ -281,22 +289,26 @@ def _misfortune(error: Exception, base: URL, proxy: http_client.Proxy | None) ->
     match error:
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
             advice = f"Check the address, the clock and the certificate authorities: {http_client.trusted()}"
-            return errors.Unavailable(f"no secure connection to {way}: {said}. {advice}")
+            return errors.UnavailableError(f"no secure connection to {way}: {said}. {advice}")
         case aiohttp.ClientHttpProxyError(status=403 | 407):
             said = f"it answered {error.status} {error.message}"
-            return errors.Unavailable(f"the proxy {proxy} lets nobody through to {base}: {said}{_PROXY_ADVICE}")
+            return errors.UnavailableError(f"the proxy {proxy} lets nobody through to {base}: {said}{_PROXY_ADVICE}")
         case aiohttp.ClientHttpProxyError():
             said = f"it answered {error.status} {error.message}"
-            return errors.Refused(f"the proxy {proxy} does not reach {base}: {said}", kind="not_connected")
+            return errors.NoEffectError(
+                f"the proxy {proxy} does not reach {base}: {said}", kind=FailureKind.NOT_CONNECTED
+            )
         case aiohttp.ClientProxyConnectionError():
-            return errors.Refused(f"no connection to the proxy {proxy} ({said})", kind="not_connected")
+            return errors.NoEffectError(
+                f"no connection to the proxy {proxy} ({said})", kind=FailureKind.NOT_CONNECTED
+            )
         case aiohttp.InvalidURL():
-            return errors.WrongAddress(f"{base} is not an address: {said}", kind="wrong_address")
+            return errors.WrongServiceError(f"{base} is not an address: {said}", kind=FailureKind.WRONG_ADDRESS)
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-            return errors.Refused(f"no connection to {way} ({said})", kind="not_connected")
+            return errors.NoEffectError(f"no connection to {way} ({said})", kind=FailureKind.NOT_CONNECTED)
         case TimeoutError():
-            return errors.Unanswered(f"{base} did not answer in time", kind="timeout")
-    return errors.Unanswered(f"the connection to {way} broke ({said})", kind="broken_connection")
+            return errors.UnknownOutcomeError(f"{base} did not answer in time", kind=FailureKind.TIMEOUT)
+    return errors.UnknownOutcomeError(f"the connection to {way} broke ({said})", kind=FailureKind.BROKEN_CONNECTION)
 
 
 def _refused(
@@ -304,12 +316,14 @@ def _refused(
 ) -> errors.DiaristError:
     text = error_text(body)
     if answer.status < 300:
-        return errors.Unanswered(f"{base} answered {answer.status} instead of 200: {text}", kind="bad_answer")
+        return errors.UnknownOutcomeError(
+            f"{base} answered {answer.status} instead of 200: {text}", kind=FailureKind.BAD_ANSWER
+        )
     row, target = refusal(route, answer.status, text), _target(answer)
     said = f"a redirect to {target}" if target else text or answer.reason
     who = _who(answer.status, base, proxy)
     message = f"{who} answered {answer.status} to {route}: {said}{_advice(row.reach, base, target)}"
-    if not issubclass(row.reach, errors.Again):
+    if not issubclass(row.reach, errors.TransientError):
         return row.reach(message, kind=row.kind)
     asked = _retry_after(answer.headers, datetime.now(UTC))
     pause = None if asked is None else min(asked, _LONGEST_PAUSE_SECONDS)
@@ -334,16 +348,16 @@ def _target(answer: aiohttp.ClientResponse) -> str:
 
 
 def _advice(reach: type[errors.DiaristError], base: URL, target: str) -> str:
-    if issubclass(reach, errors.KeyRefused):
+    if issubclass(reach, errors.AuthenticationError):
         return f". Set ASSEMBLYAI_API_KEY to a key that {base} knows (keys differ by region), then run again"
-    if issubclass(reach, errors.NoFunds):
+    if issubclass(reach, errors.InsufficientFundsError):
         return ". Top up the account, then run the same command again: nothing that was done is lost"
-    if issubclass(reach, errors.Unavailable):
+    if issubclass(reach, errors.UnavailableError):
         return _PROXY_ADVICE
     moved, speaks, _ = target.partition("/v2/")
-    if issubclass(reach, errors.WrongAddress) and speaks:
+    if issubclass(reach, errors.WrongServiceError) and speaks:
         return f". If that is the service, give --service {moved}"
-    if issubclass(reach, errors.WrongAddress):
+    if issubclass(reach, errors.WrongServiceError):
         return f". Does {base} speak AssemblyAI v2? Check --service"
     return ""
 
@@ -374,5 +388,5 @@ async def right_one(client: Client, transcript_id: str) -> tuple[Head, bytes]:
     head, body = await client.fetch(transcript_id)
     if head.id != transcript_id:
         said = f"asked for transcript {transcript_id}, the service answered with {head.id}"
-        raise errors.Unanswered(said, kind="bad_answer")
+        raise errors.UnknownOutcomeError(said, kind=FailureKind.BAD_ANSWER)
     return head, body

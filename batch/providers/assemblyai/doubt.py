@@ -11,7 +11,7 @@ from typing import Final
 from batch import errors
 
 _TIMES: Final = 4
-ENDING: Final = (errors.WrongAddress, errors.KeyRefused)
+ENDING: Final = (errors.WrongServiceError, errors.AuthenticationError)
 
 
 class Doubt:
@@ -33,7 +33,7 @@ class Doubt:
         if self._since is not None:
             self._next_at = _now() + self._pause
 
-    def met(self, error: errors.Fatal, transcript_id: str | None) -> errors.DiaristError:
+    def met(self, error: errors.RunError, transcript_id: str | None) -> errors.DiaristError:
         """``error`` if it is believed, else that the request had no effect, and is to be tried again."""
         now = _now()
         if self._since is None:
@@ -45,7 +45,7 @@ class Doubt:
         if self._times >= _TIMES and long_enough and not is_one_transcripts:
             return error
         message = f"{error}. It has spoken v2 before: this has to repeat to be believed"
-        return errors.Refused(message, kind=error.kind)
+        return errors.NoEffectError(message, kind=error.kind)
 
 
 def _now() -> float:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from batch import errors
+from batch.errors import FailureKind
 
 PAGE_LIMIT: Final = 200
 """The most transcripts that one page of the list holds."""
@@ -161,7 +162,7 @@ BAD_AUDIO_URL_TEXT: Final = "Transcript creation error, audio_url should start w
 class Refusal(NamedTuple):
     """A row of the table of refusals: which answers it covers, and what they mean."""
 
-    kind: str
+    kind: FailureKind
     reach: type[errors.DiaristError]
     statuses: frozenset[int]
     text: str = ""
@@ -171,22 +172,36 @@ class Refusal(NamedTuple):
 _SERVER = frozenset(range(500, 600))
 _UPLOAD, _SUBMIT = frozenset({Route.UPLOAD}), frozenset({Route.SUBMIT})
 REFUSALS: Final = (
-    Refusal("key_refused", errors.KeyRefused, frozenset({401})),
-    Refusal("proxy_refused", errors.Unavailable, frozenset({407})),  # said by a proxy, never by a service
-    Refusal("no_funds", errors.NoFunds, frozenset({400, 402, 403}), text="balance is negative"),
-    Refusal("no_funds", errors.NoFunds, frozenset({402})),
-    Refusal("link_refused", errors.StaleLink, frozenset({403}), "cannot access uploaded file", _SUBMIT),
-    Refusal("upload_failed", errors.Refused, frozenset({403}), "cannot access uploaded file", _UPLOAD),
-    Refusal("throttled", errors.Throttled, frozenset({429})),
-    Refusal("throttled", errors.Refused, frozenset({403})),  # as some have seen it; a firewall may mean one recording
-    Refusal("upload_failed", errors.Refused, frozenset({422}), routes=_UPLOAD),
-    Refusal("unknown_id", errors.UnknownId, frozenset({400, 404}), text="transcript id not found"),
-    Refusal("no_room", errors.Refused, frozenset({507})),  # our own service, until a job has ended; never the vendor
-    Refusal("server_error", errors.Unanswered, _SERVER),
-    Refusal("timeout", errors.Unanswered, frozenset({408, 425})),
-    Refusal("too_large", errors.Permanent, frozenset({413})),
-    Refusal("wrong_address", errors.WrongAddress, frozenset({404, 405, 421, 301, 302, 303, 307, 308})),
-    Refusal("request_rejected", errors.Permanent, frozenset(range(300, 500))),
+    Refusal(FailureKind.KEY_REFUSED, errors.AuthenticationError, frozenset({401})),
+    Refusal(
+        FailureKind.PROXY_REFUSED, errors.UnavailableError, frozenset({407})
+    ),  # said by a proxy, never by a service
+    Refusal(
+        FailureKind.NO_FUNDS, errors.InsufficientFundsError, frozenset({400, 402, 403}), text="balance is negative"
+    ),
+    Refusal(FailureKind.NO_FUNDS, errors.InsufficientFundsError, frozenset({402})),
+    Refusal(
+        FailureKind.LINK_REFUSED, errors.ExpiredLinkError, frozenset({403}), "cannot access uploaded file", _SUBMIT
+    ),
+    Refusal(
+        FailureKind.UPLOAD_FAILED, errors.NoEffectError, frozenset({403}), "cannot access uploaded file", _UPLOAD
+    ),
+    Refusal(FailureKind.THROTTLED, errors.ThrottledError, frozenset({429})),
+    Refusal(
+        FailureKind.THROTTLED, errors.NoEffectError, frozenset({403})
+    ),  # as some have seen it; a firewall may mean one recording
+    Refusal(FailureKind.UPLOAD_FAILED, errors.NoEffectError, frozenset({422}), routes=_UPLOAD),
+    Refusal(
+        FailureKind.UNKNOWN_ID, errors.TranscriptNotFoundError, frozenset({400, 404}), text="transcript id not found"
+    ),
+    Refusal(
+        FailureKind.NO_ROOM, errors.NoEffectError, frozenset({507})
+    ),  # our own service, until a job has ended; never the vendor
+    Refusal(FailureKind.SERVER_ERROR, errors.UnknownOutcomeError, _SERVER),
+    Refusal(FailureKind.TIMEOUT, errors.UnknownOutcomeError, frozenset({408, 425})),
+    Refusal(FailureKind.TOO_LARGE, errors.RecordingError, frozenset({413})),
+    Refusal(FailureKind.WRONG_ADDRESS, errors.WrongServiceError, frozenset({404, 405, 421, 301, 302, 303, 307, 308})),
+    Refusal(FailureKind.REQUEST_REJECTED, errors.RecordingError, frozenset(range(300, 500))),
 )
 """First row that fits wins. 5xx counts as unanswered: the service may have accepted the job before it failed."""
 
@@ -209,22 +224,22 @@ class Reaction(StrEnum):
 
 
 class JobError(NamedTuple):
-    kind: str
+    kind: FailureKind
     text: str
     reaction: Reaction
 
 
 JOB_ERRORS: Final = (
-    JobError("no_speech", "no spoken audio", Reaction.EMPTY_RESULT),
-    JobError("too_short", "duration is too short", Reaction.GIVE_UP),
-    JobError("too_long", "duration is too long", Reaction.GIVE_UP),
-    JobError("bad_audio", "does not appear to contain audio", Reaction.GIVE_UP),
-    JobError("download_error", "download error", Reaction.STAGE_AGAIN),
-    JobError("speech_threshold", "below the requested speech threshold", Reaction.GIVE_UP),
-    JobError("language_confidence", "below the requested confidence threshold", Reaction.GIVE_UP),
-    JobError("server_error", "server error", Reaction.SUBMIT_ANEW),
-    JobError("deleted", "deleted by user", Reaction.GIVE_UP),
-    JobError("job_error", "", Reaction.GIVE_UP),
+    JobError(FailureKind.NO_SPEECH, "no spoken audio", Reaction.EMPTY_RESULT),
+    JobError(FailureKind.TOO_SHORT, "duration is too short", Reaction.GIVE_UP),
+    JobError(FailureKind.TOO_LONG, "duration is too long", Reaction.GIVE_UP),
+    JobError(FailureKind.BAD_AUDIO, "does not appear to contain audio", Reaction.GIVE_UP),
+    JobError(FailureKind.DOWNLOAD_ERROR, "download error", Reaction.STAGE_AGAIN),
+    JobError(FailureKind.SPEECH_THRESHOLD, "below the requested speech threshold", Reaction.GIVE_UP),
+    JobError(FailureKind.LANGUAGE_CONFIDENCE, "below the requested confidence threshold", Reaction.GIVE_UP),
+    JobError(FailureKind.SERVER_ERROR, "server error", Reaction.SUBMIT_ANEW),
+    JobError(FailureKind.DELETED, "deleted by user", Reaction.GIVE_UP),
+    JobError(FailureKind.JOB_ERROR, "", Reaction.GIVE_UP),
 )
 """The ``error`` of a failed job, matched by substring, first row that fits wins. Failed jobs are not billed."""
 

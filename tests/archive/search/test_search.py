@@ -27,7 +27,7 @@ from batch.archive.search import database, sync
 from batch.archive.search.background import Arrivals
 from batch.archive.search.query import Answer, Hit, Question, read_labels, search
 from batch.cli.display import search_view
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.model import Event
 from batch.transcripts.speakers import read_names
 from tests.support.command_line import diarist
@@ -158,7 +158,7 @@ def test_all_labels_must_hold_whatever_they_are_made_of(archive: Path) -> None:
     assert [hit.key for hit in asked(archive, "same", labels={"team": "red", "n": "4"})] == ["b"]
     assert asked(archive, "same", labels={"team": "blue"}) == []
     assert read_labels(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
-    with pytest.raises(Usage, match="K=V"):
+    with pytest.raises(UsageError, match="K=V"):
         read_labels(["team"])
 
 
@@ -240,7 +240,7 @@ def test_no_phrase_is_a_mistake_but_one_without_words(
         asked(hostile, phrase, speaker=speaker, prefix=prefix, labels={phrase: phrase})
         assert all(search_view.lines(asked(hostile, phrase, prefix=prefix), str))
     else:
-        with pytest.raises(Usage, match="there is no word in"):
+        with pytest.raises(UsageError, match="there is no word in"):
             asked(hostile, phrase)
 
 

@@ -108,7 +108,7 @@ def test_the_end_lists_twenty_recordings_counts_the_rest_and_groups_the_failures
 
 
 def test_the_end_says_what_stopped_the_run() -> None:
-    assert "stopped: the key is wrong" in ending(stopped_by=errors.KeyRefused("the key is wrong"))
+    assert "stopped: the key is wrong" in ending(stopped_by=errors.AuthenticationError("the key is wrong"))
     submitted = Event("moved", job=numbered_job(1, State.SUBMITTED))
     assert "1 submitted recordings are left to the service" in ending(submitted, signal_number=2)
 

@@ -117,7 +117,7 @@ class Service:
         self.came.append(now)
         if self._rng.random() < self._noise or not self._limiter(now):
             self.refused.append(now)
-            raise errors.Throttled("429", kind="throttled", retry_after_seconds=self._after)
+            raise errors.ThrottledError("429", kind="throttled", retry_after_seconds=self._after)
         self.passed += 1
 
     def silence(self) -> float:
@@ -156,13 +156,13 @@ async def _night(service: Service, recordings: int, in_flight: int) -> Played:
             await jobs[key][1]
             slots.give_back(key)
             await gate.insist(service.ask, route=Route.FETCH, what=key)
-        except errors.Permanent:
+        except errors.RecordingError:
             failed += 1
 
     async def watch() -> None:
         while True:
             await asyncio.sleep(0.25)
-            with contextlib.suppress(errors.Again):
+            with contextlib.suppress(errors.TransientError):
                 if jobs:
                     await gate.once(service.ask, route=Route.LIST, what="list")
                     for key in [key for key, (ends_at, _) in jobs.items() if ends_at <= loop.time()]:
@@ -279,15 +279,15 @@ def test_refusals_on_one_route_are_no_outage_while_others_go_well() -> None:
         await asyncio.sleep(LATENCY_SECONDS)
 
     async def refused() -> None:
-        raise errors.Throttled("429", kind="throttled", retry_after_seconds=1.0)
+        raise errors.ThrottledError("429", kind="throttled", retry_after_seconds=1.0)
 
     async def work() -> None:
         gate = Throttle(Patience(outage_seconds=10.0), rng=random.Random(2), notify=lambda event: None)
         for _ in range(30):
             await gate.once(well, route=Route.FETCH, what="a")
-            with pytest.raises(errors.Throttled):
+            with pytest.raises(errors.ThrottledError):
                 await gate.once(refused, route=Route.UPLOAD, what="b")
-        with pytest.raises(errors.Unavailable, match="no request has gone well for 1[01] s"):
+        with pytest.raises(errors.UnavailableError, match="no request has gone well for 1[01] s"):
             await gate.insist(refused, route=Route.UPLOAD, what="b")
 
     played(work())
@@ -299,12 +299,12 @@ def test_whoever_alone_is_refused_for_ever_is_left_for_the_next_run() -> None:
 
     async def singled_out() -> None:
         await gate.insist(well, route=Route.FETCH, what="another")
-        raise errors.Throttled("429", kind="throttled", retry_after_seconds=1.0)
+        raise errors.ThrottledError("429", kind="throttled", retry_after_seconds=1.0)
 
     async def work() -> None:
         nonlocal gate
         gate = Throttle(Patience(), rng=random.Random(2), notify=lambda event: None)
-        with pytest.raises(errors.Postponed, match=r"429 \(after 100 tries\)"):
+        with pytest.raises(errors.PostponedError, match=r"429 \(after 100 tries\)"):
             await gate.insist(singled_out, route=Route.UPLOAD, what="this")
 
     gate: Throttle

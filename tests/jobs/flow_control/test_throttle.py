@@ -37,7 +37,9 @@ def failing(*misfortunes: Exception) -> Callable[[], Awaitable[str]]:
 
 async def test_a_transient_error_is_tried_again_and_told() -> None:
     told: list[Event] = []
-    attempt = failing(errors.Refused("busy", kind="throttled"), errors.Unanswered("lost", kind="timeout"))
+    attempt = failing(
+        errors.NoEffectError("busy", kind="throttled"), errors.UnknownOutcomeError("lost", kind="timeout")
+    )
     assert await gate(told=told).insist(attempt, route=Route.FETCH, what="fetch of a.wav") == "done"
     asked = ("asked", "fetch")
     retrying = [("retrying", "throttled"), ("retrying", "timeout")]
@@ -45,12 +47,14 @@ async def test_a_transient_error_is_tried_again_and_told() -> None:
 
 
 async def test_a_submission_is_repeated_only_when_it_certainly_had_no_effect() -> None:
-    attempt = failing(errors.Refused("busy"), errors.Unanswered("lost", kind="timeout"))
-    with pytest.raises(errors.Unanswered, match="lost"):
+    attempt = failing(errors.NoEffectError("busy"), errors.UnknownOutcomeError("lost", kind="timeout"))
+    with pytest.raises(errors.UnknownOutcomeError, match="lost"):
         await gate().insist(attempt, route=Route.FETCH, what="submission", unanswered=False)
 
 
-@pytest.mark.parametrize("error", [errors.Permanent("no"), errors.KeyRefused("no"), errors.StaleLink("no")])
+@pytest.mark.parametrize(
+    "error", [errors.RecordingError("no"), errors.AuthenticationError("no"), errors.ExpiredLinkError("no")]
+)
 async def test_what_cannot_get_better_is_not_repeated(error: errors.DiaristError) -> None:
     with pytest.raises(type(error)):
         await gate().insist(failing(error), route=Route.FETCH, what="x")
@@ -60,7 +64,9 @@ async def test_a_retry_after_holds_everybody_back_and_not_only_the_one_who_met_i
     throttle = gate()
     loop = asyncio.get_running_loop()
     began = loop.time()
-    unlucky = throttle.insist(failing(errors.Refused("busy", retry_after_seconds=0.3)), route=Route.FETCH, what="a")
+    unlucky = throttle.insist(
+        failing(errors.NoEffectError("busy", retry_after_seconds=0.3)), route=Route.FETCH, what="a"
+    )
     other_went_at = 0.0
 
     async def other() -> None:
@@ -81,17 +87,17 @@ async def test_a_recording_that_fails_while_others_go_well_is_given_up() -> None
 
     async def attempt() -> None:
         await throttle.insist(well, route=Route.FETCH, what="another")
-        raise errors.Unanswered("reset", kind="broken_connection")
+        raise errors.UnknownOutcomeError("reset", kind="broken_connection")
 
-    with pytest.raises(errors.Permanent, match=r"reset \(after 3 tries\)") as caught:
+    with pytest.raises(errors.RecordingError, match=r"reset \(after 3 tries\)") as caught:
         await throttle.insist(attempt, route=Route.FETCH, what="a")
     assert caught.value.kind == "broken_connection"
 
 
 async def test_an_outage_for_everybody_is_no_recordings_failure_and_in_the_end_stops_the_run() -> None:
     patience = Patience(attempts=2, base_seconds=0.01, cap_seconds=0.02, outage_seconds=0.3)
-    outage = [errors.Refused("no connection", kind="not_connected")] * 1000
-    with pytest.raises(errors.Unavailable, match="no fetch has gone well.*no connection"):
+    outage = [errors.NoEffectError("no connection", kind="not_connected")] * 1000
+    with pytest.raises(errors.UnavailableError, match="no fetch has gone well.*no connection"):
         await gate(patience).insist(failing(*outage), route=Route.FETCH, what="a")
 
 

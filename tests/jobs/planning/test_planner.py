@@ -228,7 +228,7 @@ async def test_a_run_that_would_cost_more_than_is_allowed_unasked_asks_first(tmp
     asked: list[str] = []
     async with start_service(tmp_path / "service") as service:
         dear = settings(service.base_url, prices=CHARGED, budget=Budget(confirm_above=0.01))
-        with pytest.raises(errors.OverBudget, match=r"about \$0.01 for 0.0 h .*--yes"):
+        with pytest.raises(errors.BudgetExceededError, match=r"about \$0.01 for 0.0 h .*--yes"):
             await batch.run(str(manifest), tmp_path / "out", settings=dear)
         assert not service.requests
         assert not (tmp_path / "out").exists()

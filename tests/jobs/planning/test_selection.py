@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from batch.config import read_time
-from batch.errors import Usage
+from batch.errors import UsageError
 from batch.jobs.planning.selection import Window, read_shard
 from batch.model import Recording, Reject
 from batch.storage.audio import stamp
@@ -96,11 +96,11 @@ def test_a_time_may_be_a_date_or_a_moment() -> None:
 
 @pytest.mark.parametrize("text", ["", "yesterday", "7", "h", "2026-13-01", "-3d"])
 def test_what_is_no_time_is_told_with_what_would_be(text: str) -> None:
-    with pytest.raises(Usage, match=r"2026-11-20T18:00, 36h or 7d"):
+    with pytest.raises(UsageError, match=r"2026-11-20T18:00, 36h or 7d"):
         read_time(text, NOW)
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "a/b", "1/0", "/"])
 def test_what_is_no_shard_is_told(text: str) -> None:
-    with pytest.raises(Usage, match="I/N"):
+    with pytest.raises(UsageError, match="I/N"):
         read_shard(text)

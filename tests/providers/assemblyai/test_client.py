@@ -35,21 +35,31 @@ CALLS: dict[Route, tuple[str, str, Callable[[Client], Awaitable[object]]]] = {
 }
 
 ANSWERS = [
-    (401, '{"error":"Authentication error, API token missing/invalid."}', errors.KeyRefused, "key_refused"),
-    (400, '{"error":"Your current account balance is negative. Please top up"}', errors.NoFunds, "no_funds"),
-    (403, "", errors.Refused, "throttled"),
-    (429, '{"error":"Too Many Requests"}', errors.Throttled, "throttled"),
-    (400, '{"error":"format_text must be a Boolean"}', errors.Permanent, "request_rejected"),
-    (400, '{"error":"Transcript lookup error, transcript id not found"}', errors.UnknownId, "unknown_id"),
-    (404, '{"error":"Not found"}', errors.WrongAddress, "wrong_address"),
-    (500, HTML, errors.Unanswered, "server_error"),
-    (502, HTML, errors.Unanswered, "server_error"),
-    (503, "", errors.Unanswered, "server_error"),
-    (504, HTML, errors.Unanswered, "server_error"),
-    (507, '{"error": "The disk of the service is full: try again later"}', errors.Refused, "no_room"),
-    (200, '{"id": "t1", "sta', errors.Unanswered, "bad_answer"),
-    (200, "[]", errors.Unanswered, "bad_answer"),
-    (202, "{}", errors.Unanswered, "bad_answer"),
+    (401, '{"error":"Authentication error, API token missing/invalid."}', errors.AuthenticationError, "key_refused"),
+    (
+        400,
+        '{"error":"Your current account balance is negative. Please top up"}',
+        errors.InsufficientFundsError,
+        "no_funds",
+    ),
+    (403, "", errors.NoEffectError, "throttled"),
+    (429, '{"error":"Too Many Requests"}', errors.ThrottledError, "throttled"),
+    (400, '{"error":"format_text must be a Boolean"}', errors.RecordingError, "request_rejected"),
+    (
+        400,
+        '{"error":"Transcript lookup error, transcript id not found"}',
+        errors.TranscriptNotFoundError,
+        "unknown_id",
+    ),
+    (404, '{"error":"Not found"}', errors.WrongServiceError, "wrong_address"),
+    (500, HTML, errors.UnknownOutcomeError, "server_error"),
+    (502, HTML, errors.UnknownOutcomeError, "server_error"),
+    (503, "", errors.UnknownOutcomeError, "server_error"),
+    (504, HTML, errors.UnknownOutcomeError, "server_error"),
+    (507, '{"error": "The disk of the service is full: try again later"}', errors.NoEffectError, "no_room"),
+    (200, '{"id": "t1", "sta', errors.UnknownOutcomeError, "bad_answer"),
+    (200, "[]", errors.UnknownOutcomeError, "bad_answer"),
+    (202, "{}", errors.UnknownOutcomeError, "bad_answer"),
 ]
 
 
@@ -79,8 +89,8 @@ def test_a_link_that_is_refused_is_staged_again_only_where_a_link_was_sent() -> 
 
 
 async def test_a_422_means_that_the_upload_failed_but_elsewhere_that_the_request_is_wrong() -> None:
-    assert refusal(Route.UPLOAD, 422, "Upload failed").reach is errors.Refused
-    assert refusal(Route.SUBMIT, 422, "").reach is errors.Permanent
+    assert refusal(Route.UPLOAD, 422, "Upload failed").reach is errors.NoEffectError
+    assert refusal(Route.SUBMIT, 422, "").reach is errors.RecordingError
 
 
 def test_the_table_of_refusals_covers_every_status_that_is_not_a_success() -> None:
@@ -155,7 +165,7 @@ async def test_retry_after_is_read_as_seconds_or_as_a_date_and_bounded(
     monkeypatch.setattr(client, "datetime", Clock)
     headers = {"Retry-After": header} | ({"Date": date} if date else {})
     mocked.get(f"{BASE}/transcript/t1", status=429, headers=headers)
-    with pytest.raises(errors.Refused) as caught:
+    with pytest.raises(errors.NoEffectError) as caught:
         await api.fetch("t1")
     assert caught.value.retry_after_seconds == seconds
 
@@ -175,7 +185,7 @@ async def test_a_redirect_names_its_target_and_what_to_do(
     status: int, location: str, target: str, moved: str | None, api: Client, mocked: aioresponses.aioresponses
 ) -> None:
     mocked.get(f"{BASE}/transcript/t1", status=status, headers={"Location": location})
-    with pytest.raises(errors.WrongAddress) as caught:
+    with pytest.raises(errors.WrongServiceError) as caught:
         await api.fetch("t1")
     assert f"answered {status} to fetch: a redirect to {target}. " in str(caught.value)
     assert str(caught.value).endswith(f"give --service {moved}" if moved else "Check --service")
@@ -187,23 +197,27 @@ async def test_a_redirect_that_leads_nowhere_is_a_wrong_address(
     location: str | None, api: Client, mocked: aioresponses.aioresponses
 ) -> None:
     mocked.get(f"{BASE}/transcript/t1", status=302, headers={"Location": location} if location is not None else {})
-    with pytest.raises(errors.WrongAddress, match="Check --service"):
+    with pytest.raises(errors.WrongServiceError, match="Check --service"):
         await api.fetch("t1")
 
 
 @pytest.mark.parametrize(
     ("misfortune", "error"),
     [
-        (aiohttp.ServerDisconnectedError(), errors.Unanswered),
-        (aiohttp.ClientPayloadError("half a body"), errors.Unanswered),
-        (aiohttp.ClientOSError(104, "Connection reset by peer"), errors.Unanswered),
-        (aiohttp.SocketTimeoutError("too slow"), errors.Unanswered),
-        (aiohttp.ConnectionTimeoutError("no connection"), errors.Refused),
+        (aiohttp.ServerDisconnectedError(), errors.UnknownOutcomeError),
+        (aiohttp.ClientPayloadError("half a body"), errors.UnknownOutcomeError),
+        (aiohttp.ClientOSError(104, "Connection reset by peer"), errors.UnknownOutcomeError),
+        (aiohttp.SocketTimeoutError("too slow"), errors.UnknownOutcomeError),
+        (aiohttp.ConnectionTimeoutError("no connection"), errors.NoEffectError),
     ],
 )
 @pytest.mark.parametrize("route", CALLS)
 async def test_a_broken_connection_counts_as_unanswered_unless_nothing_can_have_arrived(
-    route: Route, misfortune: Exception, error: type[errors.Again], api: Client, mocked: aioresponses.aioresponses
+    route: Route,
+    misfortune: Exception,
+    error: type[errors.TransientError],
+    api: Client,
+    mocked: aioresponses.aioresponses,
 ) -> None:
     method, url, call = CALLS[route]
     mocked.add(url, method, exception=misfortune)
@@ -213,7 +227,7 @@ async def test_a_broken_connection_counts_as_unanswered_unless_nothing_can_have_
 
 async def test_a_refused_connection_certainly_had_no_effect(unused_tcp_port: int) -> None:
     async with client.connect(f"http://127.0.0.1:{unused_tcp_port}", None, connections=1) as api:
-        with pytest.raises(errors.Refused, match="no connection"):
+        with pytest.raises(errors.NoEffectError, match="no connection"):
             await api.submit("http://a/b", {})
 
 
@@ -225,7 +239,7 @@ async def test_an_answer_may_carry_unknown_fields_and_nulls(api: Client, mocked:
 
 
 async def test_an_id_that_is_not_an_id_never_becomes_a_path(api: Client) -> None:
-    with pytest.raises(errors.UnknownId):
+    with pytest.raises(errors.TranscriptNotFoundError):
         await api.fetch("../upload")
 
 
@@ -271,17 +285,17 @@ async def test_a_slow_upload_that_still_moves_is_healthy() -> None:
 async def test_an_upload_that_stands_still_is_given_up() -> None:
     deadlines = Deadlines(stall_seconds=0.2)
     async with Upstream(count_bytes) as url, client.connect(url, None, connections=1, deadlines=deadlines) as api:
-        with pytest.raises(errors.Unanswered, match="stands still"):
+        with pytest.raises(errors.UnknownOutcomeError, match="stands still"):
             await api.upload(slow_chunks(5.0, 2), 2000)
 
 
 async def test_what_is_wrong_with_the_file_is_told_and_not_called_a_broken_connection() -> None:
     async def bad_file() -> AsyncIterator[bytes]:
         yield b"x"
-        raise errors.Permanent("the disk is gone", kind="unreadable")
+        raise errors.RecordingError("the disk is gone", kind="unreadable")
 
     async with Upstream(count_bytes) as url, client.connect(url, None, connections=1) as api:
-        with pytest.raises(errors.Permanent, match="the disk is gone"):
+        with pytest.raises(errors.RecordingError, match="the disk is gone"):
             await api.upload(bad_file(), 100)
 
 
@@ -290,5 +304,5 @@ async def test_an_early_refusal_of_a_large_upload_is_heard() -> None:
         return web.json_response({"error": "Authentication error, API token missing/invalid"}, status=401)
 
     async with Upstream(refuse) as url, client.connect(url, None, connections=1) as api:
-        with pytest.raises(errors.KeyRefused):
+        with pytest.raises(errors.AuthenticationError):
             await api.upload(slow_chunks(0.001, 5000), 5_000_000)

@@ -79,10 +79,10 @@ def test_without_resvg_or_a_font_the_picture_is_refused_before_anything_is_writt
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(png, "_LETTER", "<svg xmlns='http://www.w3.org/2000/svg' width='2' height='2'></svg>")
-    with pytest.raises(errors.Usage, match="needs a font"):
+    with pytest.raises(errors.UsageError, match="needs a font"):
         read_formats("png")
     monkeypatch.setitem(sys.modules, "resvg_py", None)
-    with pytest.raises(errors.Usage, match=r"pip install 'diarist\[png\]'"):
+    with pytest.raises(errors.UsageError, match=r"pip install 'diarist\[png\]'"):
         read_formats("srt,png")
 
 
