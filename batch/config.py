@@ -32,7 +32,7 @@ Device = Literal["auto", "cpu", "cuda"]
 # ── Sections ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Local(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LocalServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The local service: which engine (see ``Choice``), and in how many worker processes (0: one a core)."""
 
     engine: str = "moonshine"
@@ -41,7 +41,7 @@ class Local(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     workers: Annotated[int, Meta(ge=0)] = 0
 
 
-class Patience(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long to keep trying. ``attempts`` counts a recording's own bad luck: tries that failed while others went
     well. ``outage_seconds`` is how long nothing at all may go well before the run stops."""
 
@@ -51,7 +51,7 @@ class Patience(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outage_seconds: float = 300.0
 
 
-class Deadlines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TimeoutSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long, in seconds, to wait: for a connection, for an answer, and for an upload that does not move; and how
     long an answer that would end the run must repeat once the service has spoken v2."""
 
@@ -62,7 +62,7 @@ class Deadlines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     doubt_seconds: float = 10.0
 
 
-class Pace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SweepSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bounds, in seconds, of the pause between two sweeps, and the pause while webhooks tell more than sweeps do."""
 
     least_seconds: float = 0.25
@@ -70,7 +70,7 @@ class Pace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     noticed_seconds: float = 30.0
 
 
-class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the service may be asked: so many requests in any window (0: no limit), and whether submissions follow the
     vendor's recommended ramp."""
 
@@ -79,7 +79,7 @@ class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ramp: Literal["auto", "on", "off"] = "auto"
 
 
-class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class BudgetSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """0: no limit. A recording whose length is not known counts as ``unknown_seconds`` until it is."""
 
     max_cost: Amount = 0.0
@@ -88,7 +88,7 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unknown_seconds: Amount = 3600.0
 
 
-class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PriceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """USD for an hour of audio, as read on ``as_of``: of each model, and of each option that costs extra.
 
     ``model`` is used where a request names none. ``each_channel``: with ``multichannel`` every channel
@@ -104,12 +104,12 @@ class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
     extras: dict[str, Amount] = msgspec.field(default_factory=lambda: {"speaker_labels": 0.02})
 
-    def of(self, *, is_vendors: bool) -> Prices | None:
+    def of(self, *, is_vendors: bool) -> PriceTable | None:
         """The prices of a service; None if it charges nothing."""
         return self if self.apply == "always" or (self.apply == "auto" and is_vendors) else None
 
 
-class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WebhookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Under which ``url`` the service reaches us (empty: not at all), and where we listen for it."""
 
     url: str = ""
@@ -117,7 +117,7 @@ class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: Port = 8518
 
 
-class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ObjectStoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the service gets audio from a store: by a signed ``link`` that lives for so long, or ``upload`` through us;
     auto: by link, unless the service is our own."""
 
@@ -125,14 +125,14 @@ class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     link_seconds: float = 86_400.0
 
 
-class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where metrics are served (``port`` 0: nowhere)."""
 
     host: str = "127.0.0.1"
     port: Port = 0
 
 
-class Ping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class HealthcheckSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whom to tell (empty: nobody), how long a try may take, and which exit codes are a success."""
 
     url: str = ""
@@ -140,7 +140,7 @@ class Ping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     success: list[int] = msgspec.field(default_factory=lambda: [0])
 
 
-class Limits(msgspec.Struct, frozen=True):
+class LimitSettings(msgspec.Struct, frozen=True):
     """Named after what they protect: the service's slots, the line to it, and the memory here.
 
     ``ahead_bytes`` bounds what is uploaded before there is a slot for it. ``order`` is how slots are handed out.
@@ -179,21 +179,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reconcile_lag_seconds: Annotated[float, Meta(ge=0)] = 3600.0
     unknown_seconds: Annotated[float, Meta(ge=0)] = 180.0
     options: dict[str, Any] = msgspec.field(default_factory=lambda: {"speaker_labels": True})
-    local: Local = Local()
-    patience: Patience = Patience()
-    deadlines: Deadlines = Deadlines()
-    sweep: Pace = Pace()
-    rate: Rate = Rate()
-    budget: Budget = Budget()
-    prices: Prices = Prices()
-    webhook: Webhook = Webhook()
-    stores: Access = Access()
-    metrics: Metrics = Metrics()
-    ping: Ping = Ping()
+    local: LocalServiceSettings = LocalServiceSettings()
+    patience: RetrySettings = RetrySettings()
+    deadlines: TimeoutSettings = TimeoutSettings()
+    sweep: SweepSettings = SweepSettings()
+    rate: RateSettings = RateSettings()
+    budget: BudgetSettings = BudgetSettings()
+    prices: PriceTable = PriceTable()
+    webhook: WebhookSettings = WebhookSettings()
+    stores: ObjectStoreSettings = ObjectStoreSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    ping: HealthcheckSettings = HealthcheckSettings()
 
     @property
-    def limits(self) -> Limits:
-        return Limits(self.concurrency, self.uploads, self.ahead_bytes, self.order)
+    def limits(self) -> LimitSettings:
+        return LimitSettings(self.concurrency, self.uploads, self.ahead_bytes, self.order)
 
 
 Validate = Callable[[Settings], Settings]
@@ -243,7 +243,20 @@ def _nearest(message: str) -> str:
     if "unknown field" not in message:
         return ""
     wrong = message.partition("unknown field `")[2].partition("`")[0]
-    kinds = (Settings, Local, Patience, Deadlines, Pace, Rate, Budget, Prices, Webhook, Access, Metrics, Ping)
+    kinds = (
+        Settings,
+        LocalServiceSettings,
+        RetrySettings,
+        TimeoutSettings,
+        SweepSettings,
+        RateSettings,
+        BudgetSettings,
+        PriceTable,
+        WebhookSettings,
+        ObjectStoreSettings,
+        MetricsSettings,
+        HealthcheckSettings,
+    )
     names = [name for kind in kinds for name in kind.__struct_fields__]
     close = difflib.get_close_matches(wrong, names, 1)
     return f" (did you mean {close[0]!r}?)" if close else ""

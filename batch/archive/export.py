@@ -22,14 +22,14 @@ from batch.errors import PostponedError, UsageError
 from batch.transcripts import transcript
 from batch.transcripts.formats import corpora, tables
 from batch.transcripts.formats.registry import FORMATS, TABLES
-from batch.transcripts.speakers import Names, Turn, known_as, named, read_names, read_rttm, relabelled
+from batch.transcripts.speakers import Names, Turn, aliases, read_names, read_rttm, with_names, with_turns
 
 _GROUP_ROWS: Final = 50_000
 _NOTES: Final = 1000
 Rows = dict[str, list[Any]]
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class ExportRequest(msgspec.Struct, frozen=True):
     """``formats`` by name; ``out`` is where they go; ``speakers`` are names, ``turns`` those told elsewhere.
     ``exact``: cells of CSV are as they are, also those that a spreadsheet would execute."""
 
@@ -97,7 +97,7 @@ def read_turns(path: Path) -> dict[str, list[Turn]]:
     return turns
 
 
-def export(directory: Path, wanted: Wanted, notify: Callable[[str], None]) -> Exported:
+def export(directory: Path, wanted: ExportRequest, on_warning: Callable[[str], None]) -> Exported:
     """Write ``wanted`` of every result below ``directory``. A result that cannot be read is told, and the others go
     on. Files are written whole or not at all, and left alone if they are as they would be.
 
@@ -117,9 +117,9 @@ def export(directory: Path, wanted: Wanted, notify: Callable[[str], None]) -> Ex
             exported.unchanged += done.unchanged
             exported.problems += len(done.problems)
             for problem in done.problems:
-                notify(problem)
+                on_warning(problem)
             for sink in sinks:
-                sink.take(done.rows)
+                sink.write(done.rows)
             results.written.pending += done.notes
             if len(results.written.pending) >= _NOTES:
                 results.written.keep()
@@ -130,14 +130,14 @@ def export(directory: Path, wanted: Wanted, notify: Callable[[str], None]) -> Ex
     return exported
 
 
-def _one(directory: Path, wanted: Wanted, path: Path) -> _Done:
+def _one(directory: Path, wanted: ExportRequest, path: Path) -> _Done:
     done, results = _Done(), Results(wanted.out, make=False)
     key = path.relative_to(directory).as_posix().removesuffix(".json")
     try:
         content = path.read_bytes()
         if is_foreign(content):
             return _Done(is_foreign=True)
-        said = named(_relabelled(transcript.read(key, content), wanted.turns), wanted.speakers)
+        said = with_names(_relabelled(transcript.read_result(key, content), wanted.turns), wanted.speakers)
     except (msgspec.DecodeError, UnicodeDecodeError, OSError, ValueError) as error:
         done.problems.append(f"{path}: {error}")
         return done
@@ -156,12 +156,12 @@ def _one(directory: Path, wanted: Wanted, path: Path) -> _Done:
     return done
 
 
-def _relabelled(said: transcript.Spoken, turns: Mapping[str, list[Turn]]) -> transcript.Spoken:
-    own = next((turns[name] for name in known_as(said.key) if name in turns), None) if turns else None
-    return relabelled(said, own) if own else said
+def _relabelled(said: transcript.Transcript, turns: Mapping[str, list[Turn]]) -> transcript.Transcript:
+    own = next((turns[name] for name in aliases(said.key) if name in turns), None) if turns else None
+    return with_turns(said, own) if own else said
 
 
-_ROWS: Final[Mapping[str, Callable[[transcript.Spoken], list[Any]]]] = {
+_ROWS: Final[Mapping[str, Callable[[transcript.Transcript], list[Any]]]] = {
     "csv": tables.utterance_rows,
     "speakers": tables.speaker_rows,
     "parquet": lambda said: [(tables.recording_row(said), tables.utterance_rows(said))],
@@ -174,7 +174,7 @@ _CSV: Final = frozenset({"csv", "speakers"})
 
 
 class _Sink(Protocol):
-    def take(self, rows: Rows) -> None: ...
+    def write(self, rows: Rows) -> None: ...
 
 
 class _Csv:
@@ -183,7 +183,7 @@ class _Csv:
         self._writer = csv.writer(self._text, lineterminator="\n")
         self._writer.writerow(columns)
 
-    def take(self, rows: Rows) -> None:
+    def write(self, rows: Rows) -> None:
         self._writer.writerows(rows.get(self._name, ()))
 
     def end(self) -> None:
@@ -202,7 +202,7 @@ class _Lhotse:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
-    def take(self, rows: Rows) -> None:
+    def write(self, rows: Rows) -> None:
         self._file.writelines(rows.get("lhotse", ()))
 
 
@@ -227,7 +227,7 @@ class _Parquet:
         self._writers = [pq.ParquetWriter(file, schema) for file, schema in zip(files, self._schemas, strict=True)]
         self._rows: tuple[list[Any], list[Any]] = ([], [])
 
-    def take(self, rows: Rows) -> None:
+    def write(self, rows: Rows) -> None:
         for recording, utterances in rows.get("parquet", ()):
             self._rows[0].extend(utterances)
             self._rows[1].append(recording)

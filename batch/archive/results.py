@@ -23,10 +23,10 @@ from batch.model import Job, Recording, Reject, State
 from batch.storage import disk_errors, files, object_stores, private_files
 from batch.storage.audio import stamp_of
 from batch.storage.private_files import INNER
-from batch.telemetry.redaction import discreet
+from batch.telemetry.redaction import redact
 from batch.transcripts.formats.registry import FORMATS
-from batch.transcripts.speakers import Names, named
-from batch.transcripts.transcript import read
+from batch.transcripts.speakers import Names, with_names
+from batch.transcripts.transcript import read_result
 
 FAILED: Final = "failed.jsonl"
 REPLACED: Final = "replaced"
@@ -89,9 +89,10 @@ Proofs = dict[tuple[str, int], Proof]
 
 class Results:
     """The result files under ``directory``, made at once unless it is only looked at, with ``copies`` under a prefix
-    of an object store and, beside each, its other ``formats``. ``arrived`` is told each key whose result is in place.
-    ``inner`` is where the journal and all else lie that diarist keeps for itself: ``.diarist`` in the directory,
-    unless a setting says otherwise. ``read_copies`` is shared by those who look at the same copies in turn.
+    of an object store and, beside each, its other ``formats``. ``on_written`` is told each key whose result is in
+    place. ``inner`` is where the journal and all else lie that diarist keeps for itself: ``.diarist`` in the
+    directory, unless a setting says otherwise. ``read_copies`` is shared by those who look at the same copies in
+    turn.
 
     Every method blocks: call it off the event loop. Raises ``UsageError`` at the start if the directory cannot be
     written, ``UnavailableError`` when the disk refuses later.
@@ -103,15 +104,15 @@ class Results:
         *,
         copies: str = "",
         formats: Sequence[str] = (),
-        notify: Callable[[str], None] = lambda message: None,
-        arrived: Callable[[str], None] = lambda key: None,
+        on_warning: Callable[[str], None] = lambda message: None,
+        on_written: Callable[[str], None] = lambda key: None,
         make: bool = True,
         inner: Path | None = None,
         read_copies: Proofs | None = None,
     ) -> None:
         self.directory, self._copies = directory, copies.rstrip("/")
         self.inner = inner or inner_of(directory)
-        self._formats, self._notify, self._arrived = formats, notify, arrived
+        self._formats, self._on_warning, self._on_written = formats, on_warning, on_written
         self._holds_odd: dict[str, bool] = {}
         self._read_copies: Proofs = {} if read_copies is None else read_copies
         self.written = Written(self.directory, self.inner)
@@ -354,19 +355,19 @@ class Results:
         if self._copies:
             object_stores.put(self.copy(f"{key}.json"), whole)
         self._write_formats(key, whole)
-        self._arrived(key)
+        self._on_written(key)
 
     def _write_formats(self, key: str, result: bytes) -> None:
         """What cannot be written in another format is told, and stays collected: it can be exported at any time."""
         for name in self._formats:
             form = FORMATS[name]
             try:
-                content = form.content(named(read(key, result), Names()))
+                content = form.content(with_names(read_result(key, result), Names()))
                 self.write_beside(key, form.suffix, content)
                 if self._copies:
                     self._put_copy(f"{key}.{form.suffix}", content)
             except (PostponedError, ValueError) as error:
-                self._notify(f"{key}: no {name} was written: {error}")
+                self._on_warning(f"{key}: no {name} was written: {error}")
         if self.written.pending:
             self.written.keep()
 
@@ -450,7 +451,7 @@ def _as_row(failed: Job | Reject) -> dict[str, Any]:
     why = {
         "_failed": {
             "kind": kind,
-            "reason": discreet(failed.reason or ""),
+            "reason": redact(failed.reason or ""),
             "manifest": where.manifest,
             "line": where.line,
         }

@@ -12,13 +12,13 @@ import click
 from batch import __version__
 from batch.cli import streams
 from batch.errors import DiaristError, RunError, UnavailableError
-from batch.telemetry.redaction import discreet, discreet_tree, harmless, plain_lines
+from batch.telemetry.redaction import harmless, plain_lines, redact, redact_tree
 
 if TYPE_CHECKING:
-    from batch.cli.display.plan_view import Explaining
+    from batch.cli.display.plan_view import PlanWriter
     from batch.config import Settings
-    from batch.jobs.planning.decision import Wish
-    from batch.jobs.planning.selection import Window
+    from batch.jobs.planning.decision import Rerun
+    from batch.jobs.planning.selection import Selection
 
 _SETTINGS = [
     click.option("--prefix", metavar="TEXT", help='Stands before each key; "{name}": what MANIFEST is called.'),
@@ -37,7 +37,7 @@ _WINDOW = [
 ]
 
 
-def _with_window(command: Callable[..., Any]) -> Callable[..., Any]:
+def _with_selection(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_WINDOW):
         command = option(command)
     return command
@@ -64,7 +64,7 @@ def cli() -> None:
 @click.option("-c", "--concurrency", type=int, help="Recordings in flight at the service.  [default: 64]")
 @click.option("--force", is_flag=True, help="Run everything again, and pay again.")
 @click.option("--retry", type=click.Choice(["failed", "all"]), help="Failed ones again; all: empty ones too.")
-@_with_window
+@_with_selection
 @click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Admit no more once so much is spent.")
 @click.option("--max-hours", type=click.FloatRange(min=0), metavar="H", help="Admit no more after so much audio.")
 @click.option("--keep-done", is_flag=True, help="What is done stays as it is, whatever its row asks for now.")
@@ -81,8 +81,8 @@ def run(manifests: tuple[str, ...], **given: Any) -> None:
     a single recording, or - for standard input. Running it again does what is left.
     """
     settings = _settings(given, "service", "concurrency", "order", "progress", "log_file")
-    wish = _wish(given)
-    _run(manifests, given["out"], settings, wish, _window(given), yes=given["yes"], command=_typed())
+    rerun = _rerun(given)
+    _run(manifests, given["out"], settings, rerun, _select(given), yes=given["yes"], command=_typed())
 
 
 @cli.command()
@@ -93,7 +93,7 @@ def run(manifests: tuple[str, ...], **given: Any) -> None:
 @click.option("--force", is_flag=True, help="As for run.")
 @click.option("--keep-done", is_flag=True, help="As for run.")
 @click.option("--retry", type=click.Choice(["failed", "all"]), help="As for run.")
-@_with_window
+@_with_selection
 @click.option("--explain", is_flag=True, help="A line for each recording: what, key, why.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output; with --explain a line each.")
 @_with_settings
@@ -104,18 +104,18 @@ def plan(manifests: tuple[str, ...], **given: Any) -> None:
     import asyncio
     import shlex
 
-    from batch.cli.display.plan_view import Explaining
+    from batch.cli.display.plan_view import PlanWriter
 
     settings = _settings(given, "service", "concurrency")
-    explaining = Explaining(
+    explaining = PlanWriter(
         sys.stdout,
         sys.stderr,
         rows=given["explain"],
         as_json=given["as_json"],
-        command=shlex.join(map(discreet, _typed())),
+        command=shlex.join(map(redact, _typed())),
     )
-    wish = _wish(given)
-    sys.exit(asyncio.run(_plan(manifests, given["out"], settings, wish, _window(given), explaining)))
+    rerun = _rerun(given)
+    sys.exit(asyncio.run(_plan(manifests, given["out"], settings, rerun, _select(given), explaining)))
 
 
 @cli.command()
@@ -161,7 +161,7 @@ def export(
     from batch.archive import export as exporting
     from batch.transcripts.speakers import Names
 
-    wanted = exporting.Wanted(
+    wanted = exporting.ExportRequest(
         exporting.read_formats(formats),
         Path(out or directory),
         exporting.read_speakers(Path(speakers)) if speakers else Names(),
@@ -234,7 +234,7 @@ def report(directory: str, out: str | None, since: str | None, **given: Any) -> 
     results = local_directory(directory)
     page = Path(out) if out else results / "report.html"
     began = read_time(since, datetime.now().astimezone()) if since else None
-    wanted = build.Wanted(page, _settings(given).prices, began)
+    wanted = build.ReportRequest(page, _settings(given).prices, began)
     done = build.report(results, wanted, _say)
     parts = f", and {done.parts:,} files of transcripts in {page.with_suffix('.parts')}" if done.parts else ""
     told = f"{done.recordings:,} recordings: {page} ({decimal(done.page_bytes)}){parts}"
@@ -297,7 +297,7 @@ def doctor(manifests: Sequence[str], **given: Any) -> None:
             worst = worst or finding.exit_code
             advice = f" -> {finding.advice}" if finding.advice else ""
             line = harmless(f"{finding.verdict:<5}{finding.what:<11}{finding.said}{advice}")
-            click.echo(msgspec.json.encode(discreet_tree(msgspec.to_builtins(finding))) if given["as_json"] else line)
+            click.echo(msgspec.json.encode(redact_tree(msgspec.to_builtins(finding))) if given["as_json"] else line)
         return worst
 
     sys.exit(asyncio.run(main()))
@@ -331,9 +331,9 @@ def doctor(manifests: Sequence[str], **given: Any) -> None:
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
 def serve(**given: Any) -> None:
     """Serve the AssemblyAI v2 protocol with the on-device engine. A key, if any, comes from DIARIST_SERVICE_KEY."""
-    from batch.server.main import Serving, main
+    from batch.server.main import ServeOptions, main
 
-    sys.exit(main(Serving(**given)))
+    sys.exit(main(ServeOptions(**given)))
 
 
 def _say(message: str) -> None:
@@ -361,25 +361,25 @@ def _settings(given: dict[str, Any], *flags: str) -> Settings:
     return load_settings(config, environ=os.environ, sets=given["sets"], flags=named)
 
 
-def _wish(given: Mapping[str, Any]) -> Wish:
-    from batch.jobs.planning.decision import Wish
+def _rerun(given: Mapping[str, Any]) -> Rerun:
+    from batch.jobs.planning.decision import Rerun
 
     if given["force"] and given["keep_done"]:
         raise click.UsageError("--force runs again what is done, and --keep-done leaves it: give one of them")
     retry = given["retry"]
-    return Wish(given["force"], failed=retry is not None, empty=retry == "all", keep_done=given["keep_done"])
+    return Rerun(given["force"], failed=retry is not None, empty=retry == "all", keep_done=given["keep_done"])
 
 
-def _window(given: Mapping[str, Any]) -> Window:
+def _select(given: Mapping[str, Any]) -> Selection:
     from datetime import datetime
 
     from batch.config import read_time
-    from batch.jobs.planning.selection import Window, read_shard
+    from batch.jobs.planning.selection import Selection, read_shard
 
     now = datetime.now().astimezone()
     since, until = (read_time(given[name], now) if given[name] else None for name in ("since", "until"))
     shard, shards = read_shard(given["shard"] or "1/1")
-    return Window(given["limit"], shard, shards, since, until, given["sample"])
+    return Selection(given["limit"], shard, shards, since, until, given["sample"])
 
 
 _OF_PLAN: Final = ("explain", "as_json")
@@ -405,7 +405,7 @@ def _typed() -> list[str]:
 
 
 def _run(
-    manifests: Sequence[str], out: Any, settings: Settings, wish: Wish, window: Window,
+    manifests: Sequence[str], out: Any, settings: Settings, rerun: Rerun, select: Selection,
     *, yes: bool, command: Sequence[str],
 ) -> NoReturn:  # fmt: skip
     """The run command inside its event loop: signals in, display out, and the process ends with the exit code."""
@@ -435,8 +435,8 @@ def _run(
             loop.add_signal_handler(number, interrupted, number)
         with display(settings.progress, summary, sys.stderr) as search_view:
             await start(
-                manifests, out, settings=settings, wish=wish, window=window, environ=os.environ,
-                stdin=streams.standard_input(), summary=summary, notify=search_view.show, stop=stop,
+                manifests, out, settings=settings, rerun=rerun, select=select, environ=os.environ,
+                stdin=streams.standard_input(), summary=summary, on_event=search_view.show, stop=stop,
                 confirm=lambda cost: yes or _agreed(cost), command=command,
             )  # fmt: skip
 
@@ -454,7 +454,7 @@ def _agreed(cost: str) -> bool:
 
 
 async def _plan(
-    manifests: Sequence[str], out: Any, settings: Settings, wish: Wish, window: Window, explaining: Explaining
+    manifests: Sequence[str], out: Any, settings: Settings, rerun: Rerun, select: Selection, explaining: PlanWriter
 ) -> int:
     """The plan command. The exit code: 3 if rows cannot run."""
     import asyncio
@@ -464,8 +464,8 @@ async def _plan(
 
     place = await asyncio.to_thread(jobs.placed, out, settings, os.environ)
     async with jobs.open_planner(
-        manifests, out, settings=settings, wish=wish, window=window, environ=os.environ,
-        stdin=streams.standard_input(), notify=explaining.show, place=place,
+        manifests, out, settings=settings, rerun=rerun, select=select, environ=os.environ,
+        stdin=streams.standard_input(), on_event=explaining.show, place=place,
     ) as planner:  # fmt: skip
         async for row in planner.rows():
             explaining.row(row)
@@ -498,5 +498,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _say(f"diarist: {error}")
         sys.exit(error.exit_code if isinstance(error, RunError) else UnavailableError.exit_code)
     except Exception:
-        click.echo(plain_lines(discreet(traceback.format_exc().rstrip())), err=True)
+        click.echo(plain_lines(redact(traceback.format_exc().rstrip())), err=True)
         sys.exit(1)

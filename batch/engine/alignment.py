@@ -13,7 +13,7 @@ from itertools import pairwise
 import pocketsphinx
 
 from batch.engine.pronunciation import sounds, spoken, syllables
-from batch.engine.spans import RATE, Audio, Span
+from batch.engine.spans import RATE, Audio, SampleSpan
 
 FRAME = RATE // 100
 # With the usual beams one chunk in seven finds no path.
@@ -26,13 +26,13 @@ class Alignment:
     def __init__(self) -> None:
         self._decoder = pocketsphinx.Decoder(lm=None, bestpath=False, loglevel="FATAL", **WIDE)
 
-    def spans(self, audio: Audio, words: Sequence[str], speech: Sequence[Span]) -> list[Span]:
+    def spans(self, audio: Audio, words: Sequence[str], speech: Sequence[SampleSpan]) -> list[SampleSpan]:
         """A span for each word, in samples of ``audio``, in order. ``speech`` is where in it somebody talks."""
         parts = [spoken(word) for word in words]
         found = self._aligned(audio, [part for group in parts for part in group])
         return shared(words, speech) if found is None else _grouped(found, [len(group) for group in parts])
 
-    def _aligned(self, audio: Audio, words: list[str]) -> list[Span] | None:
+    def _aligned(self, audio: Audio, words: list[str]) -> list[SampleSpan] | None:
         """A span for each spoken word, or None where the words cannot be found in the sound."""
         if not words:
             return None
@@ -49,7 +49,7 @@ class Alignment:
         found = [segment for segment in segments if not segment.word.startswith(("<", "[", "+", "(NULL"))]
         if [segment.word.partition("(")[0] for segment in found] != words:
             return None
-        return [Span(segment.start_frame * FRAME, (segment.end_frame + 1) * FRAME) for segment in found]
+        return [SampleSpan(segment.start_frame * FRAME, (segment.end_frame + 1) * FRAME) for segment in found]
 
     def _learn(self, words: Sequence[str]) -> None:
         for word in words:
@@ -63,21 +63,21 @@ class Alignment:
             self._decoder.start_stream()
 
 
-def _grouped(parts: Sequence[Span], counts: Sequence[int]) -> list[Span]:
+def _grouped(parts: Sequence[SampleSpan], counts: Sequence[int]) -> list[SampleSpan]:
     """One span for each written word of ``counts`` spoken ones; a word without sound gets the end of the last."""
-    spans: list[Span] = []
+    spans: list[SampleSpan] = []
     at = 0
     for count in counts:
         if count:
-            spans.append(Span(parts[at].start, parts[at + count - 1].end))
+            spans.append(SampleSpan(parts[at].start, parts[at + count - 1].end))
         else:
             here = spans[-1].end if spans else 0
-            spans.append(Span(here, here))
+            spans.append(SampleSpan(here, here))
         at += count
     return spans
 
 
-def shared(words: Sequence[str], speech: Sequence[Span]) -> list[Span]:
+def shared(words: Sequence[str], speech: Sequence[SampleSpan]) -> list[SampleSpan]:
     """The time of ``speech`` dealt out to the words by their syllables."""
     weights = [syllables(word) for word in words]
     total = sum(span.length for span in speech)
@@ -86,11 +86,12 @@ def shared(words: Sequence[str], speech: Sequence[Span]) -> list[Span]:
         edges.append(edges[-1] + weight)
     places = [total * edge // max(1, edges[-1]) for edge in edges]
     return [
-        Span(_place(speech, start, last=False), _place(speech, end, last=True)) for start, end in pairwise(places)
+        SampleSpan(_place(speech, start, last=False), _place(speech, end, last=True))
+        for start, end in pairwise(places)
     ]
 
 
-def _place(speech: Sequence[Span], offset: int, *, last: bool) -> int:
+def _place(speech: Sequence[SampleSpan], offset: int, *, last: bool) -> int:
     """Where in the recording so many samples of speech have passed; at a pause, before it if ``last``."""
     for span in speech:
         if offset < span.length or (last and offset == span.length):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from batch.engine.spans import PER_MS, Audio, Span, seconds
+from batch.engine.spans import PER_MS, Audio, SampleSpan, seconds
 
 LONGEST = seconds(20)
 PAUSE = seconds(2)  # a longer silence always ends a chunk
@@ -22,37 +22,37 @@ GRAIN = 50 * PER_MS  # what is looked at to find the quietest place in speech wi
 class Chunk(NamedTuple):
     """What the recogniser hears at once, and where in it the speech is. Both in samples of the recording."""
 
-    span: Span
-    speech: list[Span]
+    span: SampleSpan
+    speech: list[SampleSpan]
 
 
-def chunks(audio: Audio, speech: Sequence[Span]) -> list[Chunk]:
+def chunks(audio: Audio, speech: Sequence[SampleSpan]) -> list[Chunk]:
     """The speech, given as spans in order of time that do not touch, in chunks of at most 20 s and the padding."""
     groups = [part for group in _between_silences(_breathable(audio, speech)) for part in _cut_in_pauses(group)]
-    spans = [Span(group[0].start, group[-1].end) for group in groups]
+    spans = [SampleSpan(group[0].start, group[-1].end) for group in groups]
     return [Chunk(_padded(spans, i, len(audio)), group) for i, group in enumerate(groups)]
 
 
-def _breathable(audio: Audio, speech: Sequence[Span]) -> list[Span]:
+def _breathable(audio: Audio, speech: Sequence[SampleSpan]) -> list[SampleSpan]:
     """Speech that goes on too long without a pause, cut where it is quietest."""
-    spans: list[Span] = []
+    spans: list[SampleSpan] = []
     for span in speech:
         while span.length > LONGEST:
-            at = _quietest(audio, Span(span.start + HALF, span.start + LONGEST))
-            spans.append(Span(span.start, at))
-            span = Span(at, span.end)
+            at = _quietest(audio, SampleSpan(span.start + HALF, span.start + LONGEST))
+            spans.append(SampleSpan(span.start, at))
+            span = SampleSpan(at, span.end)
         spans.append(span)
     return spans
 
 
-def _quietest(audio: Audio, span: Span) -> int:
+def _quietest(audio: Audio, span: SampleSpan) -> int:
     grains = audio[span.start : span.end].astype(np.float32)
     grains = grains[: len(grains) // GRAIN * GRAIN].reshape(-1, GRAIN)
     return span.start + int((grains**2).mean(axis=1).argmin()) * GRAIN + GRAIN // 2
 
 
-def _between_silences(spans: Sequence[Span]) -> list[list[Span]]:
-    groups: list[list[Span]] = []
+def _between_silences(spans: Sequence[SampleSpan]) -> list[list[SampleSpan]]:
+    groups: list[list[SampleSpan]] = []
     for span in spans:
         if groups and span.start - groups[-1][-1].end <= PAUSE:
             groups[-1].append(span)
@@ -61,9 +61,9 @@ def _between_silences(spans: Sequence[Span]) -> list[list[Span]]:
     return groups
 
 
-def _cut_in_pauses(group: list[Span]) -> list[list[Span]]:
+def _cut_in_pauses(group: list[SampleSpan]) -> list[list[SampleSpan]]:
     """The group in parts of at most 20 s, cut in the longest pause of the second half of what fits."""
-    parts: list[list[Span]] = []
+    parts: list[list[SampleSpan]] = []
     while group[-1].end - group[0].start > LONGEST:
         start = group[0].start
         fitting = [i for i in range(1, len(group)) if group[i - 1].end - start <= LONGEST]
@@ -74,10 +74,10 @@ def _cut_in_pauses(group: list[Span]) -> list[list[Span]]:
     return [*parts, group]
 
 
-def _padded(spans: Sequence[Span], i: int, length: int) -> Span:
+def _padded(spans: Sequence[SampleSpan], i: int, length: int) -> SampleSpan:
     """A little of the silence around the span, shared fairly with its neighbours."""
     before = spans[i].start - (spans[i - 1].end if i else 0)
     after = (spans[i + 1].start if i + 1 < len(spans) else length) - spans[i].end
     shared_before = before // 2 if i else before
     shared_after = after // 2 if i + 1 < len(spans) else after
-    return Span(spans[i].start - min(PADDING, shared_before), spans[i].end + min(PADDING, shared_after))
+    return SampleSpan(spans[i].start - min(PADDING, shared_before), spans[i].end + min(PADDING, shared_after))

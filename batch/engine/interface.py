@@ -15,7 +15,7 @@ from batch.model import Utterance, Word
 ENGLISH: Final = frozenset({"en"})
 
 
-class Abilities(NamedTuple):
+class EngineCapabilities(NamedTuple):
     """What an engine can: ``languages`` without regions (None: whatever its model was made for), ``keyterms`` whether
     it honours those, ``on_gpu`` where it runs."""
 
@@ -24,10 +24,10 @@ class Abilities(NamedTuple):
     on_gpu: bool = False
 
 
-BUILT_IN: Final = Abilities(keyterms=True)
+BUILT_IN: Final = EngineCapabilities(keyterms=True)
 
 
-class Request(msgspec.Struct, frozen=True):
+class EngineRequest(msgspec.Struct, frozen=True):
     """What to do with one recording. Names and meanings are those of v2; times are milliseconds."""
 
     speaker_labels: bool = False
@@ -61,18 +61,18 @@ class Engine(Protocol):
 
     name: str
 
-    def transcribe(self, path: Path, request: Request) -> EngineTranscript:
+    def transcribe(self, path: Path, request: EngineRequest) -> EngineTranscript:
         """What was said in the audio or video file at ``path``. Raises BadAudio if that cannot be told."""
         ...
 
 
 @runtime_checkable
-class Divisible(Protocol):
+class Partitionable(Protocol):
     """An engine that can share a long recording out among its like in other processes, which meet in a folder."""
 
-    def transcribe(self, path: Path, request: Request) -> EngineTranscript: ...
+    def transcribe(self, path: Path, request: EngineRequest) -> EngineTranscript: ...
 
-    def prepare(self, path: Path, request: Request, folder: Path) -> EngineTranscript | int:
+    def prepare(self, path: Path, request: EngineRequest, folder: Path) -> EngineTranscript | int:
         """The number of parts there are to be heard, all else in ``folder``; a short recording's transcript at once.
 
         Raises BadAudio.

@@ -17,9 +17,9 @@ import numpy as np
 from batch.engine import decoding
 from batch.engine.chunking import Chunk
 from batch.engine.decoding import Facts
-from batch.engine.interface import EngineTranscript, Request
-from batch.engine.pipeline import Composition, Heard, Sketch, asked_part
-from batch.engine.spans import Audio, Span, seconds
+from batch.engine.interface import EngineRequest, EngineTranscript
+from batch.engine.pipeline import ChannelOutput, ChannelPlan, SpeechPipeline, asked_part
+from batch.engine.spans import Audio, SampleSpan, seconds
 from batch.model import Word
 
 LONG = seconds(300)  # less is heard in half a minute, and there are usually other recordings to hear meanwhile
@@ -31,23 +31,23 @@ class Part(NamedTuple):
 
     channel: int
     chunks: list[Chunk]
-    pieces: list[Span]
+    pieces: list[SampleSpan]
 
 
 class Plan(msgspec.Struct):
     """What is known before anything is heard. ``span`` is the part of the recording that was asked for."""
 
-    request: Request
-    span: Span
+    request: EngineRequest
+    span: SampleSpan
     facts: Facts
-    sketches: list[Sketch]
+    sketches: list[ChannelPlan]
     parts: list[Part]
 
 
-class Dividing(Composition):
+class PartitionedPipeline(SpeechPipeline):
     """A composition that is ``Divisible``."""
 
-    def prepare(self, path: Path, request: Request, folder: Path) -> EngineTranscript | int:
+    def prepare(self, path: Path, request: EngineRequest, folder: Path) -> EngineTranscript | int:
         recording = decoding.decode(path, multichannel=request.multichannel, folder=folder)
         span = asked_part(request, len(recording.channels[0]))
         if span.length < LONG:
@@ -74,7 +74,7 @@ class Dividing(Composition):
         return self.composed(words, plan.span, plan.facts, plan.request)
 
 
-def divided(channel: int, sketch: Sketch) -> Iterator[Part]:
+def divided(channel: int, sketch: ChannelPlan) -> Iterator[Part]:
     """The channel's chunks in order, in runs of a minute or the one chunk more, each with the pieces in its time."""
     for run in _runs(sketch.chunks):
         end = next((chunk.span.start for chunk in sketch.chunks if chunk.span.start > run[-1].span.start), None)
@@ -94,7 +94,7 @@ def _runs(chunks: Sequence[Chunk]) -> Iterator[list[Chunk]]:
         yield run
 
 
-def _mapped(folder: Path, channel: int, span: Span) -> Audio:
+def _mapped(folder: Path, channel: int, span: SampleSpan) -> Audio:
     """The sound of a channel where ``decode`` has put it."""
     sound: Audio = np.memmap(folder / f"{channel}.pcm", np.int16, "r")
     return sound[span.start : span.end]
@@ -104,12 +104,12 @@ def _plan(folder: Path) -> Plan:
     return msgspec.json.decode((folder / "plan.json").read_bytes(), type=Plan)
 
 
-def _heard(folder: Path, plan: Plan, channel: int) -> Heard:
+def _heard(folder: Path, plan: Plan, channel: int) -> ChannelOutput:
     """What all parts of the channel were heard to be."""
     numbers = [number for number, part in enumerate(plan.parts) if part.channel == channel]
     words = [word for number in numbers for word in _words(folder, number)]
     vectors = [np.load(folder / f"{number}.npy") for number in numbers]
-    return Heard(words, np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32))
+    return ChannelOutput(words, np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32))
 
 
 def _words(folder: Path, number: int) -> list[Word]:

@@ -16,20 +16,20 @@ from batch.engine import decoding
 from batch.engine.chunking import Chunk, chunks
 from batch.engine.diarizers.community.clustering import Bounds
 from batch.engine.disfluencies import fluent
-from batch.engine.interface import Abilities, BadAudio, Engine, EngineTranscript, Request
+from batch.engine.interface import BadAudio, Engine, EngineCapabilities, EngineRequest, EngineTranscript
 from batch.engine.segmentation import Segmentation, Stretch
-from batch.engine.spans import PER_MS, RATE, Audio, Floats, Span, Turn, union
+from batch.engine.spans import PER_MS, RATE, Audio, Floats, SampleSpan, Turn, union
 from batch.engine.utterances import named, utterances
 from batch.model import Word
 from batch.transcripts.sentences import mean_confidence
 
 
-class Recogniser(Protocol):
+class Recognizer(Protocol):
     """Sound to words."""
 
-    abilities: Abilities
+    abilities: EngineCapabilities
 
-    def words(self, sound: Audio, speech: Sequence[Span], request: Request) -> list[Word]:
+    def words(self, sound: Audio, speech: Sequence[SampleSpan], request: EngineRequest) -> list[Word]:
         """The words of one chunk, at most half a minute, timed from its start. ``speech`` is where somebody talks."""
         ...
 
@@ -38,16 +38,16 @@ class Recogniser(Protocol):
         ...
 
 
-class Voices(Protocol):
+class Diarizer(Protocol):
     """Sound to turns."""
 
     on_gpu: bool
 
-    def pieces(self, stretches: Sequence[Stretch]) -> list[Span]:
+    def pieces(self, stretches: Sequence[Stretch]) -> list[SampleSpan]:
         """The sound that ``vectors`` are wanted of, in order of time; none if the whole is looked at in one go."""
         ...
 
-    def vectors(self, audio: Audio, pieces: Sequence[Span]) -> Floats:
+    def vectors(self, audio: Audio, pieces: Sequence[SampleSpan]) -> Floats:
         """What the voices of the pieces sound like, shape (pieces, width)."""
         ...
 
@@ -56,36 +56,36 @@ class Voices(Protocol):
         ...
 
 
-class Sketch(NamedTuple):
+class ChannelPlan(NamedTuple):
     """A channel before its words: who talks when, what is heard at once, what voices are told by."""
 
     stretches: list[Stretch]
     chunks: list[Chunk]
-    pieces: list[Span]
+    pieces: list[SampleSpan]
 
 
-class Heard(NamedTuple):
+class ChannelOutput(NamedTuple):
     """The words and the voices' vectors of a channel, or of a part of it."""
 
     words: list[Word]
     vectors: Floats
 
 
-class Composition(Engine):
+class SpeechPipeline(Engine):
     """The engine called ``name``, made of these parts."""
 
-    def __init__(self, name: str, recogniser: Recogniser, voices: Voices) -> None:
+    def __init__(self, name: str, recogniser: Recognizer, voices: Diarizer) -> None:
         """Loads the segmentation. Raises EngineMissing."""
         self.name = name
         self.abilities = recogniser.abilities._replace(on_gpu=recogniser.abilities.on_gpu or voices.on_gpu)
         self._recogniser, self._voices = recogniser, voices
         self._segmentation = Segmentation()
 
-    def transcribe(self, path: Path, request: Request) -> EngineTranscript:
+    def transcribe(self, path: Path, request: EngineRequest) -> EngineTranscript:
         """What was said in the file. Raises BadAudio."""
         return self.whole(decoding.decode(path, multichannel=request.multichannel), request)
 
-    def whole(self, recording: decoding.Recording, request: Request) -> EngineTranscript:
+    def whole(self, recording: decoding.Recording, request: EngineRequest) -> EngineTranscript:
         """What was said in the recording. Raises BadAudio."""
         part = asked_part(request, len(recording.channels[0]))
         words: list[Word] = []
@@ -96,25 +96,29 @@ class Composition(Engine):
             words += self.told(audio, sketch, heard, str(number), request)
         return self.composed(words, part, recording.facts, request)
 
-    def sketch(self, audio: Audio, request: Request) -> Sketch:
+    def sketch(self, audio: Audio, request: EngineRequest) -> ChannelPlan:
         """What there is to be heard in one channel."""
         stretches = self._segmentation.stretches(audio)
         several = request.speaker_labels and bounds(request, len(audio) / RATE).most != 1
         pieces = self._voices.pieces(stretches) if several else []
-        return Sketch(stretches, chunks(audio, union(stretch.span for stretch in stretches)), pieces)
+        return ChannelPlan(stretches, chunks(audio, union(stretch.span for stretch in stretches)), pieces)
 
-    def hear(self, audio: Audio, chunks: Sequence[Chunk], pieces: Sequence[Span], request: Request) -> Heard:
+    def hear(
+        self, audio: Audio, chunks: Sequence[Chunk], pieces: Sequence[SampleSpan], request: EngineRequest
+    ) -> ChannelOutput:
         """The dear part: these chunks of the channel to words, these pieces to vectors."""
         words = [word for chunk in chunks for word in self._chunk(audio, chunk, request)]
-        return Heard(words, self._voices.vectors(audio, pieces))
+        return ChannelOutput(words, self._voices.vectors(audio, pieces))
 
-    def _chunk(self, audio: Audio, chunk: Chunk, request: Request) -> list[Word]:
+    def _chunk(self, audio: Audio, chunk: Chunk, request: EngineRequest) -> list[Word]:
         start = chunk.span.start
-        speech = [Span(span.start - start, span.end - start) for span in chunk.speech]
+        speech = [SampleSpan(span.start - start, span.end - start) for span in chunk.speech]
         said = self._recogniser.words(audio[start : chunk.span.end], speech, request)
         return [_later(word, start // PER_MS) for word in said]
 
-    def told(self, audio: Audio, sketch: Sketch, heard: Heard, number: str, request: Request) -> list[Word]:
+    def told(
+        self, audio: Audio, sketch: ChannelPlan, heard: ChannelOutput, number: str, request: EngineRequest
+    ) -> list[Word]:
         """The words of channel ``number`` in the style and with the speakers that were asked for."""
         words = heard.words
         if request.speaker_labels:
@@ -128,7 +132,7 @@ class Composition(Engine):
         return words
 
     def composed(
-        self, words: Sequence[Word], part: Span, facts: decoding.Facts, request: Request
+        self, words: Sequence[Word], part: SampleSpan, facts: decoding.Facts, request: EngineRequest
     ) -> EngineTranscript:
         """The transcript of these words of all channels, timed from the start of ``part``."""
         words = in_order(words, part)
@@ -148,16 +152,16 @@ def _later(word: Word, milliseconds: int) -> Word:
     return msgspec.structs.replace(word, start=word.start + milliseconds, end=word.end + milliseconds)
 
 
-def asked_part(request: Request, length: int) -> Span:
+def asked_part(request: EngineRequest, length: int) -> SampleSpan:
     """The samples between ``audio_start_from`` and ``audio_end_at``. Raises BadAudio if there are too few."""
     start = min(length, (request.audio_start_from or 0) * PER_MS)
     end = length if request.audio_end_at is None else min(length, request.audio_end_at * PER_MS)
     if end - start < decoding.SHORTEST:
         raise BadAudio("Audio duration is too short.")
-    return Span(start, end)
+    return SampleSpan(start, end)
 
 
-def bounds(request: Request, seconds: float) -> Bounds:
+def bounds(request: EngineRequest, seconds: float) -> Bounds:
     """How many speakers v2 allows: what was asked for; else at most 10 from two minutes, 30 from ten."""
     if request.speakers_expected:
         return Bounds(request.speakers_expected, request.speakers_expected)
@@ -167,7 +171,7 @@ def bounds(request: Request, seconds: float) -> Bounds:
     return Bounds(request.min_speakers, request.max_speakers or usual)
 
 
-def styled(word: Word, request: Request) -> Word:
+def styled(word: Word, request: EngineRequest) -> Word:
     """The word without punctuation or capitals where they were not asked for; its text may become empty."""
     text = word.text
     if not request.punctuate:
@@ -177,7 +181,7 @@ def styled(word: Word, request: Request) -> Word:
     return word if text == word.text else msgspec.structs.replace(word, text=text)
 
 
-def in_order(words: Sequence[Word], part: Span) -> list[Word]:
+def in_order(words: Sequence[Word], part: SampleSpan) -> list[Word]:
     """The words of ``part`` by their start, timed in the whole recording, each at least a millisecond long."""
     first, last = part.start // PER_MS, part.end // PER_MS
     return [

@@ -25,7 +25,7 @@ def install_command(*extras: str) -> str:
     return "pip install " + " ".join(f"'{name.strip()}'" for name, _, when in needed if wanted.search(when))
 
 
-class Choice(msgspec.Struct, frozen=True):
+class EngineChoice(msgspec.Struct, frozen=True):
     """Which engine. ``engine`` and ``speakers`` are NAME or NAME:MODEL, as settings and flags have them."""
 
     engine: str = "moonshine"
@@ -43,7 +43,7 @@ class Choice(msgspec.Struct, frozen=True):
         return self.engine if self.is_plugin else f"{name}{colon}{Path(model).name}"
 
 
-class Origin(NamedTuple):
+class Factory(NamedTuple):
     """Where a part of an engine comes from: a module here, its factory, and an extra beside ``local``."""
 
     module: str
@@ -52,19 +52,19 @@ class Origin(NamedTuple):
 
 
 ENGINES: Final = {
-    "moonshine": Origin("recognizers.moonshine.recognizer", "English"),
-    "faster-whisper": Origin("recognizers.faster_whisper", "Whisper", "faster-whisper"),
-    "sherpa-onnx": Origin("recognizers.sherpa_onnx", "Sherpa", "sherpa-onnx"),
+    "moonshine": Factory("recognizers.moonshine.recognizer", "MoonshineRecognizer"),
+    "faster-whisper": Factory("recognizers.faster_whisper", "WhisperRecognizer", "faster-whisper"),
+    "sherpa-onnx": Factory("recognizers.sherpa_onnx", "SherpaRecognizer", "sherpa-onnx"),
 }
 SPEAKERS: Final = {
-    "community-1": Origin("diarizers.community.diarizer", "community"),
-    "pyannote": Origin("diarizers.pyannote", "Pyannote", "pyannote"),
-    "sherpa-onnx": Origin("diarizers.sherpa_onnx", "SherpaVoices", "sherpa-onnx"),
+    "community-1": Factory("diarizers.community.diarizer", "community"),
+    "pyannote": Factory("diarizers.pyannote", "PyannoteDiarizer", "pyannote"),
+    "sherpa-onnx": Factory("diarizers.sherpa_onnx", "SherpaDiarizer", "sherpa-onnx"),
 }
 
 
 def load(engine: str = "moonshine", speakers: str = "community-1", device: Device = "auto") -> Engine:
-    """The engine of a ``Choice``; ``some.module:factory`` calls a plug-in's factory.
+    """The engine of a ``EngineChoice``; ``some.module:factory`` calls a plug-in's factory.
 
     Takes a second or two and some 300 MB for the built-in one. Raises EngineMissing.
     """
@@ -79,10 +79,10 @@ def load(engine: str = "moonshine", speakers: str = "community-1", device: Devic
         raise EngineMissing(f"Nobody called {voice!r} tells speakers apart: there are {', '.join(SPEAKERS)}.")
     words = _made(name, ENGINES[name], model, device)
     voices = _made(voice, SPEAKERS[voice], voices_model, device)
-    return cast(Engine, _imported(name, "partition", "Dividing", "")(name, words, voices))
+    return cast(Engine, _imported(name, "partition", "PartitionedPipeline", "")(name, words, voices))
 
 
-def _made(name: str, origin: Origin, model: str, device: Device) -> Any:
+def _made(name: str, origin: Factory, model: str, device: Device) -> Any:
     return _imported(name, origin.module, origin.factory, origin.extra)(model, device)
 
 

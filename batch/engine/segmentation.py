@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batch.engine import onnx
-from batch.engine.spans import Audio, Span, seconds
+from batch.engine.spans import Audio, SampleSpan, seconds
 
 WINDOW = seconds(10)
 STEP = seconds(5)
@@ -28,7 +28,7 @@ SILENCE = 1e-4  # a window whose peak is below -80 dBFS is not worth the net
 class Stretch(NamedTuple):
     """While ``span`` lasts, the ``voice`` (0-2) of window number ``window`` talks, ``alone`` or with others."""
 
-    span: Span
+    span: SampleSpan
     window: int
     voice: int
     alone: bool
@@ -44,7 +44,7 @@ class Segmentation:
         """All speech in the recording, in order of time, cut where the set of voices changes."""
         return [stretch for i, kept in enumerate(windows(len(audio))) for stretch in self._window(audio, i, kept)]
 
-    def _window(self, audio: Audio, number: int, kept: Span) -> Iterator[Stretch]:
+    def _window(self, audio: Audio, number: int, kept: SampleSpan) -> Iterator[Stretch]:
         start = number * STEP
         heard = audio[start : start + WINDOW].astype(np.float32) / 32768
         if not len(heard) or np.abs(heard).max() < SILENCE:
@@ -55,19 +55,19 @@ class Segmentation:
         yield from _runs(activity[0] > 0.5, number, start, kept)
 
 
-def windows(length: int) -> list[Span]:
+def windows(length: int) -> list[SampleSpan]:
     """The part of the recording, ``length`` samples long, that each window decides. They tile it without overlap."""
     count = max(1, -(-(length - WINDOW) // STEP) + 1)
     starts = [0, *(i * STEP + MARGIN for i in range(1, count))]
-    return [Span(start, end) for start, end in zip(starts, [*starts[1:], length], strict=True)]
+    return [SampleSpan(start, end) for start, end in zip(starts, [*starts[1:], length], strict=True)]
 
 
-def _runs(active: NDArray[np.bool_], number: int, start: int, kept: Span) -> Iterator[Stretch]:
+def _runs(active: NDArray[np.bool_], number: int, start: int, kept: SampleSpan) -> Iterator[Stretch]:
     """Stretches of unchanging ``active`` voices (frames, voices) inside ``kept``; the window begins at ``start``."""
     changes = np.flatnonzero(np.any(active[1:] != active[:-1], axis=1)) + 1
     for first, last in zip([0, *changes], [*changes, len(active)], strict=True):
         voices = np.flatnonzero(active[first])
-        span = Span(max(kept.start, _edge(first, start)), min(kept.end, _edge(last, start)))
+        span = SampleSpan(max(kept.start, _edge(first, start)), min(kept.end, _edge(last, start)))
         if span.length > 0:
             yield from (Stretch(span, number, int(voice), len(voices) == 1) for voice in voices)
 

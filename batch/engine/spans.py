@@ -17,7 +17,7 @@ Audio = NDArray[np.int16]
 Floats = NDArray[np.float32]
 
 
-class Span(NamedTuple):
+class SampleSpan(NamedTuple):
     """From sample ``start`` up to, not including, sample ``end``."""
 
     start: int
@@ -27,14 +27,14 @@ class Span(NamedTuple):
     def length(self) -> int:
         return self.end - self.start
 
-    def overlap(self, other: Span) -> int:
+    def overlap(self, other: SampleSpan) -> int:
         return max(0, min(self.end, other.end) - max(self.start, other.start))
 
 
 class Turn(NamedTuple):
     """``speaker`` (a cluster's number) talks during ``span``. Turns of different speakers may overlap."""
 
-    span: Span
+    span: SampleSpan
     speaker: int
 
 
@@ -43,12 +43,12 @@ def seconds(value: float) -> int:
     return round(value * RATE)
 
 
-def union(spans: Iterable[Span], gap: int = 0) -> list[Span]:
+def union(spans: Iterable[SampleSpan], gap: int = 0) -> list[SampleSpan]:
     """The spans in order, those that touch, overlap or lie within ``gap`` samples of each other made one."""
-    merged: list[Span] = []
+    merged: list[SampleSpan] = []
     for span in sorted(spans):
         if merged and span.start - merged[-1].end <= gap:
-            merged[-1] = Span(merged[-1].start, max(merged[-1].end, span.end))
+            merged[-1] = SampleSpan(merged[-1].start, max(merged[-1].end, span.end))
         else:
             merged.append(span)
     return merged

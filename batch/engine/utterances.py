@@ -8,7 +8,7 @@ from itertools import groupby
 
 import msgspec
 
-from batch.engine.spans import PER_MS, Span, Turn
+from batch.engine.spans import PER_MS, SampleSpan, Turn
 from batch.model import Utterance, Word
 from batch.transcripts.sentences import ends_sentence, mean_confidence
 
@@ -28,7 +28,7 @@ def _furthest_ends(turns: Sequence[Turn]) -> list[int]:
     return ends
 
 
-def _speaker(word: Span, turns: Sequence[Turn], reach: Sequence[int]) -> int:
+def _speaker(word: SampleSpan, turns: Sequence[Turn], reach: Sequence[int]) -> int:
     first = bisect_left(reach, word.start)
     last = bisect_left(turns, word.end, key=lambda turn: turn.span.start)
     shares: dict[int, int] = {}
@@ -40,11 +40,11 @@ def _speaker(word: Span, turns: Sequence[Turn], reach: Sequence[int]) -> int:
     return min(near, key=lambda turn: _distance(turn.span, word)).speaker if near else 0
 
 
-def _span(word: Word) -> Span:
-    return Span(word.start * PER_MS, word.end * PER_MS)
+def _span(word: Word) -> SampleSpan:
+    return SampleSpan(word.start * PER_MS, word.end * PER_MS)
 
 
-def _distance(one: Span, other: Span) -> int:
+def _distance(one: SampleSpan, other: SampleSpan) -> int:
     return max(one.start - other.end, other.start - one.end)
 
 

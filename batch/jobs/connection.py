@@ -17,9 +17,9 @@ from batch.archive.journal import Journal
 from batch.archive.results import Results
 from batch.config import Settings
 from batch.jobs import missing, webhooks
-from batch.jobs.deduplication import Duplicates
+from batch.jobs.deduplication import Deduplicator
 from batch.jobs.flow_control import throttle
-from batch.jobs.flow_control.concurrency import Slots
+from batch.jobs.flow_control.concurrency import ConcurrencyLimiter
 from batch.jobs.pipeline import Pipeline
 from batch.jobs.reconciler import Reconciler
 from batch.jobs.watcher import Watcher
@@ -38,35 +38,37 @@ async def connected(
     service: Endpoint,
     settings: Settings,
     inner: Path,
-    tell: Callable[[Event], None],
+    on_event: Callable[[Event], None],
     rng: random.Random,
-    slots: Slots,
+    slots: ConcurrencyLimiter,
 ) -> AsyncIterator[tuple[client.Client, throttle.Throttle]]:
     """The service, started if it is ours, spoken to once, with the gate that all requests pass."""
     async with contextlib.AsyncExitStack() as stack:
         base_url = service.base_url
         if base_url is None:
             base_url = await stack.enter_async_context(_local(inner, settings))
-        tell(Event("notice", message=f"service: {service.name}" + (f" at {base_url}" if service.is_vendors else "")))
+        on_event(
+            Event("notice", message=f"service: {service.name}" + (f" at {base_url}" if service.is_vendors else ""))
+        )
         short = min(_HELLO_SECONDS, settings.patience.outage_seconds)
         hello = msgspec.structs.replace(settings.patience, outage_seconds=short)
         gate = throttle.Throttle(
-            settings.patience, rng=rng, notify=tell,
+            settings.patience, rng=rng, on_event=on_event,
             rate=settings.rate if service.base_url else None, ramp=_ramps(service, settings),
         )  # fmt: skip
         api = await stack.enter_async_context(
             client.connect(
                 base_url, service.key, connections=settings.concurrency + settings.uploads,
-                deadlines=settings.deadlines, turn=gate.turn,
+                deadlines=settings.deadlines, turn=gate.wait_until_open,
                 webhook=webhooks.parameters(settings.webhook.url, _secret(inner)) if settings.webhook.url else None,
-                notify=lambda call: tell(Event("called", call=call)),
-                notice=lambda message: tell(Event("notice", message=message)),
+                on_request=lambda call: on_event(Event("called", call=call)),
+                on_warning=lambda message: on_event(Event("notice", message=message)),
             )
         )  # fmt: skip
         first = partial(api.page, limit=1)
         longest = settings.patience.outage_seconds
-        greeting = throttle.Throttle(hello, rng=rng, notify=tell, longest_pause_seconds=longest)
-        await greeting.insist(first, route=Route.LIST, what="first request", at_last=None)
+        greeting = throttle.Throttle(hello, rng=rng, on_event=on_event, longest_pause_seconds=longest)
+        await greeting.retry(first, route=Route.LIST, what="first request", at_last=None)
         yield api, gate
 
 
@@ -91,14 +93,19 @@ def _local(inner: Path, settings: Settings) -> contextlib.AbstractAsyncContextMa
 
 @contextlib.asynccontextmanager
 async def watching(
-    api: client.Client, gate: throttle.Throttle, settings: Settings, inner: Path, rng: random.Random, slots: Slots
+    api: client.Client,
+    gate: throttle.Throttle,
+    settings: Settings,
+    inner: Path,
+    rng: random.Random,
+    slots: ConcurrencyLimiter,
 ) -> AsyncIterator[Watcher]:
     """Who knows who is done, told by webhooks too if the service can reach us."""
-    watcher = Watcher(api, gate, settings.sweep, rng, hold_back=slots.hold_back)
+    watcher = Watcher(api, gate, settings.sweep, rng, pause=slots.pause)
     if not settings.webhook.url:
         yield watcher
         return
-    async with webhooks.receiving(settings.webhook, _secret(inner), watcher.notice):
+    async with webhooks.receiving(settings.webhook, _secret(inner), watcher.on_notice):
         yield watcher
 
 
@@ -110,18 +117,19 @@ def pipeline_of(
     api: client.Client,
     gate: throttle.Throttle,
     watcher: Watcher,
-    duplicates: Duplicates,
+    duplicates: Deduplicator,
     journal: Journal,
     results: Results,
     settings: Settings,
-    tell: Callable[[Event], None],
-    slots: Slots,
+    on_event: Callable[[Event], None],
+    slots: ConcurrencyLimiter,
     links: float | None,
     key_print: str | None = None,
 ) -> Pipeline:
     reconciler = Reconciler(
         api, gate, journal, grace_seconds=settings.reconcile_grace_seconds,
-        patience_seconds=settings.reconcile_patience_seconds, lag_seconds=settings.reconcile_lag_seconds, notify=tell,
+        patience_seconds=settings.reconcile_patience_seconds, lag_seconds=settings.reconcile_lag_seconds,
+        on_event=on_event,
     )  # fmt: skip
     return Pipeline(
         api,
@@ -131,12 +139,12 @@ def pipeline_of(
         watcher,
         reconciler,
         duplicates,
-        missing.Missing(api, gate, settings.unknown_seconds),
+        missing.MissingTranscripts(api, gate, settings.unknown_seconds),
         slots=slots,
         limits=settings.limits,
         links=links,
         key_print=key_print,
         executor=ThreadPoolExecutor(settings.uploads + 24, "files"),
         clock=time.time,
-        notify=tell,
+        on_event=on_event,
     )

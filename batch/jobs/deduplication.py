@@ -18,7 +18,7 @@ from batch.providers.assemblyai.options import canonical
 from batch.storage.locations import identity
 
 
-class Duplicates:
+class Deduplicator:
     """``began`` is the start of the run, in seconds since the epoch; ``anew``: what was paid before it does not
     count."""
 
@@ -27,14 +27,14 @@ class Duplicates:
         self._paying: dict[bytes, asyncio.Future[Job | None]] = {}
         self._payers: dict[str, bytes] = {}
 
-    async def twin(self, job: Job, waits: Callable[[str], object] = lambda key: None) -> Job | None:
+    async def find_or_claim(self, job: Job, waits: Callable[[str], object] = lambda key: None) -> Job | None:
         """The job whose transcript is this one's too. None: this job is the one to pay, and identical ones wait until
         it has ``paid`` or ``gives_up``. ``waits`` is told the key of a job that has to wait: what it holds until then
         may be what the other one needs. Raises what whoever was to pay ``leaves``."""
         identity = _identity(job)
         if self._payers.get(job.key) == identity:
             return None
-        self.gives_up(job.key)
+        self.release(job.key)
         while paying := self._paying.get(identity):
             waits(job.key)
             if (paid := await asyncio.shield(paying)) and paid.transcript_id not in job.past_ids:
@@ -45,30 +45,30 @@ class Duplicates:
             since = self._began if self._anew or not (job.sha256 or job.etag) else 0.0
             found = await self._journal.twin(job, since)
         except BaseException:
-            self.gives_up(job.key)
+            self.release(job.key)
             raise
         if found:
             self._settle(job.key, found)
         return found
 
-    def claims(self, job: Job) -> None:
+    def claim(self, job: Job) -> None:
         """The job may have been paid for already: identical ones wait until that is known."""
         identity = _identity(job)
         if identity not in self._paying:
             self._paying[identity] = asyncio.get_running_loop().create_future()
             self._payers[job.key] = identity
 
-    def leaves(self, key: str, error: PostponedError) -> None:
+    def leave(self, key: str, error: PostponedError) -> None:
         """Whether the job was paid for cannot be known in this run: identical ones meet ``error``, too."""
         if identity := self._payers.pop(key, None):
             self._paying[identity].set_exception(error)
             self._paying[identity].exception()  # seen, though nobody may wait
 
-    def paid(self, job: Job) -> None:
+    def resolve(self, job: Job) -> None:
         """The job has its transcript's id."""
         self._settle(job.key, job)
 
-    def gives_up(self, key: str) -> None:
+    def release(self, key: str) -> None:
         """The job will not pay. Does no harm if it was not going to."""
         self._settle(key, None)
 

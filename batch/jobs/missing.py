@@ -30,7 +30,7 @@ class _Ask(NamedTuple):
     answer: asyncio.Future[bool]
 
 
-class Missing:
+class MissingTranscripts:
     """``seconds`` lie between the first word that a transcript is not known and the last look for it."""
 
     def __init__(self, client: Client, throttle: Throttle, seconds: float) -> None:
@@ -56,7 +56,7 @@ class Missing:
         fetch = partial(self._client.fetch, job.transcript_id or "")
         what = f"another look for {job.key}"
         try:
-            await self._throttle.insist(fetch, route=Route.FETCH, what=what, at_last=errors.PostponedError)
+            await self._throttle.retry(fetch, route=Route.FETCH, what=what, at_last=errors.PostponedError)
         except errors.TranscriptNotFoundError:
             return False
         return True
@@ -97,7 +97,7 @@ class Missing:
     async def _page(self, before_id: str | None) -> Page:
         look = partial(self._client.page, before_id=before_id)
         try:
-            return await self._throttle.insist(look, route=Route.LIST, what="list", at_last=None)
+            return await self._throttle.retry(look, route=Route.LIST, what="list", at_last=None)
         except errors.RecordingError as error:
             raise errors.PostponedError(
                 f"the service does not list its transcripts: {error}", kind=error.kind

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from batch.archive.journal import Journal
-from batch.config import Prices
+from batch.config import PriceTable
 from batch.model import Job, State
 from batch.providers.assemblyai.job_list import pages
 from batch.providers.assemblyai.pricing import billed_channels, price
@@ -25,7 +25,7 @@ class Orphan(msgspec.Struct, frozen=True):
     transcript_id: str
     job: Job
 
-    def told(self, prices: Prices | None) -> str:
+    def told(self, prices: PriceTable | None) -> str:
         """In words, with about what it has cost where the service charges and the length is known."""
         options, seconds = self.job.recording.options, self.job.audio_seconds
         usd = prices and seconds and price(options, prices).usd(seconds, billed_channels(options, None, prices))
@@ -51,7 +51,7 @@ async def orphans(page_before: Callable[[str | None], Awaitable[Page]], journal:
     return found
 
 
-def listed(found: Sequence[Orphan], prices: Prices | None) -> str:
+def listed(found: Sequence[Orphan], prices: PriceTable | None) -> str:
     """A sentence about orphans."""
     some = "; ".join(orphan.told(prices) for orphan in found[:5]) + ("; ..." if len(found) > 5 else "")
     return f"{len(found)} transcripts of our uploads belong to no recording, and may have been paid for: {some}"

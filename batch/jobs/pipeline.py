@@ -2,7 +2,7 @@
 
 Starting again is not a mode: the carrier looks at the state and does the next step. Money is spent in one place,
 ``_pay``, after the intent is on disk. A step that has an effect at the service runs to its record even while the run
-is being stopped (``_whole``), so an interrupted run knows what it did.
+is being stopped (``_run_to_completion``), so an interrupted run knows what it did.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ import msgspec
 from batch import errors
 from batch.archive.journal import Journal
 from batch.archive.results import Results
-from batch.config import Limits
+from batch.config import LimitSettings
 from batch.errors import FailureKind
-from batch.jobs.deduplication import Duplicates
+from batch.jobs.deduplication import Deduplicator
 from batch.jobs.flow_control import laws
-from batch.jobs.flow_control.concurrency import Ahead, Slots
+from batch.jobs.flow_control.concurrency import ConcurrencyLimiter, UploadAheadLimiter
 from batch.jobs.flow_control.throttle import Throttle
-from batch.jobs.missing import Missing
+from batch.jobs.missing import MissingTranscripts
 from batch.jobs.reconciler import Reconciler
 from batch.jobs.watcher import Watcher
 from batch.model import WITH_SERVICE, Event, Job, Recording, Stamp, State
@@ -91,24 +91,24 @@ class Pipeline:
         throttle: Throttle,
         watcher: Watcher,
         reconciler: Reconciler,
-        duplicates: Duplicates,
-        missing: Missing,
+        duplicates: Deduplicator,
+        missing: MissingTranscripts,
         *,
-        slots: Slots,
-        limits: Limits,
+        slots: ConcurrencyLimiter,
+        limits: LimitSettings,
         executor: Executor,
         links: float | None = None,
         key_print: str | None = None,
         clock: Callable[[], float],
-        notify: Callable[[Event], None],
+        on_event: Callable[[Event], None],
     ) -> None:
         self._client, self._journal, self._results, self._throttle = client, journal, results, throttle
-        self._watcher, self._reconciler, self._duplicates = watcher, reconciler, duplicates
-        self._executor, self._clock, self._notify = executor, clock, notify
+        self._watcher, self._reconciler, self._deduplicator = watcher, reconciler, duplicates
+        self._executor, self._clock, self._on_event = executor, clock, on_event
         self._links, self._missing, self._key_print = links, missing, key_print
         self._slots, self._uploads = slots, asyncio.Semaphore(limits.uploads)
         self._readings = asyncio.Semaphore(limits.uploads)
-        self._ahead, self._room = Ahead(limits.ahead_bytes), asyncio.Semaphore(limits.room)
+        self._ahead, self._room = UploadAheadLimiter(limits.ahead_bytes), asyncio.Semaphore(limits.room)
         self._weight, self._chunk_bytes = _WEIGHTS[limits.order], chunk_bytes(limits.uploads)
         self._alive: dict[str, asyncio.Task[None]] = {}
         self._relabelled: dict[str, Recording] = {}
@@ -168,18 +168,18 @@ class Pipeline:
         return job.state is State.SUBMITTING and self._is_of_another_key(job)
 
     async def _settled(self, job: Job) -> Job:
-        context.KEY.set(job.key)
+        context.recording_key.set(job.key)
         if job.state is not State.SUBMITTING:
             return job
         if self._is_out_of_sight(job):
             error = _other_key(job)
-            self._notify(Event("postponed", job=job, message=str(error), kind=error.kind))
+            self._on_event(Event("postponed", job=job, message=str(error), kind=error.kind))
             return job
         if self._reconciler.is_old(job):
             with contextlib.suppress(errors.PostponedError):
                 return await self._reconcile(job)
         item = await self._reconciler.glance(job, self._began)
-        return await _whole(self._taken(job, item.id, job.intent_at)) if item else job
+        return await _run_to_completion(self._taken(job, item.id, job.intent_at)) if item else job
 
     def _carries_on(self, job: Job) -> None:
         """What an earlier run has submitted holds a slot; what it may have submitted holds off identical ones, and
@@ -188,7 +188,7 @@ class Pipeline:
             self._occupy(job)
             return
         self._rows[job.key] = asyncio.get_running_loop().create_future()
-        self._duplicates.claims(job)
+        self._deduplicator.claim(job)
 
     def _is_busy(self) -> bool:
         """Whether anything goes on but waiting for what cannot be known yet."""
@@ -219,13 +219,13 @@ class Pipeline:
         self._alive[job.key] = carriers.create_task(self._carry(job), name=job.key)
 
     async def _carry(self, job: Job) -> None:
-        context.KEY.set(job.key)
+        context.recording_key.set(job.key)
         try:
             while job.key not in self._unasked and (step := self._steps.get(job.state)):
                 job = await step(job)
             row = self._relabelled.get(job.key)
             if row and job.state is State.COLLECTED and row.labels != job.recording.labels:
-                await _whole(self._rewrite(job, row))
+                await _run_to_completion(self._rewrite(job, row))
         except (errors.RecordingError, errors.ExpiredLinkError) as error:
             await self._fail(job, error.kind, str(error))
         except errors.PostponedError as error:
@@ -235,9 +235,9 @@ class Pipeline:
         except Exception as error:
             await self._met_a_bug(job, error)
         finally:
-            self._slots.give_back(job.key)
-            self._ahead.give_back(job.key)
-            self._duplicates.gives_up(job.key)
+            self._slots.release(job.key)
+            self._ahead.release(job.key)
+            self._deduplicator.release(job.key)
             self._alive.pop(job.key, None)
             self._relabelled.pop(job.key, None)
             if job.key in self._roomless:
@@ -270,9 +270,11 @@ class Pipeline:
         if known and (shared := await self._shared_unsent(job, known)):
             return shared
         async with self._uploads:
-            await self._ahead.take(job.key, known.size_bytes if known else 0)
+            await self._ahead.acquire(job.key, known.size_bytes if known else 0)
             what = f"upload of {job.key}"
-            return await self._throttle.insist(lambda: _whole(self._upload(job)), route=Route.UPLOAD, what=what)
+            return await self._throttle.retry(
+                lambda: _run_to_completion(self._upload(job)), route=Route.UPLOAD, what=what
+            )
 
     async def _linked(self, job: Job, seconds: float) -> Job | None:
         """Let the service read a stored object under a link that lives so long; None if none can be made."""
@@ -310,7 +312,7 @@ class Pipeline:
     async def _shared(self, job: Job) -> Job | None:
         """The job with the transcript of an identical recording, if there is one; else it is this one's to pay."""
         with self._at_rest(job.key):
-            twin = await self._duplicates.twin(job, waits=self._ahead.give_back)
+            twin = await self._deduplicator.find_or_claim(job, waits=self._ahead.release)
         if twin is None:
             return None
         ended_at = twin.ended_at if twin.state is State.COLLECTED else None
@@ -331,18 +333,20 @@ class Pipeline:
         if shared := await self._shared(job):
             return shared
         began = asyncio.get_running_loop().time()
-        await self._slots.take(job.key, self._weight(job))
-        self._ahead.give_back(job.key)
+        await self._slots.acquire(job.key, self._weight(job))
+        self._ahead.release(job.key)
         if laws.is_expired(job.staged_at, self._clock(), self._life_seconds(job)):
-            self._slots.give_back(job.key)
+            self._slots.release(job.key)
             return await self._record(job.move(State.LISTED))
         asked = {"intent_at": self._clock(), "submissions": job.submissions + 1, "key_print": self._key_print}
         intent = job.move(State.SUBMITTING, **asked)
         pay, what = partial(self._pay, intent, job), f"submission of {job.key}"
         try:
-            return await self._throttle.insist(lambda: _whole(pay()), route=Route.SUBMIT, what=what, unanswered=False)
+            return await self._throttle.retry(
+                lambda: _run_to_completion(pay()), route=Route.SUBMIT, what=what, unanswered=False
+            )
         except errors.UnknownOutcomeError as error:
-            self._notify(Event("retrying", message=f"{what}: {error}; looking for it", kind=error.kind))
+            self._on_event(Event("retrying", message=f"{what}: {error}; looking for it", kind=error.kind))
             others_did_well = self._throttle.went_well_since(Route.SUBMIT, began)
             is_last = others_did_well and intent.submissions >= laws.SUBMISSIONS_LIMIT
             self._let_go[job.key] = _LetGo(self._clock(), error if is_last else None)
@@ -379,8 +383,8 @@ class Pipeline:
             row = self._rows.get(job.key)
             is_asked_for = item or row is None or await row
         if item:
-            self._slots.occupy(job.key)
-            return await _whole(self._taken(job, item.id, job.intent_at))
+            self._slots.count_in(job.key)
+            return await _run_to_completion(self._taken(job, item.id, job.intent_at))
         if error := let_go.last:
             raise errors.RecordingError(f"{error} (after {job.submissions} submissions)", kind=error.kind) from error
         if not is_asked_for:
@@ -390,7 +394,7 @@ class Pipeline:
     @contextlib.asynccontextmanager
     async def _aside(self, key: str) -> AsyncIterator[None]:
         """Leave slot and room to others for what may take minutes, unless too many do."""
-        self._slots.give_back(key)
+        self._slots.release(key)
         gives_room = key in self._alive and len(self._roomless) < _ASIDE
         if gives_room:
             self._roomless.add(key)
@@ -407,7 +411,7 @@ class Pipeline:
         facts = {"transcript_id": transcript_id, "submitted_at": submitted_at or self._clock()}
         facts |= {"key_print": self._key_print}
         job = await self._record(job.move(State.SUBMITTED, **facts))
-        self._duplicates.paid(job)
+        self._deduplicator.resolve(job)
         return job
 
     async def _collect(self, job: Job) -> Job:
@@ -417,12 +421,14 @@ class Pipeline:
         try:
             return await self._brought_home(job)
         except errors.TranscriptNotFoundError as error:
-            self._slots.give_back(job.key)
+            self._slots.release(job.key)
             if error.kind is not FailureKind.DELETED and not await self._is_gone(job, error):
                 return job
             if job.shared_with is None:
                 raise
-            self._notify(Event("retrying", message=f"{job.key}: {error}; it is submitted by itself", kind=error.kind))
+            self._on_event(
+                Event("retrying", message=f"{job.key}: {error}; it is submitted by itself", kind=error.kind)
+            )
             return await self._record(job.move(State.LISTED, **_without_transcript(job)))
 
     async def _is_gone(self, job: Job, error: errors.TranscriptNotFoundError) -> bool:
@@ -432,7 +438,7 @@ class Pipeline:
             if job.shared_with is not None:
                 return True  # another recording's, which this one cannot wait for
             raise _other_key(job)
-        self._notify(Event("retrying", message=f"{job.key}: {error}; looking for it again", kind=error.kind))
+        self._on_event(Event("retrying", message=f"{job.key}: {error}; looking for it again", kind=error.kind))
         async with self._aside(job.key):
             return await self._missing.is_gone(job)
 
@@ -450,14 +456,14 @@ class Pipeline:
                 job.move(State.LISTED, **_without_transcript(job) | {"failures": 0, "submissions": 0})
             )
         message = f"{job.key}: transcript {head.id} is there after all: it is collected, and nothing is paid anew"
-        self._notify(Event("notice", job=job, message=message))
+        self._on_event(Event("notice", job=job, message=message))
         return msgspec.structs.replace(job, ended_at=self._clock() if head.status in DONE else None)
 
     async def _brought_home(self, job: Job) -> Job:
         if job.ended_at is None:
             self._occupy(job)
-            item = await _paid(self._watcher.done(job.transcript_id or ""))
-            self._slots.give_back(job.key)
+            item = await _postpone_on_refusal(self._watcher.wait_until_ended(job.transcript_id or ""))
+            self._slots.release(job.key)
             if item.status is Status.ERROR:
                 return await self._ended_in_error(job, item)
         head, transcript = await self._fetch(job)
@@ -465,14 +471,16 @@ class Pipeline:
             raise errors.TranscriptNotFoundError(
                 f"transcript {head.id} was deleted at the service", kind=FailureKind.DELETED
             )
-        return await _whole(self._store(job, head, transcript))
+        return await _run_to_completion(self._store(job, head, transcript))
 
     async def _fetch(self, job: Job) -> tuple[Head, bytes]:
         """The transcript object; from what was kept of it, if its result was replaced before."""
         if job.ended_at and (kept := await self._off_loop(self._results.kept, job.key, job.transcript_id or "")):
             return msgspec.json.decode(kept, type=Head), kept
         fetch, what = partial(self._asked_for, job), f"fetch of {job.key}"
-        return await _paid(self._throttle.insist(fetch, route=Route.FETCH, what=what, at_last=errors.PostponedError))
+        return await _postpone_on_refusal(
+            self._throttle.retry(fetch, route=Route.FETCH, what=what, at_last=errors.PostponedError)
+        )
 
     async def _asked_for(self, job: Job) -> tuple[Head, bytes]:
         """The transcript object of the job. Another's, or one that has not ended as the service has said, is no
@@ -497,18 +505,18 @@ class Pipeline:
             return
         if abs(head.audio_duration - seconds) > max(_LENGTH_SECONDS, _LENGTH_SHARE * seconds):
             lengths = f"is of {head.audio_duration:.0f} s of audio, and the file holds {seconds:.0f} s: look at both"
-            self._notify(Event("notice", job=job, message=f"{job.key}: transcript {head.id} {lengths}"))
+            self._on_event(Event("notice", job=job, message=f"{job.key}: transcript {head.id} {lengths}"))
 
     async def _ended_in_error(self, job: Job, item: Item) -> Job:
         """What ``protocol.JOB_ERRORS`` says about a job that the service failed (failed jobs are not billed)."""
         row, again = job_error(item.error), job.failures + 1 < laws.FAILURES_LIMIT
         if row.reaction is Reaction.EMPTY_RESULT:
             head, transcript = await self._fetch(msgspec.structs.replace(job, kind=row.kind))
-            return await _whole(self._store(job, head, transcript, kind=row.kind, reason=item.error))
+            return await _run_to_completion(self._store(job, head, transcript, kind=row.kind, reason=item.error))
         if row.reaction is Reaction.STAGE_AGAIN and again:
             return await self._stage_again(job, row.kind, item.error or "")
         if row.reaction is Reaction.SUBMIT_ANEW and again:
-            self._notify(Event("retrying", message=f"submission of {job.key}: {item.error}", kind=row.kind))
+            self._on_event(Event("retrying", message=f"submission of {job.key}: {item.error}", kind=row.kind))
             return await self._record(job.move(State.STAGED, **_without_transcript(job)))
         raise errors.RecordingError(f"the service ended the job: {item.error}", kind=row.kind)
 
@@ -518,7 +526,7 @@ class Pipeline:
         """The service cannot read the link any more: back to the start, a bounded number of times."""
         if job.failures + 1 >= laws.FAILURES_LIMIT:
             raise errors.RecordingError(reason, kind=kind)
-        self._notify(Event("retrying", message=f"staging of {job.key}: {reason}", kind=kind))
+        self._on_event(Event("retrying", message=f"staging of {job.key}: {reason}", kind=kind))
         return await self._record(job.move(State.LISTED, **_without_transcript(job)))
 
     async def _met_a_bug(self, job: Job, error: Exception) -> None:
@@ -538,8 +546,8 @@ class Pipeline:
         if job.state in WITH_SERVICE:
             self._left.add(job.key)
         if job.state is State.SUBMITTING:
-            self._duplicates.leaves(job.key, why)
-        self._notify(Event("postponed", job=job, message=str(why), kind=why.kind))
+            self._deduplicator.leave(job.key, why)
+        self._on_event(Event("postponed", job=job, message=str(why), kind=why.kind))
 
     async def _fail(self, job: Job, kind: FailureKind, reason: str) -> None:
         if job.audio_url:
@@ -548,22 +556,22 @@ class Pipeline:
 
     async def _record(self, job: Job) -> Job:
         await self._journal.record(job)
-        self._notify(Event("moved", job=job))
+        self._on_event(Event("moved", job=job))
         return job
 
     def _occupy(self, job: Job) -> None:
         """A slot for what the service has; a shared transcript has one already."""
         if job.shared_with is None:
-            self._slots.occupy(job.key)
+            self._slots.count_in(job.key)
 
     async def _off_loop(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
 
     def _tell_sent(self, sent_bytes: int) -> None:
-        self._notify(Event("sent", count=sent_bytes))
+        self._on_event(Event("sent", count=sent_bytes))
 
 
-async def _paid(asking: Awaitable[T]) -> T:
+async def _postpone_on_refusal(asking: Awaitable[T]) -> T:
     """A transcript that is paid is given up only when the service does not know it; any other refusal is put off."""
     try:
         return await asking
@@ -620,7 +628,7 @@ def _without_transcript(job: Job) -> dict[str, Any]:
     return {"transcript_id": None, "past_ids": past_ids, **again}
 
 
-async def _whole(effect: Coroutine[Any, Any, T]) -> T:
+async def _run_to_completion(effect: Coroutine[Any, Any, T]) -> T:
     """Run an effect and its record to their end even if cancelled meanwhile; then let the cancellation through.
 
     A second cancellation is for the effect itself.

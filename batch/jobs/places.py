@@ -18,8 +18,8 @@ from batch import errors
 from batch.archive.journal import check_not_vanished, is_there, remembered
 from batch.archive.results import JOURNAL, Proofs, Results, inner_of, is_same_or_moved, job_of, result_files
 from batch.config import Settings
-from batch.jobs.planning.decision import Wish
-from batch.jobs.planning.selection import Window
+from batch.jobs.planning.decision import Rerun
+from batch.jobs.planning.selection import Selection
 from batch.providers.assemblyai.options import canonical
 from batch.providers.endpoint import Endpoint, resolve
 from batch.storage.object_stores import is_stored, local_directory
@@ -51,11 +51,11 @@ class Place(msgspec.Struct, frozen=True):
         """Whether anything was ever transcribed into the directory. Blocks for a look."""
         return "paid" in self.notes or bool(self.copies) or next(result_files(self.directory), None) is not None
 
-    def pass_name(self, manifests: Sequence[str], window: Window) -> str:
+    def pass_name(self, manifests: Sequence[str], select: Selection) -> str:
         """The note that says since when this shard of these manifests is being run again by force, and when that was
         last gone on with."""
         named = sorted(name if name == "-" or "://" in name else os.path.abspath(name) for name in manifests)  # noqa: PTH100
-        return f"forced: {json.dumps([*named, self.service.name, window.shard, window.shards])}"
+        return f"forced: {json.dumps([*named, self.service.name, select.shard, select.shards])}"
 
     def asked(self, manifests: Sequence[str], settings: Settings) -> str | None:
         """What the note ``ASKED`` says if the last run asked for what is asked for now: then no row can ask for
@@ -67,11 +67,11 @@ class Place(msgspec.Struct, frozen=True):
         facts = [sorted(manifests), self.service.name, settings.prefix, settings.dialect]
         return json.dumps([*facts, canonical(settings.options), stamps])
 
-    def in_pass(self, wish: Wish, manifests: Sequence[str], window: Window) -> Wish:
+    def in_pass(self, rerun: Rerun, manifests: Sequence[str], select: Selection) -> Rerun:
         """The wish, as a part of the forced pass that has begun and did not come to its end, if there is one."""
-        began, seen = map(float, (self.notes.get(self.pass_name(manifests, window)) or "0 0").split())
-        is_open = wish.force and time.time() - seen < _PASS_SECONDS
-        return msgspec.structs.replace(wish, forced_since=began) if is_open else wish
+        began, seen = map(float, (self.notes.get(self.pass_name(manifests, select)) or "0 0").split())
+        is_open = rerun.force and time.time() - seen < _PASS_SECONDS
+        return msgspec.structs.replace(rerun, forced_since=began) if is_open else rerun
 
 
 def _stamp_of(manifest: str) -> list[int] | None:

@@ -24,7 +24,7 @@ from yarl import URL
 from batch import errors
 from batch.archive.journal import Journal, check_not_vanished
 from batch.archive.results import JOURNAL, inner_of
-from batch.config import Local, Prices, Settings
+from batch.config import LocalServiceSettings, PriceTable, Settings
 from batch.jobs import orphans
 from batch.jobs.places import placed
 from batch.manifest import reader
@@ -42,7 +42,7 @@ _ROWS: Final = 1000
 """Of a manifest, looked at for the stores that they name."""
 
 
-class Verdict(StrEnum):
+class CheckLevel(StrEnum):
     OK = "ok"
     WARN = "warn"
     BAD = "bad"
@@ -52,22 +52,22 @@ class Finding(msgspec.Struct, frozen=True):
     """What was looked at, how it is, and what to do about it. ``exit_code`` is what a run would end with."""
 
     what: str
-    verdict: Verdict
+    verdict: CheckLevel
     said: str
     advice: str = ""
     exit_code: int = 0
 
 
 def _ok(what: str, said: str) -> Finding:
-    return Finding(what, Verdict.OK, said)
+    return Finding(what, CheckLevel.OK, said)
 
 
 def _warn(what: str, said: str, advice: str) -> Finding:
-    return Finding(what, Verdict.WARN, said, advice)
+    return Finding(what, CheckLevel.WARN, said, advice)
 
 
 def _bad(what: str, said: str, advice: str, exit_code: int) -> Finding:
-    return Finding(what, Verdict.BAD, said, advice, exit_code)
+    return Finding(what, CheckLevel.BAD, said, advice, exit_code)
 
 
 async def examine(
@@ -235,7 +235,7 @@ def _temporary(out: Path) -> tempfile.TemporaryDirectory[str]:
 async def _service(endpoint: Endpoint, settings: Settings, out: Path, inner: Path) -> AsyncIterator[Finding]:
     trust = await asyncio.to_thread(_trust)
     yield trust
-    if trust.verdict is Verdict.BAD:
+    if trust.verdict is CheckLevel.BAD:
         return
     if endpoint.base_url:
         async for finding in _reached(endpoint.base_url, endpoint, settings, inner / JOURNAL):
@@ -253,7 +253,7 @@ async def _service(endpoint: Endpoint, settings: Settings, out: Path, inner: Pat
             yield _bad("engine", str(error), "", error.exit_code)
 
 
-def _started(local: Local, folder: Path) -> contextlib.AbstractAsyncContextManager[str]:
+def _started(local: LocalServiceSettings, folder: Path) -> contextlib.AbstractAsyncContextManager[str]:
     return local_service(folder, engine=local.engine, speakers=local.speakers, device=local.device, workers=1)
 
 
@@ -278,7 +278,7 @@ async def _reached(
 ) -> AsyncIterator[Finding]:
     way = _proxy(base_url)
     yield way
-    if way.verdict is Verdict.BAD:
+    if way.verdict is CheckLevel.BAD:
         return
     async with client.connect(base_url, endpoint.key, connections=1, deadlines=settings.deadlines) as api:
         began = time.monotonic()
@@ -302,7 +302,7 @@ async def _reached(
                 yield await _orphans(api, journal, settings.prices.of(is_vendors=endpoint.is_vendors))
 
 
-async def _orphans(api: client.Client, path: Path, prices: Prices | None) -> Finding:
+async def _orphans(api: client.Client, path: Path, prices: PriceTable | None) -> Finding:
     with contextlib.closing(await asyncio.to_thread(lambda: Journal(path, read_only=True))) as journal:
         found = await orphans.orphans(lambda before_id: api.page(before_id=before_id), journal)
     if not found:

@@ -50,7 +50,7 @@ _WINDOW_SECONDS: Final = 600.0
 """A public URL's transcript that was made later after the intent is not taken for the lost one."""
 
 
-class Lost(NamedTuple):
+class LostSubmission(NamedTuple):
     """A job in doubt, and when at the latest its submission was let go (seconds since the epoch)."""
 
     job: Job
@@ -61,7 +61,7 @@ class Lost(NamedTuple):
         return self.job.intent_at or 0.0
 
 
-class Walk(NamedTuple):
+class ListWalk(NamedTuple):
     """What one look at the list has shown, each item once; of ``known`` ones, which are ours, the time of submission.
 
     ``zone_seconds`` is how far the list's times are ahead of UTC. ``is_complete``: it went back far enough.
@@ -79,7 +79,7 @@ class Walk(NamedTuple):
 
 
 class _Ask(NamedTuple):
-    lost: Lost
+    lost: LostSubmission
     answer: asyncio.Future[tuple[Item | None, bool]]
 
 
@@ -96,11 +96,11 @@ class Reconciler:
         patience_seconds: float = 600.0,
         lag_seconds: float = 3600.0,
         clock: Callable[[], float] = time.time,
-        notify: Callable[[Event], None],
+        on_event: Callable[[Event], None],
     ) -> None:
         self._client, self._throttle, self._journal = client, throttle, journal
         self._grace_seconds, self._patience_seconds, self._lag_seconds = grace_seconds, patience_seconds, lag_seconds
-        self._clock, self._notify = clock, notify
+        self._clock, self._on_event = clock, on_event
         self._asks: list[_Ask] = []
         self._asked = asyncio.Event()
         self._given: set[str] = set()
@@ -113,7 +113,7 @@ class Reconciler:
 
         ``let_go_at`` None: with its intent. Raises ``PostponedError`` if neither can be known in this run.
         """
-        lost, agreeing, idle_since = Lost(job, let_go_at or job.intent_at or 0.0), 0, None
+        lost, agreeing, idle_since = LostSubmission(job, let_go_at or job.intent_at or 0.0), 0, None
         for number in itertools.count(1):
             item, is_absent = await self._look(lost)
             if item:
@@ -134,7 +134,7 @@ class Reconciler:
     async def glance(self, job: Job, let_go_at: float) -> Item | None:
         """As ``find``, but with a single look, so that None means nothing, unless so much time has passed since the
         intent that absence can be believed."""
-        return (await self._look(Lost(job, let_go_at)))[0]
+        return (await self._look(LostSubmission(job, let_go_at)))[0]
 
     def is_old(self, job: Job) -> bool:
         """Whether the intent is so old that the list must show what was taken."""
@@ -156,14 +156,14 @@ class Reconciler:
                 if not ask.answer.done():
                     ask.answer.set_result((item, item is None and self._is_absent(ask.lost, walk)))
 
-    async def _look(self, lost: Lost) -> tuple[Item | None, bool]:
+    async def _look(self, lost: LostSubmission) -> tuple[Item | None, bool]:
         """What is found, or else whether this look makes its absence credible."""
         ask = _Ask(lost, asyncio.get_running_loop().create_future())
         self._asks.append(ask)
         self._asked.set()
         return await ask.answer
 
-    def _is_absent(self, lost: Lost, walk: Walk) -> bool:
+    def _is_absent(self, lost: LostSubmission, walk: ListWalk) -> bool:
         """Whether a list that does not show it is to be believed."""
         is_witnessed = walk.witness_at >= lost.let_go_at + self._grace_seconds
         return walk.is_complete and (is_witnessed or self.is_old(lost.job))
@@ -172,7 +172,7 @@ class Reconciler:
         most = max(_GATHER_SECONDS, self._grace_seconds / 3)
         return min(most, max(_GATHER_SECONDS, self._grace_seconds / 30) * 1.5 ** min(number - 1, 20))
 
-    async def _walk(self, earliest: float) -> Walk:
+    async def _walk(self, earliest: float) -> ListWalk:
         """The list from now back to before ``earliest``."""
         items: dict[str, Item] = {}
         known: dict[str, float] = {}
@@ -183,7 +183,7 @@ class Reconciler:
             self._learn_zone(items, known)
             if is_complete := self._is_before(page, known, earliest):
                 break
-        return Walk(items, known, self._zone_seconds or 0.0, is_complete or not page.page_details.prev_url)
+        return ListWalk(items, known, self._zone_seconds or 0.0, is_complete or not page.page_details.prev_url)
 
     def _learn_zone(self, items: Mapping[str, Item], known: Mapping[str, float]) -> None:
         ours = [(created(items[each]), at) for each, at in known.items() if at > 0 and each in items]
@@ -204,13 +204,13 @@ class Reconciler:
         """A page of the list, without which nothing may be submitted again."""
         look = partial(self._client.page, before_id=before_id)
         try:
-            return await self._throttle.insist(look, route=Route.LIST, what="list", at_last=None)
+            return await self._throttle.retry(look, route=Route.LIST, what="list", at_last=None)
         except errors.RecordingError as error:
             raise errors.UnavailableError(
                 f"the service does not list its transcripts: {error}", kind=error.kind
             ) from error
 
-    async def _match(self, lost: Lost, items: Iterable[Item], walk: Walk) -> Item | None:
+    async def _match(self, lost: LostSubmission, items: Iterable[Item], walk: ListWalk) -> Item | None:
         taken = self._given.union(walk.known, lost.job.past_ids)
         fitting = [item for item in items if item.id not in taken]
         if not _is_upload(lost.job):
@@ -223,7 +223,7 @@ class Reconciler:
         self._given.add(fitting[0].id)
         return fitting[0]
 
-    async def _is_like(self, item: Item, lost: Lost) -> bool:
+    async def _is_like(self, item: Item, lost: LostSubmission) -> bool:
         """Whether it was asked for with the same options."""
         if item.id not in self._echoes:
             self._echoes[item.id] = await self._echo(item, lost.job)
@@ -234,7 +234,7 @@ class Reconciler:
         """What the service says of a transcript; None if it was deleted since it was listed."""
         fetch, what = partial(right_one, self._client, item.id), f"fetch of {job.key}"
         try:
-            _, body = await self._throttle.insist(fetch, route=Route.FETCH, what=what, at_last=None)
+            _, body = await self._throttle.retry(fetch, route=Route.FETCH, what=what, at_last=None)
         except errors.RecordingError:
             return None
         said: dict[str, Any] = msgspec.json.decode(body)
@@ -244,17 +244,17 @@ class Reconciler:
         others = ", ".join(item.id for item in fitting[1:])
         also = f"; also there: {others} (paid twice? look at them)" if others else ""
         how = "audio_url" if _is_upload(job) else "URL, options and time"
-        self._notify(Event("notice", job=job, message=f"found in the list by {how} as {fitting[0].id}{also}"))
+        self._on_event(Event("notice", job=job, message=f"found in the list by {how} as {fitting[0].id}{also}"))
 
 
-def _by_url(walk: Walk) -> dict[str, list[Item]]:
+def _by_url(walk: ListWalk) -> dict[str, list[Item]]:
     found: dict[str, list[Item]] = {}
     for item in walk.items.values():
         found.setdefault(identity(item.audio_url or ""), []).append(item)
     return found
 
 
-def _is_in_time(item: Item, lost: Lost, walk: Walk) -> bool:
+def _is_in_time(item: Item, lost: LostSubmission, walk: ListWalk) -> bool:
     """Whether it was made within minutes of the intent."""
     made = created(item)
     return made is not None and -_SLACK_SECONDS <= made - walk.zone_seconds - lost.intent_at <= _WINDOW_SECONDS

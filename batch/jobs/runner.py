@@ -19,21 +19,21 @@ import msgspec
 from batch import errors
 from batch.archive.journal import Journal
 from batch.archive.results import JOURNAL, Results, inner_of
-from batch.archive.search.background import Arrivals
-from batch.config import Prices, Settings
+from batch.archive.search.background import BackgroundIndexer
+from batch.config import PriceTable, Settings
 from batch.jobs import orphans
 from batch.jobs.connection import connected, links, pipeline_of, watching
-from batch.jobs.deduplication import Duplicates
-from batch.jobs.flow_control.concurrency import Slots
+from batch.jobs.deduplication import Deduplicator
+from batch.jobs.flow_control.concurrency import ConcurrencyLimiter
 from batch.jobs.flow_control.throttle import Throttle
 from batch.jobs.pipeline import Pipeline, with_service
 from batch.jobs.places import ASKED, Place, placed
 from batch.jobs.planning.admission import Admission
-from batch.jobs.planning.budget import Purse
+from batch.jobs.planning.budget import BudgetTracker
 from batch.jobs.planning.confirmation import agreed_to_pay_again, prices_of
-from batch.jobs.planning.decision import Wish
+from batch.jobs.planning.decision import Rerun
 from batch.jobs.planning.inputs import count_rows, peeked, rows_of
-from batch.jobs.planning.selection import Window
+from batch.jobs.planning.selection import Selection
 from batch.jobs.status_files import Rejected, asked, command_of, list_failed, report_no_beginning, reported, staged
 from batch.model import WITH_SERVICE, Event, Job, Recording
 from batch.providers.assemblyai.client import Client
@@ -56,12 +56,12 @@ async def run(
     out: Path | str,
     *,
     settings: Settings | None = None,
-    wish: Wish | None = None,
-    window: Window | None = None,
+    rerun: Rerun | None = None,
+    select: Selection | None = None,
     environ: Mapping[str, str] | None = None,
     stdin: IO[bytes] | None = None,
     summary: Summary | None = None,
-    notify: Callable[[Event], None] = lambda event: None,
+    on_event: Callable[[Event], None] = lambda event: None,
     stop: asyncio.Event | None = None,
     confirm: Callable[[str], bool] = lambda question: False,
     rng: random.Random | None = None,
@@ -83,15 +83,15 @@ async def run(
         filter(None, (environ.get(name, "").strip() for name in ("ASSEMBLYAI_API_KEY", "DIARIST_SERVICE_KEY")))
     )
     if command is None:
-        command = command_of(manifests, out, settings, window or Window())
+        command = command_of(manifests, out, settings, select or Selection())
     summary.stage = asked(manifests, out, command, secrets)
     was_cut_short = True
     try:
-        async with _cut_short_by(stop) as carrying, observers.watched(settings, summary, secrets, notify) as told:
-            with disk_errors.told():
+        async with _cut_short_by(stop) as carrying, observers.observe(settings, summary, secrets, on_event) as told:
+            with disk_errors.explained():
                 await _run(
-                    manifests, out, settings=settings, wish=wish, window=window, environ=environ, stdin=stdin,
-                    summary=summary, notify=told, stop=stop, carrying=carrying, confirm=confirm, rng=rng,
+                    manifests, out, settings=settings, rerun=rerun, select=select, environ=environ, stdin=stdin,
+                    summary=summary, on_event=told, stop=stop, carrying=carrying, confirm=confirm, rng=rng,
                 )  # fmt: skip
             was_cut_short = False
     except errors.RunError:
@@ -112,12 +112,12 @@ async def _run(
     out: Path | str,
     *,
     settings: Settings,
-    wish: Wish | None,
-    window: Window | None,
+    rerun: Rerun | None,
+    select: Selection | None,
     environ: Mapping[str, str],
     stdin: IO[bytes] | None,
     summary: Summary,
-    notify: Callable[[Event], None],
+    on_event: Callable[[Event], None],
     stop: asyncio.Event,
     carrying: Callable[[], object],
     confirm: Callable[[str], bool],
@@ -125,87 +125,90 @@ async def _run(
 ) -> None:
     """``run``, with everything given and everybody watching; ``carrying`` is called once jobs are carried."""
     place = await asyncio.to_thread(placed, out, settings, environ)
-    service, window = place.service, window or Window()
-    wish = place.in_pass(wish or Wish(), manifests, window)
-    purse = Purse(settings.budget, prices_of(service, settings))
+    service, select = place.service, select or Selection()
+    rerun = place.in_pass(rerun or Rerun(), manifests, select)
+    budget = BudgetTracker(settings.budget, prices_of(service, settings))
 
     summary.stage = staged(summary.stage, service, settings)
 
     rejected = Rejected(place.inner)
 
-    def tell(event: Event) -> None:
-        purse.take(event)
-        summary.usd = purse.spent
-        summary.take(event)
-        rejected.take(event)
-        notify(event)
+    def emit(event: Event) -> None:
+        budget.settle(event)
+        summary.usd = budget.spent
+        summary.apply(event)
+        rejected.note(event)
+        on_event(event)
 
-    def notice(message: str) -> None:
-        tell(Event("notice", message=message))
+    def on_warning(message: str) -> None:
+        emit(Event("notice", message=message))
 
-    given = {"settings": settings, "wish": wish, "window": window, "environ": environ}
+    given = {"settings": settings, "rerun": rerun, "select": select, "environ": environ}
     agreed = await agreed_to_pay_again(manifests, place, confirm, **given)
-    rows = await asyncio.to_thread(peeked, rows_of(manifests, settings, stdin, tell))
-    arrivals = Arrivals(place.directory, notice) if settings.search else None
+    rows = await asyncio.to_thread(peeked, rows_of(manifests, settings, stdin, emit))
+    indexer = BackgroundIndexer(place.directory, on_warning) if settings.search else None
     results = await asyncio.to_thread(lambda: Results(
-            place.directory, copies=place.copies, formats=settings.formats, notify=notice,
-            arrived=arrivals.take if arrivals else lambda key: None, inner=place.inner, read_copies=place.read_copies,
+            place.directory, copies=place.copies, formats=settings.formats, on_warning=on_warning,
+            on_written=indexer.enqueue if indexer else lambda key: None,
+            inner=place.inner, read_copies=place.read_copies,
         )
     )  # fmt: skip
     inner = place.inner
     async with contextlib.AsyncExitStack() as stack:
         for folder in dict.fromkeys((inner, results.directory / INNER)):  # another run may keep its journal elsewhere
             stack.enter_context(lock.held(folder / "lock", datetime.now()))
-        stack.enter_context(arrivals or contextlib.nullcontext())
+        stack.enter_context(indexer or contextlib.nullcontext())
         await stack.enter_async_context(reported(results, summary))
         journal = stack.enter_context(contextlib.closing(Journal(inner / JOURNAL)))
-        await stack.enter_async_context(_failures_listed(journal, rejected, results, summary, notice))
-        name = place.pass_name(manifests, window)
-        wish = await stack.enter_async_context(_forced_pass(journal, name, wish, notice))
+        await stack.enter_async_context(_failures_listed(journal, rejected, results, summary, on_warning))
+        name = place.pass_name(manifests, select)
+        rerun = await stack.enter_async_context(_forced_pass(journal, name, rerun, on_warning))
         if settings.replaced_days:
             await asyncio.to_thread(results.forget_kept, settings.replaced_days, time.time())
         before = with_service(await journal.in_states(WITH_SERVICE), service.name)
         admission = Admission(
             rows, journal, results, service.name,
-            wish=wish, window=window, notify=tell, purse=purse, agreed=agreed,
+            rerun=rerun, select=select, on_event=emit, budget=budget, agreed=agreed,
         )  # fmt: skip
         summary.carries(job.key for job in before)
         admit = partial(_known_to, summary, admission)
         if not before:
             jobs = admission.jobs()
             if (first := await anext(jobs, None)) is None:
-                await _counted(asyncio.create_task(count_rows(manifests, settings, window, tell)), summary)
-                await _end_pass(journal, name, wish, window, admission, summary)
+                await _counted(asyncio.create_task(count_rows(manifests, settings, select, emit)), summary)
+                await _end_pass(journal, name, rerun, select, admission, summary)
                 await _note_asked(journal, place, manifests, settings, summary)
                 if await journal.note("service") is None and await journal.has_results():
-                    await _remember(journal, place, notice)  # of results that were found
+                    await _remember(journal, place, on_warning)  # of results that were found
                 return
             admit = partial(_with_first, first, jobs)
-        counting = asyncio.create_task(count_rows(manifests, settings, window, tell))
+        counting = asyncio.create_task(count_rows(manifests, settings, select, emit))
         try:
             chance = rng or random.Random()
-            slots = Slots(settings.concurrency)
+            slots = ConcurrencyLimiter(settings.concurrency)
             async with (
-                connected(service, settings, inner, tell, chance, slots) as (api, gate),
+                connected(service, settings, inner, emit, chance, slots) as (api, gate),
                 watching(api, gate, settings, inner, chance, slots) as watcher,
             ):
-                await _remember(journal, place, notice)
+                await _remember(journal, place, on_warning)
                 await _forget_asked(journal, place, manifests, settings)
-                twins = Duplicates(journal, began=wish.forced_since if wish.force else time.time(), anew=wish.force)
+                twins = Deduplicator(
+                    journal, began=rerun.forced_since if rerun.force else time.time(), anew=rerun.force
+                )
                 carrier = pipeline_of(
-                    api, gate, watcher, twins, journal, results, settings, tell, slots, links(service, settings),
+                    api, gate, watcher, twins, journal, results, settings, emit, slots, links(service, settings),
                     await _key_print(journal, service.key),
                 )  # fmt: skip
                 carrying()
                 await _until_stopped(carrier, carrier.run(before, admit), settings, stop)
                 if summary.requests[Route.SUBMIT] and not stop.is_set():
-                    await _tell_orphans(api, gate, journal, prices_of(service, settings), notice)
+                    await _tell_orphans(api, gate, journal, prices_of(service, settings), on_warning)
         except* errors.RunError as group:
             summary.stopped_by = _first_fatal(group)
         finally:
             await _counted(counting, summary)
         if not summary.stopped_by:
-            await _end_pass(journal, name, wish, window, admission, summary)
+            await _end_pass(journal, name, rerun, select, admission, summary)
             await _note_asked(journal, place, manifests, settings, summary)
 
 
@@ -227,24 +230,24 @@ async def _forget_asked(journal: Journal, place: Place, manifests: Sequence[str]
 
 
 async def _tell_orphans(
-    api: Client, gate: Throttle, journal: Journal, prices: Prices | None, notice: Callable[[str], None]
+    api: Client, gate: Throttle, journal: Journal, prices: PriceTable | None, on_warning: Callable[[str], None]
 ) -> None:
     """What the service has of ours, and no job: a look that may fail, and does not take long."""
 
     async def page(before_id: str | None) -> Page:
-        return await gate.once(partial(api.page, before_id=before_id), route=Route.LIST, what="list")
+        return await gate.attempt(partial(api.page, before_id=before_id), route=Route.LIST, what="list")
 
     with contextlib.suppress(errors.DiaristError, TimeoutError):
         async with asyncio.timeout(_ORPHANS_SECONDS):
             if found := await orphans.orphans(page, journal):
-                notice(orphans.listed(found, prices))
+                on_warning(orphans.listed(found, prices))
 
 
-async def _remember(journal: Journal, place: Place, notice: Callable[[str], None]) -> None:
+async def _remember(journal: Journal, place: Place, on_warning: Callable[[str], None]) -> None:
     """The directory's service is the one that has answered, from now on; and where its results go."""
     known = place.notes.get("service")
     if known and known != place.service.name:
-        notice(f"the service of this directory is {place.service.name} from now on; it was {known}")
+        on_warning(f"the service of this directory is {place.service.name} from now on; it was {known}")
     facts = {"service": place.service.name, "copies": place.copies or None, "paid": "yes"}
     facts["out"] = place.copies or str(place.directory.absolute())
     for name, value in facts.items():
@@ -261,52 +264,56 @@ async def _key_print(journal: Journal, key: str | None) -> str | None:
 
 
 @contextlib.asynccontextmanager
-async def _forced_pass(journal: Journal, name: str, wish: Wish, notice: Callable[[str], None]) -> AsyncIterator[Wish]:
+async def _forced_pass(
+    journal: Journal, name: str, rerun: Rerun, on_warning: Callable[[str], None]
+) -> AsyncIterator[Rerun]:
     """With ``--force`` everything is run again once: a pass is noted before anything is paid, and given again the
     command goes on with it until it has come to its end."""
-    if not wish.force:
-        yield wish
+    if not rerun.force:
+        yield rerun
         return
-    if math.isfinite(wish.forced_since):
-        notice(f"goes on with what --force began at {datetime.fromtimestamp(wish.forced_since):%Y-%m-%d %H:%M:%S}")
+    if math.isfinite(rerun.forced_since):
+        on_warning(
+            f"goes on with what --force began at {datetime.fromtimestamp(rerun.forced_since):%Y-%m-%d %H:%M:%S}"
+        )
     else:
-        wish = msgspec.structs.replace(wish, forced_since=time.time())
-    await _note_pass(journal, name, wish)
-    noting = asyncio.create_task(_keep_noting(journal, name, wish))
+        rerun = msgspec.structs.replace(rerun, forced_since=time.time())
+    await _note_pass(journal, name, rerun)
+    noting = asyncio.create_task(_keep_noting(journal, name, rerun))
     try:
-        yield wish
+        yield rerun
     finally:
         noting.cancel()
 
 
-async def _note_pass(journal: Journal, name: str, wish: Wish) -> None:
-    await journal.set_note(name, f"{wish.forced_since} {time.time()}")
+async def _note_pass(journal: Journal, name: str, rerun: Rerun) -> None:
+    await journal.set_note(name, f"{rerun.forced_since} {time.time()}")
 
 
-async def _keep_noting(journal: Journal, name: str, wish: Wish) -> None:
+async def _keep_noting(journal: Journal, name: str, rerun: Rerun) -> None:
     while True:
         await asyncio.sleep(_NOTING_SECONDS)
-        await _note_pass(journal, name, wish)
+        await _note_pass(journal, name, rerun)
 
 
 async def _end_pass(
-    journal: Journal, name: str, wish: Wish, window: Window, admission: Admission, summary: Summary
+    journal: Journal, name: str, rerun: Rerun, select: Selection, admission: Admission, summary: Summary
 ) -> None:
     nothing_is_left = admission.exhausted and not summary.left and summary.exit_code == 0
-    if wish.force and window.takes_all and nothing_is_left:
+    if rerun.force and select.takes_all and nothing_is_left:
         await journal.set_note(name, None)
 
 
 @contextlib.asynccontextmanager
 async def _failures_listed(
-    journal: Journal, rejected: Rejected, results: Results, summary: Summary, notice: Callable[[str], None]
+    journal: Journal, rejected: Rejected, results: Results, summary: Summary, on_warning: Callable[[str], None]
 ) -> AsyncIterator[None]:
     """However the context ends, what failed is listed."""
     try:
         yield
     finally:
         if said := await list_failed(journal.path, rejected, results, summary):
-            notice(said)
+            on_warning(said)
         rejected.close()
 
 

@@ -20,29 +20,31 @@ from batch.archive.results import Results
 from batch.config import Settings
 from batch.errors import FailureKind
 from batch.jobs.planning.confirmation import prices_of
-from batch.jobs.planning.selection import Window
+from batch.jobs.planning.selection import Selection
 from batch.manifest.reader import called
 from batch.manifest.rows import printable
 from batch.model import Event, Job, Reject
 from batch.providers.endpoint import Endpoint
 from batch.storage import disk_errors, lock
-from batch.telemetry.progress import progress
+from batch.telemetry.progress import snapshot
 from batch.telemetry.rates import WINDOW_SECONDS
-from batch.telemetry.redaction import discreet
-from batch.telemetry.summary import FailedList, Stage, Summary
+from batch.telemetry.redaction import redact
+from batch.telemetry.summary import FailedList, RunContext, Summary
 
 _REPORT_SECONDS: Final = 2.0
 _GROUP: Final = 2000
 
 
-def asked(manifests: Sequence[str], out: Path | str, command: Sequence[str], secrets: tuple[str, ...] = ()) -> Stage:
+def asked(
+    manifests: Sequence[str], out: Path | str, command: Sequence[str], secrets: tuple[str, ...] = ()
+) -> RunContext:
     """What a run was asked, before its service is known."""
-    hidden = partial(discreet, secrets=secrets)
+    hidden = partial(redact, secrets=secrets)
     words = tuple(printable(hidden(word)) for word in command)
-    return Stage(tuple(map(called, manifests)), called(str(out)), command=words, cwd=printable(str(Path.cwd())))
+    return RunContext(tuple(map(called, manifests)), called(str(out)), command=words, cwd=printable(str(Path.cwd())))
 
 
-def staged(stage: Stage, service: Endpoint, settings: Settings) -> Stage:
+def staged(stage: RunContext, service: Endpoint, settings: Settings) -> RunContext:
     """The same, with what it works at and with."""
     rate, prices = settings.rate, prices_of(service, settings)
     limit = round(rate.requests * WINDOW_SECONDS / rate.window_seconds) if service.base_url else 0
@@ -52,7 +54,7 @@ def staged(stage: Stage, service: Endpoint, settings: Settings) -> Stage:
     )  # fmt: skip
 
 
-def command_of(manifests: Sequence[str], out: Path | str, settings: Settings, window: Window) -> tuple[str, ...]:
+def command_of(manifests: Sequence[str], out: Path | str, settings: Settings, select: Selection) -> tuple[str, ...]:
     """The command that does what a caller from Python has asked; none if no command can say it.
 
     What only sets the pace, or who watches, is left out.
@@ -66,9 +68,9 @@ def command_of(manifests: Sequence[str], out: Path | str, settings: Settings, wi
         ("--service", settings.service),
         ("--dialect", settings.dialect),
     ]
-    flags += [("--format", ",".join(settings.formats)), ("--limit", window.limit), ("--sample", window.sample)]
-    flags += [("--shard", f"{window.shard}/{window.shards}" * (window.shards > 1))]
-    for name, at in (("--since", window.since), ("--until", window.until)):
+    flags += [("--format", ",".join(settings.formats)), ("--limit", select.limit), ("--sample", select.sample)]
+    flags += [("--shard", f"{select.shard}/{select.shards}" * (select.shards > 1))]
+    for name, at in (("--since", select.since), ("--until", select.until)):
         flags.append((name, "" if at is None else datetime.fromtimestamp(at).astimezone().isoformat()))
     flags += [("--set", f"options.{name}={_plain(value)}") for name, value in sorted(options.items())]
     given = [(flag, str(value)) for flag, value in flags if value]
@@ -85,7 +87,7 @@ async def reported(results: Results, summary: Summary) -> AsyncIterator[None]:
     so when it refuses a result."""
 
     async def write(*, is_over: bool = False) -> None:
-        said = msgspec.json.encode(progress(summary, is_over=is_over))
+        said = msgspec.json.encode(snapshot(summary, is_over=is_over))
         with contextlib.suppress(errors.DiaristError):
             await asyncio.to_thread(results.write_summary, said)
 
@@ -99,7 +101,7 @@ async def reported(results: Results, summary: Summary) -> AsyncIterator[None]:
 
     writing = asyncio.create_task(keep_writing())
     try:
-        with summary.ending(), disk_errors.told():
+        with summary.record_exit(), disk_errors.explained():
             yield
     finally:
         over.set()
@@ -115,7 +117,7 @@ async def report_no_beginning(directory: Path, inner: Path, summary: Summary) ->
     stopped = summary.stopped_by
     if isinstance(stopped, errors.DiaristError) and stopped.kind is FailureKind.LOCKED:
         return
-    said = msgspec.json.encode(progress(summary, is_over=True))
+    said = msgspec.json.encode(snapshot(summary, is_over=True))
     with contextlib.suppress(errors.DiaristError, OSError):
         if await asyncio.to_thread(inner.is_dir):
             with lock.held(inner / "lock", datetime.now()):
@@ -130,7 +132,7 @@ class Rejected:
         self._file: IO[bytes] | None = None
         self._error: OSError | None = None
 
-    def take(self, event: Event) -> None:
+    def note(self, event: Event) -> None:
         """What the disk refuses is told by ``rows``: the run itself goes on."""
         if event.reject is None or self._error:
             return

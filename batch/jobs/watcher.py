@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from batch import errors
-from batch.config import Pace
+from batch.config import SweepSettings
 from batch.jobs.flow_control import laws
 from batch.jobs.flow_control.throttle import Throttle
 from batch.providers.assemblyai.client import Client
@@ -26,7 +26,7 @@ _BARREN_PAGES: Final = 2
 _EARLY_LIMIT: Final = 10_000
 
 
-class _Bell:
+class _Waiter:
     """So many ``waiters`` wait for a transcript, ``since`` when (loop time). It is asked for by id at ``ask_at``,
     which moves on whenever the list shows it, and further each time that it was asked for."""
 
@@ -54,36 +54,36 @@ class Watcher:
 
     Jobs that the list does not show, and all of them while there is no list to be had, are asked for by id, each with
     backoff. ``notice`` is for webhooks: while they come and sweeps find nothing that they have not told, sweeps are
-    seldom. ``hold_back`` is told after each sweep whether the service has a queue of its own. ``run`` must run beside
-    whoever awaits ``done``.
+    seldom. ``pause`` is told after each sweep whether the service has a queue of its own. ``run`` must run beside
+    whoever awaits ``wait_until_ended``.
     """
 
     def __init__(
         self,
         client: Client,
         throttle: Throttle,
-        pace: Pace,
+        pace: SweepSettings,
         rng: random.Random,
         *,
-        hold_back: Callable[[bool], None] = lambda held_back: None,
+        pause: Callable[[bool], None] = lambda held_back: None,
     ) -> None:
         self._client, self._throttle, self._pace, self._rng = client, throttle, pace, rng
-        self._hold_back = hold_back
-        self._bells: dict[str, _Bell] = {}
+        self._hold_back = pause
+        self._bells: dict[str, _Waiter] = {}
         self._early: dict[str, Status] = {}
         self._wanted, self._hurried = asyncio.Event(), asyncio.Event()
         self._turnaround: float | None = None
         self._swept_at = 0.0
         self._noticed = self._trusted = False
 
-    async def done(self, transcript_id: str) -> Item:
+    async def wait_until_ended(self, transcript_id: str) -> Item:
         """The list's line for the transcript, once it has ended. Raises ``TranscriptNotFoundError`` if the service
         knows it not."""
-        bell = self._bells.setdefault(transcript_id, _Bell(_now()))
+        bell = self._bells.setdefault(transcript_id, _Waiter(_now()))
         bell.waiters += 1
         self._wanted.set()
         if early := self._early.pop(transcript_id, None):
-            self.notice(transcript_id, early)
+            self.on_notice(transcript_id, early)
         try:
             return await asyncio.shield(bell.rung)
         finally:
@@ -91,7 +91,7 @@ class Watcher:
             if not bell.waiters:
                 self._bells.pop(transcript_id, None)
 
-    def notice(self, transcript_id: str, status: Status) -> None:
+    def on_notice(self, transcript_id: str, status: Status) -> None:
         """Somebody says that a transcript has ended. May be said twice, or before anyone waits for it."""
         bell = self._bells.get(transcript_id)
         self._noticed = True
@@ -147,7 +147,7 @@ class Watcher:
         base, cap = self._pace.least_seconds, 4 * self._pace.most_seconds
         return laws.backoff_seconds(failures, base=base, cap=cap, rng=self._rng)
 
-    async def _sweep(self, waiting: Mapping[str, _Bell]) -> None:
+    async def _sweep(self, waiting: Mapping[str, _Waiter]) -> None:
         """Ring for whoever the list shows as ended. It is read back for as long as its pages show jobs of ours: one
         page costs what asking for one job does."""
         unseen, before_id, barren = set(waiting), None, 0
@@ -155,7 +155,7 @@ class Watcher:
         noticed, self._noticed = self._noticed, False
         while unseen and barren < _BARREN_PAGES:
             look = partial(self._client.page, before_id=before_id)
-            page = await self._throttle.once(look, route=Route.LIST, what="list")
+            page = await self._throttle.attempt(look, route=Route.LIST, what="list")
             shown = [item for item in page.transcripts if item.id in unseen]
             for item in shown:
                 unseen.discard(item.id)
@@ -185,7 +185,7 @@ class Watcher:
             bell.put_off(_now(), self._rng)
             try:
                 fetch = partial(self._client.fetch, transcript_id)
-                head, _ = await self._throttle.once(fetch, route=Route.FETCH, what=f"fetch of {transcript_id}")
+                head, _ = await self._throttle.attempt(fetch, route=Route.FETCH, what=f"fetch of {transcript_id}")
             except errors.TransientError:
                 continue
             except errors.RecordingError as error:

@@ -19,7 +19,7 @@ import msgspec
 from aiohttp import web
 from yarl import URL
 
-from batch.config import Webhook
+from batch.config import WebhookSettings
 from batch.errors import UsageError
 from batch.network.http_listener import listening
 from batch.providers.assemblyai.protocol import DONE, Status
@@ -74,7 +74,7 @@ def _make_secret(path: Path) -> str:
 
 
 @contextlib.asynccontextmanager
-async def receiving(webhook: Webhook, secret: str, ring: Ring) -> AsyncIterator[int]:
+async def receiving(webhook: WebhookSettings, secret: str, ring: Ring) -> AsyncIterator[int]:
     """Listen for notices while the context lasts; gives the port. ``ring`` is told id and status of each.
 
     Raises ``UsageError`` if the URL is none or the port is taken.

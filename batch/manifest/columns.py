@@ -31,7 +31,7 @@ _SIGNED: Final = "?"
 """Among the columns that were told of: signed URLs were."""
 
 
-class Maker:
+class RecordingBuilder:
     """Makes recordings of the rows of one manifest. ``folder`` is its directory, or its prefix in a store, or its own
     URL on the web. ``prefix`` stands before each key but those of rows that we wrote ourselves, which have it."""
 
@@ -40,10 +40,10 @@ class Maker:
         manifest: str,
         folder: Path | str,
         defaults: Mapping[str, Any],
-        notice: Callable[[str], None],
+        on_warning: Callable[[str], None],
         prefix: str = "",
     ) -> None:
-        self._manifest, self._defaults, self._notice, self._prefix = manifest, defaults, notice, prefix
+        self._manifest, self._defaults, self._on_warning, self._prefix = manifest, defaults, on_warning, prefix
         self._folder = folder if isinstance(folder, str) else os.path.abspath(folder)  # noqa: PTH100 (keeps links)
         self._seen: set[str] = set()
         self._read: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
@@ -144,7 +144,7 @@ class Maker:
         """Tell once that a signed URL is known by what stays when it is signed anew."""
         if _SIGNED not in self._seen and "?" in source and is_url(source) and identity(source) != source:
             self._seen.add(_SIGNED)
-            self._notice(
+            self._on_warning(
                 f"{self._manifest}: some URLs are signed; a recording is known by its URL without the signature, so "
                 "that it is the same one when it is signed anew"
             )
@@ -155,7 +155,7 @@ class Maker:
             self._seen.add(name)
             plain = name.strip().lower().replace("-", "_").replace(" ", "_")
             if close := difflib.get_close_matches(plain, options.COLUMNS, 1, cutoff=0.88):
-                self._notice(
+                self._on_warning(
                     f"{self._manifest}: the column {name!r} is carried as a label; "
                     f"did you mean the option {close[0]!r}?"
                 )

@@ -27,7 +27,7 @@ def read(
     stdin: IO[bytes] | None = None,
     dialect: str | None = None,
     prefix: str = "",
-    notice: Callable[[str], None] = lambda message: None,
+    on_warning: Callable[[str], None] = lambda message: None,
 ) -> Iterator[Recording | Reject]:
     """The rows of all ``manifests`` in order, each a recording or the reason why it cannot be one. Blocks; lazy.
 
@@ -35,12 +35,12 @@ def read(
     and recordings may also be in an object store, where a prefix ends in a slash. Relative paths in it resolve
     against its directory or URL (``cwd`` for ``-``). ``defaults`` are the options that a row's own replace.
     ``dialect`` names the one that manifest files are in (None: recognised); ``prefix`` stands before all keys, with
-    the name of the manifest for each ``{name}`` in it. ``notice`` hears, once a manifest, of
+    the name of the manifest for each ``{name}`` in it. ``on_warning`` hears, once a manifest, of
     columns that look like misspelt options and of what was left out. Raises ``UsageError`` for a manifest that is not
     there, cannot be read or has no column for the audio, and when all of them list nothing.
     """
     dialects.check(dialect)
-    reading = _Reading(defaults, cwd, stdin, dialect, prefix, notice)
+    reading = _Reading(defaults, cwd, stdin, dialect, prefix, on_warning)
     listed = False
     for named in manifests:
         for row in reading.rows(named):
@@ -64,18 +64,18 @@ class _Reading(NamedTuple):
     stdin: IO[bytes] | None
     dialect: str | None
     prefix: str
-    notice: Callable[[str], None]
+    on_warning: Callable[[str], None]
 
     def rows(self, named: str) -> Iterator[Recording | Reject]:
         """The rows of one manifest; at its end it is told what was left out."""
         passed_over = LeftOut(called(named), self.cwd)
         yield from self._rows(named, passed_over)
         for message in passed_over.told():
-            self.notice(message)
+            self.on_warning(message)
 
     def _rows(self, named: str, passed_over: LeftOut) -> Iterator[Recording | Reject]:
-        def maker(folder: Path | str) -> columns.Maker:
-            return columns.Maker(called(named), folder, self.defaults, self.notice, prefix)
+        def maker(folder: Path | str) -> columns.RecordingBuilder:
+            return columns.RecordingBuilder(called(named), folder, self.defaults, self.on_warning, prefix)
 
         prefix = prefix_of(self.prefix, named, self.cwd)
 
@@ -106,7 +106,9 @@ class _Reading(NamedTuple):
             f"there is no manifest, directory or recording {called(named)}: check the path (in {self.cwd})"
         )
 
-    def _on_the_web(self, url: str, maker: Callable[[Path | str], columns.Maker]) -> Iterator[Recording | Reject]:
+    def _on_the_web(
+        self, url: str, maker: Callable[[Path | str], columns.RecordingBuilder]
+    ) -> Iterator[Recording | Reject]:
         """A manifest if its name says so, or a dialect was given and no name says that it is a recording."""
         name = without_secrets(url).partition("://")[2].partition("/")[2]
         if dialects.is_manifest(name) or (self.dialect and not discovery.is_recording(name)):
@@ -114,7 +116,7 @@ class _Reading(NamedTuple):
         return maker(self.cwd).recordings(iter([Row(1, {"audio": url})]))
 
     def _matching(
-        self, glob: str, maker: Callable[[Path | str], columns.Maker], passed_over: LeftOut
+        self, glob: str, maker: Callable[[Path | str], columns.RecordingBuilder], passed_over: LeftOut
     ) -> Iterator[Recording | Reject]:
         """What a glob matches: recordings, keyed from where the glob begins, and manifests, as if each was named. One
         that cannot be read is told, and the others go on."""
@@ -131,7 +133,7 @@ class _Reading(NamedTuple):
 
 
 def _in_store(
-    url: str, maker: Callable[[Path | str], columns.Maker], dialect: str | None, passed_over: LeftOut
+    url: str, maker: Callable[[Path | str], columns.RecordingBuilder], dialect: str | None, passed_over: LeftOut
 ) -> Iterator[Recording | Reject]:
     """A prefix or a glob, a recording, or a manifest file in an object store."""
     folder = url.rpartition("/")[0]

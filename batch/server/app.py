@@ -20,15 +20,15 @@ from aiohttp import ClientPayloadError, StreamReader, web
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
-from batch.engine.interface import BUILT_IN, Abilities
+from batch.engine.interface import BUILT_IN, EngineCapabilities
 from batch.network.addresses import is_loopback
 from batch.providers.assemblyai import protocol
 from batch.providers.assemblyai.protocol import UPLOAD_LIMIT_BYTES
 from batch.server import derived_routes, parameters, schemas
 from batch.server.queue import Queue
 from batch.server.responses import BadRequest, refuse, reply
-from batch.server.retention import Keep
-from batch.server.store import Line, Store
+from batch.server.retention import RetentionPolicy
+from batch.server.store import JobRow, Store
 from batch.server.uploads import Full
 from batch.telemetry.redaction import plain
 
@@ -46,9 +46,9 @@ _http_log.addFilter(
 STORE: Final = web.AppKey("store", Store)
 QUEUE: Final = web.AppKey("queue", Queue)
 KEY: Final = web.AppKey("key", str)
-KEEP: Final = web.AppKey("keep", Keep)
+KEEP: Final = web.AppKey("keep", RetentionPolicy)
 LIMIT_BYTES: Final = web.AppKey("limit_bytes", int)
-ABLE: Final = web.AppKey("able", Abilities)
+ABLE: Final = web.AppKey("able", EngineCapabilities)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -58,14 +58,14 @@ def make_app(
     *,
     key: str | None = None,
     upload_limit_bytes: int = UPLOAD_LIMIT_BYTES,
-    keep: Keep | None = None,
-    able: Abilities = BUILT_IN,
+    keep: RetentionPolicy | None = None,
+    able: EngineCapabilities = BUILT_IN,
     middlewares: Iterable[Any] = (),
 ) -> web.Application:
     """The application, whose jobs run while it does. Without a ``key`` any key, or none, is accepted, but only from
     programs of this machine. ``able``: what the engine can."""
     app = web.Application(middlewares=[*middlewares, _authorised, _in_words], client_max_size=_SUBMISSION_BYTES)
-    app[STORE], app[QUEUE], app[KEEP], app[ABLE] = store, queue, keep or Keep(), able
+    app[STORE], app[QUEUE], app[KEEP], app[ABLE] = store, queue, keep or RetentionPolicy(), able
     app[LIMIT_BYTES] = min(upload_limit_bytes, store.uploads.largest)
     if key:
         app[KEY] = key
@@ -88,7 +88,7 @@ async def _working(app: web.Application) -> AsyncIterator[None]:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _expire(store: Store, keep: Keep) -> None:
+async def _expire(store: Store, keep: RetentionPolicy) -> None:
     while True:
         try:
             await store.sweep(keep)
@@ -258,7 +258,7 @@ async def _number(store: Store, transcript_id: str | None) -> int | None:
     return line.number
 
 
-def _item(line: Line, origin: str) -> dict[str, Any]:
+def _item(line: JobRow, origin: str) -> dict[str, Any]:
     said = {name: getattr(line, name) for name in ("id", "status", "created", "completed", "audio_url", "error")}
     return said | {"resource_url": f"{origin}/v2/transcript/{line.id}"}
 

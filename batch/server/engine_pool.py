@@ -23,8 +23,15 @@ import anyio
 import anyio.to_process
 import msgspec
 
-from batch.engine.interface import Abilities, Divisible, Engine, EngineMissing, EngineTranscript, Request
-from batch.engine.registry import Choice, load
+from batch.engine.interface import (
+    Engine,
+    EngineCapabilities,
+    EngineMissing,
+    EngineRequest,
+    EngineTranscript,
+    Partitionable,
+)
+from batch.engine.registry import EngineChoice, load
 from batch.server import sandbox
 
 Given = TypeVarTuple("Given")
@@ -33,7 +40,7 @@ _TRIES: Final = 2
 _REAPING_SECONDS: Final = 0.5  # idle processes that died together with it are noticed meanwhile, and not tried
 
 
-class Pool:
+class EnginePool:
     """Up to ``workers`` processes, each with its own engine. None: one a core, or a single one on a GPU.
 
     ``folder`` is where they share recordings out (115 MB for an hour); None: where temporary files are. Each may use
@@ -42,7 +49,7 @@ class Pool:
 
     def __init__(
         self,
-        choice: Choice,
+        choice: EngineChoice,
         workers: int | None = None,
         *,
         folder: Path | None = None,
@@ -62,7 +69,7 @@ class Pool:
     def size(self) -> int:
         return int(self._limiter.total_tokens)
 
-    async def check(self) -> Abilities:
+    async def check(self) -> EngineCapabilities:
         """Load the engine in a first process, which stays warm. Raises EngineMissing."""
         try:
             able = await self._run(None, _abilities)
@@ -81,7 +88,7 @@ class Pool:
         calls = [self._run(None, _abilities) for _ in range(self.size)]
         await asyncio.gather(*calls, return_exceptions=True)  # whoever cannot will tell when it has a job
 
-    async def transcribe(self, path: Path, request: Request) -> EngineTranscript:
+    async def transcribe(self, path: Path, request: EngineRequest) -> EngineTranscript:
         """Transcribe in whichever processes are free. Raises BadAudio, EngineFailed, and BrokenWorkerProcess or
         ProcessLookupError if one dies."""
         with tempfile.TemporaryDirectory(prefix="diarist-", dir=self._folder) as name:
@@ -104,7 +111,7 @@ class Pool:
             while left:
                 idle = 0 if self._wanted else int(self._limiter.available_tokens) - 1
                 helpers += [asyncio.create_task(self._help(part, left)) for _ in range(min(idle, len(left) - 1))]
-                await twice(partial(part, left.popleft()))
+                await retry_once(partial(part, left.popleft()))
             await asyncio.gather(*helpers)
         finally:
             for helper in helpers:
@@ -113,7 +120,7 @@ class Pool:
 
     async def _help(self, part: Callable[[int], Awaitable[None]], left: deque[int]) -> None:
         while left and self._limiter.available_tokens and not self._wanted:
-            await twice(partial(part, left.popleft()))
+            await retry_once(partial(part, left.popleft()))
 
     @property
     def _wanted(self) -> bool:
@@ -136,7 +143,7 @@ class Pool:
         )
 
 
-async def twice(work: Callable[[], Awaitable[Made]]) -> Made:
+async def retry_once(work: Callable[[], Awaitable[Made]]) -> Made:
     """Once more if the process that does it dies."""
     for _ in range(_TRIES - 1):
         try:
@@ -147,7 +154,7 @@ async def twice(work: Callable[[], Awaitable[Made]]) -> Made:
 
 
 def _do(
-    choice: Choice,
+    choice: EngineChoice,
     memory_bytes: int,
     allowed_seconds: float | None,
     work: Callable[[Engine, *Given], Made],
@@ -159,29 +166,29 @@ def _do(
 
 
 @cache
-def _engine(choice: Choice, memory_bytes: int) -> Engine:
+def _engine(choice: EngineChoice, memory_bytes: int) -> Engine:
     """The process's engine. A Ctrl-C in the terminal is for the service, which ends its processes itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sandbox.confine(memory_bytes)
     return load(**msgspec.structs.asdict(choice))
 
 
-def _abilities(engine: Engine) -> Abilities:
-    able: Abilities = getattr(engine, "abilities", Abilities())
+def _abilities(engine: Engine) -> EngineCapabilities:
+    able: EngineCapabilities = getattr(engine, "abilities", EngineCapabilities())
     return able
 
 
-def _begin(engine: Engine, path: Path, request: Request, folder: Path) -> EngineTranscript | int:
-    if isinstance(engine, Divisible):
+def _begin(engine: Engine, path: Path, request: EngineRequest, folder: Path) -> EngineTranscript | int:
+    if isinstance(engine, Partitionable):
         return engine.prepare(path, request, folder)
     return engine.transcribe(path, request)
 
 
 def _hear_part(engine: Engine, folder: Path, number: int) -> None:
-    assert isinstance(engine, Divisible)
+    assert isinstance(engine, Partitionable)
     engine.hear_part(folder, number)
 
 
 def _join(engine: Engine, folder: Path) -> EngineTranscript:
-    assert isinstance(engine, Divisible)
+    assert isinstance(engine, Partitionable)
     return engine.join(folder)

@@ -2,7 +2,7 @@
 
     [[fault]]
     route = "submit"           # upload, submit, fetch, list, delete, or any
-    what = "drop_after"        # see ``What``
+    what = "drop_after"        # see ``FaultKind``
     probability = 0.04         # or: at = [1, 5], the first and the fifth request on the route
     status = 504               # of what answers with one; ``seconds`` is how long the others take
 
@@ -39,7 +39,7 @@ _OF_LISTS: Final = frozenset({"list_lag", "list_shuffled", "list_repeated"})
 _HTML: Final = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
 
 
-class What(StrEnum):
+class FaultKind(StrEnum):
     """The misfortunes. After ``drop_after``, ``half_body``, ``garbled``, ``html_after`` and ``hold`` the service has
     done what it was asked to, after ``accept_late`` it is going to; after the others it has not."""
 
@@ -64,7 +64,7 @@ class What(StrEnum):
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    what: What
+    what: FaultKind
     route: Literal["any", "upload", "submit", "fetch", "list", "delete"] = "any"
     probability: Annotated[float, Meta(ge=0, le=1)] = 0.0
     at: tuple[int, ...] = ()
@@ -94,7 +94,7 @@ class Faults:
         self._job_errors: dict[str, str] = {}
         self._late: set[asyncio.Task[web.StreamResponse]] = set()
         self._accepted: list[tuple[float, str]] = []
-        self.met: Counter[What] = Counter()
+        self.met: Counter[FaultKind] = Counter()
 
     def on_the_way(self, locate: Locate) -> Locate:
         """``locate``, but for audio whose newest job shall end in an error."""
@@ -144,7 +144,7 @@ class Faults:
         wrong = {what: fault for what, fault in wrong.items() if self._befalls(fault, Route.LIST)}
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            unseen = self._unseen(wrong[What.LIST_LAG].seconds) if What.LIST_LAG in wrong else []
+            unseen = self._unseen(wrong[FaultKind.LIST_LAG].seconds) if FaultKind.LIST_LAG in wrong else []
             if unseen and not request.query.keys() & {"before_id", "after_id"}:
                 request = request.clone(rel_url=request.rel_url.update_query(before_id=unseen[0]))
             answer = await handler(request)
@@ -152,9 +152,9 @@ class Faults:
                 return answer
             page = msgspec.json.decode(_body(answer))
             items = [item for item in page["transcripts"] if item["id"] not in unseen]
-            if What.LIST_REPEATED in wrong:
+            if FaultKind.LIST_REPEATED in wrong:
                 items += items[-3:]
-            if What.LIST_SHUFFLED in wrong:
+            if FaultKind.LIST_SHUFFLED in wrong:
                 self._rng.shuffle(items)
             return reply(page | {"transcripts": items})
 
@@ -171,34 +171,34 @@ class Faults:
 
     async def _commit(self, fault: Fault, request: web.Request, handler: Handler) -> web.StreamResponse:
         match fault.what:
-            case What.REFUSE:
+            case FaultKind.REFUSE:
                 return _cut(request)
-            case What.STALL:
+            case FaultKind.STALL:
                 await asyncio.sleep(fault.seconds)
                 return _cut(request)
-            case What.DROP_BEFORE:
+            case FaultKind.DROP_BEFORE:
                 await request.read()
                 return _cut(request)
-            case What.THROTTLE:
+            case FaultKind.THROTTLE:
                 after = {"Retry-After": str(round(fault.seconds))} if fault.seconds else {}
                 return web.json_response({"error": THROTTLED_TEXT}, status=429, headers=after)
-            case What.FORBID:
+            case FaultKind.FORBID:
                 return web.Response(status=403)
-            case What.REFUSE_LINK:
+            case FaultKind.REFUSE_LINK:
                 return web.json_response({"error": LINK_REFUSED_TEXT}, status=403)
-            case What.STATUS:
+            case FaultKind.STATUS:
                 return web.json_response({"error": fault.error}, status=fault.status)
-            case What.HTML:
+            case FaultKind.HTML:
                 return _html(fault.status)
-            case What.JOB_ERROR:
+            case FaultKind.JOB_ERROR:
                 asked = msgspec.json.decode(await request.read())
                 self._job_errors[str(asked.get("audio_url"))] = fault.error
                 return await handler(request)
-            case What.HOLD:
+            case FaultKind.HOLD:
                 await request.read()
                 await asyncio.sleep(fault.seconds)
                 return await handler(request)
-            case What.ACCEPT_LATE:
+            case FaultKind.ACCEPT_LATE:
                 await request.read()
                 late = asyncio.create_task(self._accept_late(fault.seconds, request, handler))
                 self._late.add(late)
@@ -210,11 +210,11 @@ class Faults:
         """For requests that were obeyed: an answer that never arrives, or not as it was meant."""
         body = _body(answer)
         match fault.what:
-            case What.HTML_AFTER:
+            case FaultKind.HTML_AFTER:
                 return _html(fault.status)
-            case What.GARBLED:
+            case FaultKind.GARBLED:
                 return web.Response(body=body[: len(body) // 2], content_type="application/json")
-            case What.HALF_BODY:
+            case FaultKind.HALF_BODY:
                 half = web.StreamResponse(headers={"Content-Length": str(len(body))})
                 await half.prepare(request)
                 await half.write(body[: len(body) // 2])

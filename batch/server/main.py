@@ -20,12 +20,12 @@ import msgspec
 
 from batch.config import Device, read_size
 from batch.engine.interface import EngineMissing
-from batch.engine.registry import Choice
+from batch.engine.registry import EngineChoice
 from batch.errors import AuthenticationError, FailureKind, UnavailableError, UsageError
 from batch.network.addresses import is_loopback
 from batch.providers.endpoint import read_key
 from batch.server import app, download, outbound, webhooks
-from batch.server.engine_pool import Pool
+from batch.server.engine_pool import EnginePool
 from batch.server.faults import Faults, read
 from batch.server.queue import Locate, Queue
 from batch.server.retention import read_rules
@@ -36,7 +36,7 @@ from batch.storage import lock
 _ENDING_SECONDS: Final = 5.0
 
 
-class Serving(msgspec.Struct, frozen=True, kw_only=True):
+class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What ``diarist serve`` is asked for. ``workers`` None: one a core; ``keep``, ``disk_budget`` and
     ``worker_memory``: see `keeping`; ``private_webhooks``: they may reach what is not
     public; ``faults``: a file of misfortunes.
@@ -59,7 +59,7 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     until_stdin_closes: bool = False
 
 
-def main(asked: Serving) -> int:
+def main(asked: ServeOptions) -> int:
     """Serve until SIGINT or SIGTERM, or until the parent is gone; return the exit code.
 
     A parent is told the ``base_url``, or the ``error``, by one line of JSON on standard output; a person on standard
@@ -75,7 +75,7 @@ def main(asked: Serving) -> int:
     return 0
 
 
-async def _serve(asked: Serving, key: str | None) -> None:
+async def _serve(asked: ServeOptions, key: str | None) -> None:
     if not key and not is_loopback(asked.host):
         raise UsageError(f"--host {asked.host} is reachable by others: set a key in DIARIST_SERVICE_KEY")
     faults = Faults(read(Path(asked.faults)), random.Random()) if asked.faults else None
@@ -83,8 +83,8 @@ async def _serve(asked: Serving, key: str | None) -> None:
     stopped = _stopped(asked.until_stdin_closes)
     keep = read_rules(asked.keep)
     budget, memory = (read_size(given) if given else None for given in (asked.disk_budget, asked.worker_memory))
-    choice, data = Choice(asked.engine, asked.speakers, asked.device), Path(asked.data)
-    pool = Pool(choice, asked.workers, folder=data / "parts", memory_bytes=memory)
+    choice, data = EngineChoice(asked.engine, asked.speakers, asked.device), Path(asked.data)
+    pool = EnginePool(choice, asked.workers, folder=data / "parts", memory_bytes=memory)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(await _alone(data))
         able = await pool.check()
@@ -94,7 +94,7 @@ async def _serve(asked: Serving, key: str | None) -> None:
         locate: Locate = download.Fetcher(store, session).locate
         locate = faults.on_the_way(locate) if faults else locate
         outward = await stack.enter_async_context(outbound.ways(_for_webhooks(asked, key)))
-        notify = webhooks.Notices(outward).send
+        notify = webhooks.WebhookSender(outward).send
         queue = Queue(store, pool.transcribe, locate, notify, slots=pool.size, engine=choice.label)
         befall = [faults.middleware] if faults else []
         made = app.make_app(store, queue, key=key, keep=keep, able=able, middlewares=befall)
@@ -105,7 +105,7 @@ async def _serve(asked: Serving, key: str | None) -> None:
         warming.cancel()
 
 
-def _for_webhooks(asked: Serving, key: str | None) -> outbound.May:
+def _for_webhooks(asked: ServeOptions, key: str | None) -> outbound.May:
     """Which addresses webhooks reach: without a key only programs of this machine are served, which reach this
     machine anyway."""
     if asked.private_webhooks:

@@ -11,15 +11,15 @@ from typing import Any, Final
 
 import msgspec
 
-from batch.engine.interface import BadAudio, EngineTranscript, Request
+from batch.engine.interface import BadAudio, EngineRequest, EngineTranscript
 from batch.providers.assemblyai.protocol import SERVER_ERROR_TEXT, Status
 from batch.server import schemas
-from batch.server.engine_pool import twice
+from batch.server.engine_pool import retry_once
 from batch.server.store import Store
 from batch.server.uploads import FETCHED, Full, name_of
 from batch.telemetry.redaction import plain_lines
 
-Transcriber = Callable[[Path, Request], Awaitable[EngineTranscript]]
+Transcriber = Callable[[Path, EngineRequest], Awaitable[EngineTranscript]]
 Locate = Callable[[str], Awaitable[Path]]
 Notify = Callable[[Mapping[str, Any], str, Status], Awaitable[int | None]]
 Outcome = tuple[Status, bytes, str | None]
@@ -138,7 +138,7 @@ class Queue:
         """Whatever happens to one job is told in its place, and ends no other."""
         try:
             path = path or await self._locate(request["audio_url"])
-            transcript = await twice(partial(self._transcribe, path, schemas.engine_request(request)))
+            transcript = await retry_once(partial(self._transcribe, path, schemas.engine_request(request)))
             ended = schemas.completed(transcript_id, request, transcript, self._engine)
             return Status.COMPLETED, msgspec.json.encode(ended), None
         except Exception as error:

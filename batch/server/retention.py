@@ -16,7 +16,7 @@ _LEAST_PAUSE_SECONDS: Final = 5.0
 _MOST_PAUSE_SECONDS: Final = 600.0
 
 
-class Keep(msgspec.Struct, frozen=True):
+class RetentionPolicy(msgspec.Struct, frozen=True):
     """How long after the last of its jobs an upload is kept, and after its end a transcript (None: for ever).
 
     An upload that no job has named yet is kept for a day, one that a waiting job names for as long as that waits.
@@ -32,13 +32,13 @@ class Keep(msgspec.Struct, frozen=True):
         return min(_MOST_PAUSE_SECONDS, max(_LEAST_PAUSE_SECONDS, shortest / 10))
 
 
-def read_rules(rules: Iterable[str]) -> Keep:
-    """``uploads=1h`` and ``transcripts=30d`` as ``Keep``. Raises Usage."""
+def read_rules(rules: Iterable[str]) -> RetentionPolicy:
+    """``uploads=1h`` and ``transcripts=30d`` as ``RetentionPolicy``. Raises Usage."""
     given = {}
     for rule in rules:
         what, _, span = rule.partition("=")
         life = read_span(span)
-        if what not in Keep.__struct_fields__ or life is None:
+        if what not in RetentionPolicy.__struct_fields__ or life is None:
             raise UsageError(f"--keep {rule}: write it as uploads=1h or transcripts=30d")
         given[what] = life.total_seconds()
-    return Keep(**given)
+    return RetentionPolicy(**given)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from batch.engine.interface import BUILT_IN, ENGLISH, Abilities, EngineTranscript, Request, language
+from batch.engine.interface import BUILT_IN, ENGLISH, EngineCapabilities, EngineRequest, EngineTranscript, language
 from batch.providers.assemblyai import options
 from batch.providers.assemblyai.protocol import BAD_AUDIO_URL_TEXT, DELETED_TEXT, DELETED_URL, Status
 from batch.server import custom_spelling
@@ -65,7 +65,7 @@ _WEBHOOK: Final[Mapping[str, re.Pattern[str]]] = {
 }
 
 
-def read_request(body: Any, able: Abilities = BUILT_IN) -> dict[str, Any]:
+def read_request(body: Any, able: EngineCapabilities = BUILT_IN) -> dict[str, Any]:
     """The parameters of a submission that this service knows, checked. Raises BadRequest.
 
     Unknown keys are ignored: the vendor's SDKs send several that the specification does not have.
@@ -114,10 +114,10 @@ def _speaks(languages: frozenset[str] | None, code: str) -> bool:
     return languages is None or language(code) in languages
 
 
-def engine_request(request: Mapping[str, Any]) -> Request:
+def engine_request(request: Mapping[str, Any]) -> EngineRequest:
     """What the engine is asked for."""
     bounds = request.get("speaker_options") or {}
-    return Request(
+    return EngineRequest(
         speaker_labels=request.get("speaker_labels", False),
         speakers_expected=request.get("speakers_expected"),
         min_speakers=bounds.get("min_speakers_expected"),

@@ -21,8 +21,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from batch.providers.assemblyai.protocol import DONE, Status
-from batch.server.retention import UPLOAD_LIFE_SECONDS, Keep
-from batch.server.uploads import Arrival, Full, Uploads, name_of
+from batch.server.retention import UPLOAD_LIFE_SECONDS, RetentionPolicy
+from batch.server.uploads import Full, IncomingUpload, Uploads, name_of
 from batch.storage import files, private_files
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS notices (transcript_id TEXT PRIMARY KEY) WITHOUT ROWI
 """
 
 
-class Line(msgspec.Struct, frozen=True):
+class JobRow(msgspec.Struct, frozen=True):
     """A line of the list; ``number`` counts submissions, and so orders them."""
 
     number: int
@@ -97,7 +97,7 @@ class Store:
         where = "WHERE id = ? AND completed IS NULL"
         await self._do(lambda db: db.execute(f"{query} {where}", (status, completed, error, body, transcript_id)))
 
-    async def delete(self, line: Line, status: Status, body: bytes, *, audio_url: str, error: str | None) -> None:
+    async def delete(self, line: JobRow, status: Status, body: bytes, *, audio_url: str, error: str | None) -> None:
         """Leave nothing but ``body`` of a transcript, which has ended, if it had not, with ``status``; nor of its
         upload, unless another job waits for that."""
         query = (
@@ -127,7 +127,7 @@ class Store:
         asked: dict[str, Any] = msgspec.json.decode(row[0])
         return asked
 
-    async def line(self, transcript_id: str) -> Line | None:
+    async def line(self, transcript_id: str) -> JobRow | None:
         query = f"{_LINE} WHERE id = ?"
         row = await self._do(lambda db: db.execute(query, (transcript_id,)).fetchone())
         return _line(row) if row else None
@@ -137,7 +137,7 @@ class Store:
         query = "SELECT id FROM transcripts WHERE status IN ('queued', 'processing') AND completed IS NULL"
         return await self._do(lambda db: [row[0] for row in db.execute(f"{query} ORDER BY number")])
 
-    async def undelivered(self) -> list[Line]:
+    async def undelivered(self) -> list[JobRow]:
         """The jobs that have ended, but whose webhook has not been told yet."""
         query = f"{_LINE} WHERE id IN (SELECT transcript_id FROM notices) AND completed IS NOT NULL"
         return await self._do(lambda db: [_line(row) for row in db.execute(query)])
@@ -157,7 +157,7 @@ class Store:
     async def page(
         self, limit: int, *, status: str | None = None, created_on: str | None = None,
         before: int | None = None, after: int | None = None,
-    ) -> list[Line]:  # fmt: skip
+    ) -> list[JobRow]:  # fmt: skip
         """At most ``limit`` lines, newest first; with ``after`` the oldest of those that are newer than it."""
         conditions = {
             "status = ?": status,
@@ -175,11 +175,11 @@ class Store:
         """The file of an upload that is there. Only names that we gave lead anywhere."""
         return self.uploads.path(name)
 
-    def arriving(self, promised: int, ending: str = "") -> contextlib.AbstractAsyncContextManager[Arrival]:
+    def arriving(self, promised: int, ending: str = "") -> contextlib.AbstractAsyncContextManager[IncomingUpload]:
         """See ``Uploads.arriving``."""
         return self.uploads.arriving(promised, self._make_room, ending)
 
-    async def sweep(self, keep: Keep) -> None:
+    async def sweep(self, keep: RetentionPolicy) -> None:
         """Remove the uploads and transcripts whose time is over. What a job still waits for is never removed."""
 
         def due(need: _Need | None, path: Path) -> bool:
@@ -277,9 +277,9 @@ def _batches(paths: list[Path]) -> Iterator[list[Path]]:
         yield paths[first : first + _BATCH]
 
 
-def _line(row: Sequence[Any]) -> Line:
+def _line(row: Sequence[Any]) -> JobRow:
     number, id_, status, *rest = row
-    return Line(number, id_, Status(status), *rest)
+    return JobRow(number, id_, Status(status), *rest)
 
 
 def _json(value: Any) -> str:

@@ -88,15 +88,15 @@ class Uploads:
         return 0
 
     @contextlib.asynccontextmanager
-    async def arriving(self, promised: int, make_room: MakeRoom, ending: str = "") -> AsyncIterator[Arrival]:
+    async def arriving(self, promised: int, make_room: MakeRoom, ending: str = "") -> AsyncIterator[IncomingUpload]:
         """A new file, of which so many bytes are promised. Unless it is kept, nothing of it stays."""
-        arrival = Arrival(self, self.directory / (uuid.uuid4().hex + ending), make_room, promised)
+        arrival = IncomingUpload(self, self.directory / (uuid.uuid4().hex + ending), make_room, promised)
         try:
             await arrival.has_room(promised)
             async with aiofiles.open(arrival.unfinished, "wb") as arrival.file:
                 yield arrival
         finally:
-            arrival.give_back()
+            arrival.release()
 
     def lacking(self, size: int) -> int:
         """How many bytes must be freed before so many more can be taken; 0 if none."""
@@ -111,7 +111,7 @@ class Uploads:
             self._awaited += awaited
 
 
-class Arrival:
+class IncomingUpload:
     """A file on its way. Raises Full where there is no room for it, even after ``make_room``.
 
     It holds as much room ahead as it has already brought, up to what is ``promised``: a promise alone takes nothing
@@ -156,7 +156,7 @@ class Arrival:
         self._kept = True
         return self._path
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """What was claimed and is not used."""
         if not self._kept:
             self.unfinished.unlink(missing_ok=True)

@@ -26,7 +26,7 @@ HEADER_VALUE: Final = "webhook_auth_header_value"
 _log = logging.getLogger(__name__)
 
 
-class Manner(msgspec.Struct, frozen=True):
+class WebhookRetry(msgspec.Struct, frozen=True):
     """How insistently a notice is sent."""
 
     tries: int = 10
@@ -34,11 +34,11 @@ class Manner(msgspec.Struct, frozen=True):
     pause_seconds: float = 10.0
 
 
-class Notices:
+class WebhookSender:
     """Sends notices by ``ways``. A notice that nobody takes is dropped: the list tells the same."""
 
-    def __init__(self, ways: outbound.Ways, manner: Manner | None = None) -> None:
-        self._ways, self._manner = ways, manner or Manner()
+    def __init__(self, ways: outbound.Ways, manner: WebhookRetry | None = None) -> None:
+        self._ways, self._manner = ways, manner or WebhookRetry()
         self._refused = False
 
     async def send(self, request: Mapping[str, Any], transcript_id: str, status: Status) -> int | None:

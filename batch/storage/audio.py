@@ -78,10 +78,10 @@ class AudioFile:
         self,
         path: str,
         executor: Executor,
-        notify: Callable[[int], None] = lambda sent: None,
+        on_bytes_sent: Callable[[int], None] = lambda sent: None,
         chunk_bytes: int = _SMALLEST_CHUNK_BYTES,
     ) -> None:
-        self.path, self._executor, self._notify, self._chunk_bytes = path, executor, notify, chunk_bytes
+        self.path, self._executor, self._on_bytes_sent, self._chunk_bytes = path, executor, on_bytes_sent, chunk_bytes
         self.stamp, self._file = _opened(path)
         self._digest = hashlib.sha256()
 
@@ -97,7 +97,7 @@ class AudioFile:
             while left and (chunk := await reading):
                 left -= len(chunk)
                 reading = self._read(left)
-                self._notify(len(chunk))
+                self._on_bytes_sent(len(chunk))
                 yield chunk
         except OSError as error:
             disk_errors.check_limits(error)

@@ -57,7 +57,7 @@ def check_limits(error: BaseException) -> None:
 
 
 @contextlib.contextmanager
-def told() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Where nobody expected it, too, a disk that refuses everything is a message: raises ``UnavailableError``."""
     try:
         yield

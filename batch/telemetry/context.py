@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Final
 
-KEY: Final[ContextVar[str | None]] = ContextVar("key", default=None)
+recording_key: Final[ContextVar[str | None]] = ContextVar("key", default=None)
 """The recording's key; None: a request for all of them."""
-ATTEMPT: Final[ContextVar[int]] = ContextVar("attempt", default=1)
+attempt_number: Final[ContextVar[int]] = ContextVar("attempt", default=1)
 """Which try of the same request this is, from 1."""

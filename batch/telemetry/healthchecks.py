@@ -15,7 +15,7 @@ import aiohttp
 from yarl import URL
 
 from batch import __version__
-from batch.config import Ping
+from batch.config import HealthcheckSettings
 from batch.errors import UsageError
 from batch.network import http_client
 
@@ -26,17 +26,17 @@ _BODY_LIMIT: Final = 2000
 
 @contextlib.asynccontextmanager
 async def pinging(
-    ping: Ping, run: str, outcome: Callable[[], tuple[int, str]], complain: Callable[[str], None]
+    ping: HealthcheckSettings, run: str, outcome: Callable[[], tuple[int, str]], on_warning: Callable[[str], None]
 ) -> AsyncIterator[None]:
     """Tell of the start while the context's work already goes on, and after it of its ``outcome``: exit code and a
-    sentence. A ping that fails is told to ``complain``, once, and holds up the end for three tries at most.
+    sentence. A ping that fails is told to ``on_warning``, once, and holds up the end for three tries at most.
 
     Raises ``UsageError`` for a URL that is none, and for certificate authorities that cannot be read.
     """
     url, agent = _address(ping.url), {"User-Agent": f"diarist/{__version__}"}
     limit = aiohttp.ClientTimeout(total=ping.timeout_seconds)
     async with http_client.session(headers=agent, timeout=limit) as session:
-        pings = _Pings(session, url, run, complain)
+        pings = _Pings(session, url, run, on_warning)
         starting = asyncio.create_task(pings.send("/start", ""))
         try:
             yield
@@ -49,8 +49,8 @@ async def pinging(
 
 
 class _Pings:
-    def __init__(self, session: aiohttp.ClientSession, url: URL, run: str, complain: Callable[[str], None]) -> None:
-        self._session, self._url, self._run, self._complain = session, url, run, complain
+    def __init__(self, session: aiohttp.ClientSession, url: URL, run: str, on_warning: Callable[[str], None]) -> None:
+        self._session, self._url, self._run, self._on_warning = session, url, run, on_warning
         self._complained = False
 
     async def send(self, suffix: str, body: str) -> None:
@@ -65,7 +65,7 @@ class _Pings:
             await asyncio.sleep(_PAUSE_SECONDS)
         if trouble and not self._complained:
             self._complained = True
-            self._complain(f"the ping to {self._url.host} failed: {trouble}. The run goes on without it")
+            self._on_warning(f"the ping to {self._url.host} failed: {trouble}. The run goes on without it")
 
 
 async def _post(session: aiohttp.ClientSession, url: URL, body: bytes) -> tuple[str, bool]:

@@ -21,9 +21,9 @@ import msgspec
 from batch import __version__
 from batch.errors import UsageError
 from batch.model import Event, State
-from batch.telemetry.progress import progress
-from batch.telemetry.records import told
-from batch.telemetry.redaction import discreet_tree
+from batch.telemetry.progress import snapshot
+from batch.telemetry.records import to_record
+from batch.telemetry.redaction import redact_tree
 from batch.telemetry.summary import Summary
 
 _TRAFFIC: Final = frozenset({"asked", "sent"})
@@ -32,12 +32,12 @@ _WARNINGS: Final = frozenset({"retrying", "postponed", "budget"})
 
 
 class _File(WatchedFileHandler):
-    """The standard library's file that is opened anew when it was rotated away. ``complain`` is told the first time
+    """The standard library's file that is opened anew when it was rotated away. ``on_warning`` is told the first time
     that it cannot be written; later lines are tried again, and the run goes on."""
 
-    def __init__(self, path: Path, complain: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, on_warning: Callable[[str], None]) -> None:
         super().__init__(path, encoding="utf-8", errors="replace")
-        self._complain, self._complained = complain, False
+        self._on_warning, self._complained = on_warning, False
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -53,7 +53,7 @@ class _File(WatchedFileHandler):
         if not self._complained:
             self._complained = True
             why = error.strerror or str(error)
-            self._complain(
+            self._on_warning(
                 f"cannot write the log {self.baseFilename}: {why}. The run goes on, lines are missing there"
             )
 
@@ -68,10 +68,10 @@ class Log:
     def __init__(self, file: _File, run: str, secrets: tuple[str, ...]) -> None:
         self._file, self._run, self._secrets = file, run, secrets
 
-    def take(self, event: Event) -> None:
+    def note(self, event: Event) -> None:
         if event.name in _TRAFFIC:
             return
-        fields = msgspec.to_builtins(told(event))
+        fields = msgspec.to_builtins(to_record(event))
         if event.call:
             fields |= msgspec.to_builtins(event.call)
         self.write(_level(event), fields)
@@ -79,7 +79,7 @@ class Log:
     def write(self, level: str, fields: dict[str, Any]) -> None:
         """``fields`` hold ``event`` and ``time``, which come first in the line."""
         line = {"time": fields.pop("time"), "level": level, "event": fields.pop("event"), "run": self._run} | fields
-        text = msgspec.json.encode(discreet_tree(line, self._secrets)).decode()
+        text = msgspec.json.encode(redact_tree(line, self._secrets)).decode()
         self._file.handle(logging.makeLogRecord({"msg": text}))
 
 
@@ -94,21 +94,21 @@ def _level(event: Event) -> str:
 
 @contextlib.contextmanager
 def logging_to(
-    path: Path, summary: Summary, secrets: tuple[str, ...], complain: Callable[[str], None]
+    path: Path, summary: Summary, secrets: tuple[str, ...], on_warning: Callable[[str], None]
 ) -> Iterator[Callable[[Event], None]]:
     """Append to the file at ``path`` while the context lasts: its beginning, what is told meanwhile, its end.
 
     None of ``secrets`` is ever in it. Raises ``UsageError`` if it cannot be opened.
     """
     try:
-        file = _File(path, complain)
+        file = _File(path, on_warning)
     except OSError as error:
         raise UsageError(f"cannot write the log {path}: {error.strerror}. Choose another --log-file") from error
     log = Log(file, summary.run, secrets)
     with contextlib.closing(file):
         log.write("info", _began(summary))
         try:
-            yield log.take
+            yield log.note
         finally:
             log.write("error" if summary.exit_code else "info", _ended(summary))
 
@@ -121,5 +121,5 @@ def _began(summary: Summary) -> dict[str, Any]:
 
 def _ended(summary: Summary) -> dict[str, Any]:
     """As the last line of ``--progress json``."""
-    whole: dict[str, Any] = msgspec.to_builtins(progress(summary, is_over=True))
+    whole: dict[str, Any] = msgspec.to_builtins(snapshot(summary, is_over=True))
     return {"event": "ended", "time": whole["told"], **whole}

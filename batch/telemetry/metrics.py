@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from batch import __version__
-from batch.config import Metrics
+from batch.config import MetricsSettings
 from batch.errors import UsageError
 from batch.model import Call, Event, Job, State
 from batch.network.http_listener import listening
-from batch.telemetry.progress import Progress, progress
+from batch.telemetry.progress import Progress, snapshot
 from batch.telemetry.summary import Summary
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _TURNAROUND_SECONDS: Final = (1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 
 
 
 @contextlib.asynccontextmanager
-async def serving(metrics: Metrics, summary: Summary) -> AsyncIterator[Callable[[Event], None]]:
+async def serving(metrics: MetricsSettings, summary: Summary) -> AsyncIterator[Callable[[Event], None]]:
     """Serve ``/metrics`` of the run while the context lasts; gives who is to be told its events.
 
     Raises ``UsageError`` if the port is taken, or the library is missing.
@@ -101,7 +101,7 @@ class _Run:
         self._summary = summary
 
     def collect(self) -> Iterator[Metric]:
-        now = progress(self._summary)
+        now = snapshot(self._summary)
         yield from _counters(now)
         yield from _gauges(now, self._summary)
         yield _info(now)

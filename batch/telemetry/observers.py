@@ -11,44 +11,44 @@ from batch.model import Event
 from batch.telemetry.healthchecks import pinging
 from batch.telemetry.log_file import logging_to
 from batch.telemetry.metrics import serving
-from batch.telemetry.redaction import discreet
+from batch.telemetry.redaction import redact
 from batch.telemetry.summary import Summary
 from batch.telemetry.wording import sentence
 
 
 @contextlib.asynccontextmanager
-async def watched(
-    settings: Settings, summary: Summary, secrets: tuple[str, ...], notify: Callable[[Event], None]
+async def observe(
+    settings: Settings, summary: Summary, secrets: tuple[str, ...], on_event: Callable[[Event], None]
 ) -> AsyncIterator[Callable[[Event], None]]:
     """Let everybody whom ``settings`` name watch while the context lasts; gives who is to be told each event, and
-    tells ``notify`` too. ``summary`` keeps what ends the run early. None of ``secrets`` is told to anybody.
+    tells ``on_event`` too. ``summary`` keeps what ends the run early. None of ``secrets`` is told to anybody.
 
     Raises ``UsageError`` if a log cannot be written, metrics cannot be served or a ping's URL is none.
     """
-    takers = [notify]
+    takers = [on_event]
 
-    def tell(event: Event) -> None:
+    def emit(event: Event) -> None:
         for take in takers:
             take(event)
 
-    def complain(message: str) -> None:
-        tell(Event("notice", message=message))
+    def on_warning(message: str) -> None:
+        emit(Event("notice", message=message))
 
     def outcome() -> tuple[int, str]:
-        return summary.exit_code, discreet(_outcome(summary), secrets)
+        return summary.exit_code, redact(_outcome(summary), secrets)
 
     async with contextlib.AsyncExitStack() as stack:
         if settings.ping.url:
-            await stack.enter_async_context(pinging(settings.ping, summary.run, outcome, complain))
-        stack.enter_context(summary.ending())
+            await stack.enter_async_context(pinging(settings.ping, summary.run, outcome, on_warning))
+        stack.enter_context(summary.record_exit())
         if settings.log_file:
-            log = stack.enter_context(logging_to(Path(settings.log_file), summary, secrets, complain))
+            log = stack.enter_context(logging_to(Path(settings.log_file), summary, secrets, on_warning))
             takers.append(log)
             stack.callback(takers.remove, log)
-        stack.enter_context(summary.ending())  # before the log ends, which tells it
+        stack.enter_context(summary.record_exit())  # before the log ends, which tells it
         if settings.metrics.port:
             takers.append(await stack.enter_async_context(serving(settings.metrics, summary)))
-        yield tell
+        yield emit
 
 
 def _outcome(summary: Summary) -> str:

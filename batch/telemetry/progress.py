@@ -10,8 +10,8 @@ from typing import Final
 import msgspec
 
 from batch.model import State
-from batch.telemetry.redaction import discreet
-from batch.telemetry.summary import FailedList, Failure, Stage, Summary
+from batch.telemetry.redaction import redact
+from batch.telemetry.summary import FailedList, Failure, RunContext, Summary
 
 SCHEMA: Final = 1
 """Raised when a field changes its meaning or goes away; new ones may come without."""
@@ -32,7 +32,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: int = SCHEMA
     run: str = ""
-    stage: Stage
+    stage: RunContext
     host: str
     process: int
     began: datetime
@@ -71,9 +71,9 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     stopped_by: str | None = None
 
 
-def progress(summary: Summary, *, is_over: bool = False) -> Progress:
+def snapshot(summary: Summary, *, is_over: bool = False) -> Progress:
     """The state of a run now."""
-    meter, alive, now, at = summary.meter, summary.alive, datetime.now(UTC), summary.clock()
+    rates, alive, now, at = summary.rates, summary.alive, datetime.now(UTC), summary.clock()
     return Progress(
         run=summary.run,
         stage=summary.stage,
@@ -99,28 +99,28 @@ def progress(summary: Summary, *, is_over: bool = False) -> Progress:
         postponed=summary.postponed,
         skipped=dict(summary.skipped),
         audio_seconds=round(summary.audio_seconds, 3),
-        audio_rate=round(meter.audio_rate(at), 3),
+        audio_rate=round(rates.audio_rate(at), 3),
         uploaded_bytes=summary.sent_bytes,
-        upload_bytes_per_second=round(meter.upload_rate(at)),
-        requests=meter.all_requests,
-        requests_lately=meter.requests(at),
+        upload_bytes_per_second=round(rates.upload_rate(at)),
+        requests=rates.all_requests,
+        requests_lately=rates.requests(at),
         requests_by_route=dict(summary.requests),
         retries=dict(summary.retries),
         usd=None if summary.usd is None else round(summary.usd, 4),
-        left_seconds=meter.left_seconds(at, summary.total, summary.handled),
+        left_seconds=rates.left_seconds(at, summary.total, summary.handled),
         failures={kind: _discreet(failure) for kind, failure in summary.failures.items()},
-        last_failures=list(map(discreet, summary.last_failures)),
+        last_failures=list(map(redact, summary.last_failures)),
         failed_list=summary.failed_list,
-        budget_reached=discreet(summary.budget_reached) or None,
+        budget_reached=redact(summary.budget_reached) or None,
         stopped_by=_stopped_by(summary),
     )
 
 
 def _discreet(failure: Failure) -> Failure:
-    return msgspec.structs.replace(failure, where=discreet(failure.where), reason=discreet(failure.reason))
+    return msgspec.structs.replace(failure, where=redact(failure.where), reason=redact(failure.reason))
 
 
 def _stopped_by(summary: Summary) -> str | None:
     if summary.bug:
-        return discreet(f"an unexpected internal error: {summary.bug!r}")
-    return discreet(str(summary.stopped_by)) if summary.stopped_by else None
+        return redact(f"an unexpected internal error: {summary.bug!r}")
+    return redact(str(summary.stopped_by)) if summary.stopped_by else None

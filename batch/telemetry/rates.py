@@ -22,7 +22,7 @@ class _Sums(NamedTuple):
     work: float = 0.0
 
 
-class Meter:
+class Rates:
     """Folds the events of a run, each with its time; memory grows with what is under way only.
 
     Work is measured in bytes of audio, where they are known: an hour-long recording takes longer than a short one.
@@ -36,7 +36,7 @@ class Meter:
         self._ran = self._passed = 0
         self._first_run: float | None = None
 
-    def take(self, event: Event, at: float) -> None:
+    def note(self, event: Event, at: float) -> None:
         """``at`` never decreases."""
         if event.name in ("skipped", "rejected"):  # a million of them, at times
             self._passed += 1

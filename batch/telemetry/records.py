@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import msgspec
 
 from batch.model import Event
-from batch.telemetry.redaction import discreet
+from batch.telemetry.redaction import redact
 
 
-class Told(msgspec.Struct, frozen=True, omit_defaults=True):
+class EventRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """A line of ``--progress json``: what happened, when (UTC), and to whom. ``state`` is where the recording stands
     now, ``where`` its row, ``kind`` one of failure, of retry or of skipping, ``seconds`` the pause before a retry."""
 
@@ -29,22 +29,22 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
     count: int | None = None
 
 
-def told(event: Event) -> Told:
+def to_record(event: Event) -> EventRecord:
     job, row = event.job, event.reject or (event.job.recording if event.job else None)
     moved = job if job and event.name == "moved" else None
     message = event.message or (moved.reason if moved else None)
-    return Told(
+    return EventRecord(
         event=event.name,
         time=datetime.now(UTC),
         key=row.key if row else None,
-        where=discreet(row.where) if row else None,
+        where=redact(row.where) if row else None,
         state=moved.state.value if moved else None,
         transcript_id=moved.transcript_id if moved else None,
         audio_seconds=moved.audio_seconds if moved else None,
         speakers=moved.speakers if moved else None,
         shared_with=moved.shared_with if moved else None,
         kind=event.kind or (moved.kind if moved else None) or None,
-        message=discreet(message) if message else None,
+        message=redact(message) if message else None,
         seconds=event.seconds or None,
         count=event.count or None,
     )

@@ -1,7 +1,7 @@
 """Texts made harmless to show: without what opens a door, and without what moves a terminal or forges a line.
 
 What comes from outside (names of files, labels, speakers, the service's words) is shown through ``harmless`` wherever
-a person reads it. JSON is only made ``discreet``: it escapes by itself what has to be.
+a person reads it. JSON is only made ``redact``: it escapes by itself what has to be.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _JOINERS: Final = frozenset("\u200c\u200d")
 
 def harmless(text: str) -> str:
     """``text`` as a person may see it, on one line."""
-    return plain(discreet(text))
+    return plain(redact(text))
 
 
-def discreet(text: str, secrets: tuple[str, ...] = ()) -> str:
+def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     """``text`` without ``secrets`` and without what signs a URL: its query, its fragment, its user and password."""
     for secret in secrets:
         text = text.replace(secret, "…")
@@ -32,13 +32,13 @@ def discreet(text: str, secrets: tuple[str, ...] = ()) -> str:
     return _LOGIN.sub("://…@", _QUERY.sub(r"\1?…", text))
 
 
-def discreet_tree(tree: Any, secrets: tuple[str, ...] = ()) -> Any:
+def redact_tree(tree: Any, secrets: tuple[str, ...] = ()) -> Any:
     """The same for every text in a tree of plain values."""
     if isinstance(tree, str):
-        return discreet(tree, secrets)
+        return redact(tree, secrets)
     if isinstance(tree, dict):
-        return {name: discreet_tree(value, secrets) for name, value in tree.items()}
-    return [discreet_tree(value, secrets) for value in tree] if isinstance(tree, list | tuple) else tree
+        return {name: redact_tree(value, secrets) for name, value in tree.items()}
+    return [redact_tree(value, secrets) for value in tree] if isinstance(tree, list | tuple) else tree
 
 
 def plain(text: str) -> str:

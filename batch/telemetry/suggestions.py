@@ -9,7 +9,7 @@ from typing import Final
 
 from batch.errors import RETRIED_UNASKED, BudgetExceededError
 from batch.telemetry.progress import Progress
-from batch.telemetry.summary import Stage
+from batch.telemetry.summary import RunContext
 
 _BARE: Final = frozenset({"--force", "--yes", "--keep-done"})
 _PAYING: Final = frozenset({"--force", "--yes"})
@@ -19,7 +19,9 @@ _HIDDEN: Final = "…"
 """What ``harmless.discreet`` leaves of a secret."""
 
 
-def again(stage: Stage, here: Path | None, *, retry: bool = False, listed: str = "", goes_on: bool = False) -> str:
+def again(
+    stage: RunContext, here: Path | None, *, retry: bool = False, listed: str = "", goes_on: bool = False
+) -> str:
     """The command of a run once more, as a shell takes it; empty if the run was not asked by what a command can say.
 
     It names the service that the run took and the directory that it wrote into, whatever the environment says by
@@ -40,7 +42,7 @@ def again(stage: Stage, here: Path | None, *, retry: bool = False, listed: str =
     return _shown(["diarist", "run", *manifests, *_with(flags, changed)], stage.cwd, here)
 
 
-def _older(stage: Stage) -> tuple[str, ...]:
+def _older(stage: RunContext) -> tuple[str, ...]:
     """The command of a run whose diarist did not record it, as far as it is known."""
     return ("diarist", "run", *stage.manifests) if stage.manifests and not stage.cwd else ()
 

@@ -15,7 +15,7 @@ import msgspec
 
 from batch.errors import BudgetExceededError, DiaristError, FailureKind, RunError, UnavailableError
 from batch.model import ENDED, Event, Job, State
-from batch.telemetry.rates import Meter
+from batch.telemetry.rates import Rates
 
 _SHOWN: Final = 20
 _LAST: Final = 3
@@ -30,7 +30,7 @@ class Failure(msgspec.Struct):
     reason: str
 
 
-class Stage(msgspec.Struct, frozen=True):
+class RunContext(msgspec.Struct, frozen=True):
     """What a run works at and with, which does not change: ``requests_limit`` is of five minutes (None: no limit).
 
     ``command`` is what was asked, ``diarist run`` and its manifests first (empty: it cannot be said as a command),
@@ -69,12 +69,12 @@ class Summary:
     collected ones that an identical recording has paid for; ``behind`` counts results of recordings that are done
     and could not be given what their rows say now; ``shown`` the first twenty jobs that ended, ``failures``
     by kind, ``last_failures`` a sentence each; ``failed_list`` is known at the end. ``usd`` is what the collected
-    ones cost (None: nothing is charged), ``meter`` knows rates, ``stage`` what does not change, ``run`` is the run's
+    ones cost (None: nothing is charged), ``rates`` knows rates, ``stage`` what does not change, ``run`` is the run's
     own id. Memory does not grow with rows.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.clock, self.meter, self.stage = clock, Meter(), Stage()
+        self.clock, self.rates, self.stage = clock, Rates(), RunContext()
         self.run = str(uuid.uuid4())
         self.began, self.began_at = datetime.now(UTC), clock()
         self.usd: float | None = None
@@ -108,9 +108,9 @@ class Summary:
         """The jobs that are carried whether a row names them or not: those of earlier runs that the service has."""
         self._carried = {key: self._carried.get(key) for key in keys}
 
-    def take(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
         """Fold one event in."""
-        self.meter.take(event, self.clock())
+        self.rates.note(event, self.clock())
         match event:
             case Event(name="moved", job=Job() as job):
                 self._moved(job)
@@ -143,7 +143,7 @@ class Summary:
                 self.budget_reached = message
 
     @contextlib.contextmanager
-    def ending(self) -> Iterator[None]:
+    def record_exit(self) -> Iterator[None]:
         """Keep what ends the run early, and let it through."""
         try:
             yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from batch.telemetry.progress import Progress, progress
+from batch.telemetry.progress import Progress, snapshot
 from batch.telemetry.summary import Summary
 
 _WHY: Final = {
@@ -20,7 +20,7 @@ _WHY: Final = {
 
 def sentence(summary: Summary, out: Path | str, elapsed_seconds: float) -> str:
     """What came of a run, in one line: its rows, and the parts that add up to them."""
-    now = progress(summary)
+    now = snapshot(summary)
     parts = [f"{now.collected:,} collected" + _shared(now)]
     counts = {"failed": now.failed, "rejected": now.rejected, "skipped": sum(now.skipped.values()), "left": now.left}
     more = {"skipped": _reasons(now), "left": _postponed(now)}

@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 from typing import Final
 
 from batch.model import Word
-from batch.transcripts.transcript import Spoken
+from batch.transcripts.transcript import Transcript
 
 PAUSE_MS: Final = 1000
 _SEGMENT_MS: Final = 30_000
@@ -47,10 +47,10 @@ def sentences(words: Words) -> Iterator[Words]:
 def segments(words: Words) -> Iterator[Words]:
     """Sentences of at most 30 s: what corpora, annotations and scorers call a segment."""
     for sentence in sentences(words):
-        yield from divided(sentence, lambda piece: len(piece) == 1 or length(piece) <= _SEGMENT_MS)
+        yield from split_to_fit(sentence, lambda piece: len(piece) == 1 or duration_ms(piece) <= _SEGMENT_MS)
 
 
-def segmented(spoken: Spoken) -> Iterator[tuple[str, Words]]:
+def segmented(spoken: Transcript) -> Iterator[tuple[str, Words]]:
     """All segments of a recording, each with its speaker."""
     for utterance in spoken.utterances:
         for words in segments(utterance.words):
@@ -70,17 +70,17 @@ def paragraphs(words: Words) -> Iterator[Words]:
 
 
 def _is_paragraph(before: Words, following: Word) -> bool:
-    return length(before) >= _PARAGRAPH_MS or following.start - before[-1].end >= _PARAGRAPH_PAUSE_MS
+    return duration_ms(before) >= _PARAGRAPH_MS or following.start - before[-1].end >= _PARAGRAPH_PAUSE_MS
 
 
-def divided(words: Words, fits: Callable[[Words], bool]) -> Iterator[Words]:
+def split_to_fit(words: Words, fits: Callable[[Words], bool]) -> Iterator[Words]:
     """The words in as few even pieces as it takes for each to fit; a single word is let through as it is."""
     if len(words) <= 1 or fits(words):
         yield words
         return
     place = _best_break(words)
-    yield from divided(words[:place], fits)
-    yield from divided(words[place:], fits)
+    yield from split_to_fit(words[:place], fits)
+    yield from split_to_fit(words[place:], fits)
 
 
 def _best_break(words: Words) -> int:
@@ -98,11 +98,11 @@ def _best_break(words: Words) -> int:
     return max(places or range(1, len(words)), key=merit)
 
 
-def length(words: Words) -> int:
+def duration_ms(words: Words) -> int:
     """Milliseconds from the start of the first word to the end of the last."""
     return words[-1].end - words[0].start
 
 
-def end(words: Words) -> int:
+def end_ms(words: Words) -> int:
     """When the last of the words to end has ended, which need not be the last one."""
     return max(word.end for word in words)

@@ -13,7 +13,7 @@ import msgspec
 
 from batch.model import Word
 from batch.transcripts.formats.scoring import field
-from batch.transcripts.transcript import Spoken, in_utterances
+from batch.transcripts.transcript import Transcript, in_utterances
 
 LABEL: Final = "speakers"
 """The manifest column that holds a recording's own names."""
@@ -65,7 +65,7 @@ def read_label(label: Any) -> dict[str, str]:
         raise ValueError(f"the label {LABEL!r} is {label!r}, which names nobody ({error}): {hint}") from None
 
 
-def named(spoken: Spoken, names: Names) -> Spoken:
+def with_names(spoken: Transcript, names: Names) -> Transcript:
     """The same, its speakers under their names: the names of this key, else of the row, else of all recordings."""
     own = read_label((spoken.recording.get("labels") or {}).get(LABEL))
     known = names.everywhere | own | names.by_key.get(spoken.key, {})
@@ -110,7 +110,7 @@ def read_rttm(text: str) -> dict[str, list[Turn]]:
     return turns
 
 
-def known_as(key: str) -> list[str]:
+def aliases(key: str) -> list[str]:
     """The names under which another tool may know a recording: its key, its file name, both without extension."""
     file = key.rpartition("/")[2]
     found = [key, _stem(key), file, _stem(file)]
@@ -123,7 +123,7 @@ def _stem(name: str) -> str:
     return folder + slash + (stem if point and stem else file)
 
 
-def relabelled(spoken: Spoken, turns: Iterable[Turn]) -> Spoken:
+def with_turns(spoken: Transcript, turns: Iterable[Turn]) -> Transcript:
     """The same words, each with the speaker whose turns overlap it most (else the nearest), in utterances made anew.
 
     Turns count for their own channel if they are of several. Raises ValueError if there are no turns at all.

@@ -11,12 +11,12 @@ from typing import Final
 import msgspec
 
 from batch.model import Word
-from batch.transcripts.transcript import UNKNOWN, Spoken
+from batch.transcripts.transcript import UNKNOWN, Transcript
 
 JOIN_MS: Final = 500
 
 
-class Span(msgspec.Struct):
+class SpeechSpan(msgspec.Struct):
     """``start`` and ``end`` in milliseconds; ``channel`` as v2 counts them, from 1."""
 
     speaker: str
@@ -25,10 +25,10 @@ class Span(msgspec.Struct):
     end: int
 
 
-def spans(spoken: Spoken) -> list[Span]:
+def speech_spans(spoken: Transcript) -> list[SpeechSpan]:
     """The stretches of speech of all speakers, in the order of their starts. None is shorter than a millisecond."""
-    made: list[Span] = []
-    last: dict[tuple[str, str], Span] = {}
+    made: list[SpeechSpan] = []
+    last: dict[tuple[str, str], SpeechSpan] = {}
     words = chain.from_iterable(utterance.words for utterance in spoken.utterances)
     for word in sorted(words, key=_start):
         who = (word.speaker or UNKNOWN, word.channel or "1")
@@ -36,7 +36,7 @@ def spans(spoken: Spoken) -> list[Span]:
         if (span := last.get(who)) and word.start - span.end < JOIN_MS:
             span.end = max(span.end, end)
         else:
-            last[who] = span = Span(*who, word.start, end)
+            last[who] = span = SpeechSpan(*who, word.start, end)
             made.append(span)
     return made
 

@@ -7,11 +7,11 @@ from itertools import groupby
 
 import msgspec
 
-from batch.transcripts.speech_spans import spans
-from batch.transcripts.transcript import Spoken
+from batch.transcripts.speech_spans import speech_spans
+from batch.transcripts.transcript import Transcript
 
 
-class Measure(msgspec.Struct, frozen=True):
+class TalkStats(msgspec.Struct, frozen=True):
     """One speaker of one recording.
 
     ``talk_seconds`` is the length of the speaker's stretches of speech, words less than half a second apart joined;
@@ -30,16 +30,16 @@ class Measure(msgspec.Struct, frozen=True):
     interruptions: int
 
 
-def measures(spoken: Spoken) -> list[Measure]:
+def talk_stats(spoken: Transcript) -> list[TalkStats]:
     """One for each speaker, in the order in which they first speak."""
     talk: Counter[str] = Counter()
-    for span in spans(spoken):
+    for span in speech_spans(spoken):
         talk[span.speaker] += span.end - span.start
     words = Counter(word.speaker or "" for utterance in spoken.utterances for word in utterance.words)
     turns, longest = _turns(spoken)
     cut, total = interruptions(spoken), talk.total()
     return [
-        Measure(
+        TalkStats(
             speaker, talk[speaker] / 1000, round(talk[speaker] / total, 4), _ratio(talk[speaker], total),
             words[speaker], turns[speaker], longest[speaker] / 1000, cut[speaker],
         )
@@ -47,7 +47,7 @@ def measures(spoken: Spoken) -> list[Measure]:
     ]  # fmt: skip
 
 
-def interruptions(spoken: Spoken) -> Counter[str]:
+def interruptions(spoken: Transcript) -> Counter[str]:
     """How often each speaker begins while an utterance of another goes on."""
     counts: Counter[str] = Counter()
     latest: dict[str, int] = {}
@@ -61,7 +61,7 @@ def interruptions(spoken: Spoken) -> Counter[str]:
     return counts
 
 
-def _turns(spoken: Spoken) -> tuple[Counter[str], Counter[str]]:
+def _turns(spoken: Transcript) -> tuple[Counter[str], Counter[str]]:
     """How many turns each speaker has, and the milliseconds of the longest."""
     counts: Counter[str] = Counter()
     longest: Counter[str] = Counter()

@@ -19,7 +19,7 @@ UNSPACED: Final = re.compile(
 )
 
 
-class Spoken(msgspec.Struct, frozen=True):
+class Transcript(msgspec.Struct, frozen=True):
     """What was said in one recording, for a format.
 
     ``utterances`` are in the order of their starts, and the words of each in the order of theirs; the speaker is
@@ -71,7 +71,7 @@ class _Result(msgspec.Struct):
 _DECODER: Final = msgspec.json.Decoder(_Result)
 
 
-def read(key: str, result: bytes) -> Spoken:
+def read_result(key: str, result: bytes) -> Transcript:
     """What a stored result says. Anything in it may be null or missing; times that run backwards are held back.
 
     Raises ``msgspec.DecodeError`` or ``UnicodeDecodeError`` for what is no result.
@@ -83,10 +83,10 @@ def read(key: str, result: bytes) -> Spoken:
     elif said.words:
         utterances = in_utterances(_words(said.words))
     else:
-        utterances = in_utterances(spread(text, 0, round(1000 * (said.audio_duration or 0)), 0.0))
+        utterances = in_utterances(estimate_times(text, 0, round(1000 * (said.audio_duration or 0)), 0.0))
     utterances.sort(key=lambda utterance: (utterance.start, utterance.end))
     seconds = max([said.audio_duration or 0.0, *(utterance.end / 1000 for utterance in utterances)])
-    return Spoken(
+    return Transcript(
         key, tuple(utterances), seconds, said.language_code, said.recording,
         said.id, said.status, said.confidence, text,
     )  # fmt: skip
@@ -108,30 +108,30 @@ def utterance(words: Sequence[Word]) -> Utterance:
 
 def joined(words: Iterable[Word]) -> str:
     """The text of words: spaces between them, but for scripts that have none."""
-    return join([word.text for word in words])
+    return join_words([word.text for word in words])
 
 
-def join(texts: Sequence[str]) -> str:
+def join_words(texts: Sequence[str]) -> str:
     text = " ".join(texts)
     if text.isascii() or not UNSPACED.search(text):
         return text
     parts = list(texts[:1])
     for before, after in pairwise(texts):
-        parts += (gap(before, after), after)
+        parts += (separator(before, after), after)
     return "".join(parts)
 
 
-def gap(before: str, after: str) -> str:
+def separator(before: str, after: str) -> str:
     """What stands between two neighbouring words: a space, or nothing in a script without spaces."""
     return "" if UNSPACED.match(before[-1:]) or UNSPACED.match(after[:1]) else " "
 
 
-def title(speaker: str) -> str:
+def speaker_label(speaker: str) -> str:
     """How people read a speaker: ``A`` as ``Speaker A``, a name as it is, nothing for an unknown one."""
     return f"Speaker {speaker}" if _LABEL.fullmatch(speaker) else speaker
 
 
-def spread(text: str, start: int, end: int, confidence: float) -> list[Word]:
+def estimate_times(text: str, start: int, end: int, confidence: float) -> list[Word]:
     """The words of a text whose own times are not known, by their lengths."""
     texts = text.split()
     total, at, words = sum(map(len, texts)), 0, []
@@ -146,7 +146,7 @@ def _utterance(said: _Utterance) -> Utterance | None:
     words = _words(said.words or ())
     if not words and said.text:
         start = _milliseconds(said.start)
-        words = spread(said.text, start, max(start, _milliseconds(said.end)), said.confidence or 0.0)
+        words = estimate_times(said.text, start, max(start, _milliseconds(said.end)), said.confidence or 0.0)
     if not words:
         return None
     speaker, channel = _text(said.speaker), _text(said.channel)

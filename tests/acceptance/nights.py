@@ -28,13 +28,13 @@ from aiohttp import web
 
 import batch
 from batch import errors, jobs
-from batch.config import Budget, Pace, Patience, Settings
+from batch.config import BudgetSettings, RetrySettings, Settings, SweepSettings
 from batch.engine.interface import BadAudio
-from batch.jobs.planning.admission import Verdict, Wish
-from batch.jobs.planning.selection import Window
+from batch.jobs.planning.admission import Action, Rerun
+from batch.jobs.planning.selection import Selection
 from batch.model import Event, Recording, State
 from batch.providers.assemblyai.options import canonical, read_options
-from batch.server.faults import Fault, Faults, Handler, What
+from batch.server.faults import Fault, FaultKind, Faults, Handler
 from batch.telemetry.summary import Summary
 from tests.support import crashing
 from tests.support.places import ROOT
@@ -55,23 +55,23 @@ MANNERS: Final = {
 }  # fmt: skip
 """How a night runs, and how often."""
 TROUBLES: Final = (
-    Fault(What.DROP_AFTER, route="submit", probability=0.3),
-    Fault(What.DROP_BEFORE, route="submit", probability=0.1),
-    Fault(What.ACCEPT_LATE, route="submit", probability=0.1, status=504, seconds=0.1),
-    Fault(What.LIST_LAG, probability=1.0, seconds=0.2),
-    Fault(What.LIST_SHUFFLED, probability=1.0),
-    Fault(What.LIST_REPEATED, probability=0.5),
-    Fault(What.STATUS, probability=0.1),
-    Fault(What.HALF_BODY, probability=0.1),
-    Fault(What.REFUSE, probability=0.05),
+    Fault(FaultKind.DROP_AFTER, route="submit", probability=0.3),
+    Fault(FaultKind.DROP_BEFORE, route="submit", probability=0.1),
+    Fault(FaultKind.ACCEPT_LATE, route="submit", probability=0.1, status=504, seconds=0.1),
+    Fault(FaultKind.LIST_LAG, probability=1.0, seconds=0.2),
+    Fault(FaultKind.LIST_SHUFFLED, probability=1.0),
+    Fault(FaultKind.LIST_REPEATED, probability=0.5),
+    Fault(FaultKind.STATUS, probability=0.1),
+    Fault(FaultKind.HALF_BODY, probability=0.1),
+    Fault(FaultKind.REFUSE, probability=0.05),
 )
 QUICK: Final = Settings(
     concurrency=20,
     reconcile_grace_seconds=0.5,
     reconcile_lag_seconds=1.5,
     drain_seconds=2.0,
-    patience=Patience(base_seconds=0.01, cap_seconds=0.1, outage_seconds=20),
-    sweep=Pace(least_seconds=0.02, most_seconds=0.1),
+    patience=RetrySettings(base_seconds=0.01, cap_seconds=0.1, outage_seconds=20),
+    sweep=SweepSettings(least_seconds=0.02, most_seconds=0.1),
 )
 
 
@@ -288,7 +288,7 @@ class Year:
                 return
             if event.name == "moved" and event.job.state is State.COLLECTED:
                 told[event.job.key] = event.job.recording
-            if event.name == "skipped" and event.kind == Verdict.DONE:
+            if event.name == "skipped" and event.kind == Action.DONE:
                 told[event.job.key] = event.job.recording
             submitted += event.name == "moved" and event.job.state is State.SUBMITTED
             if night.stop_after and submitted >= night.stop_after:
@@ -296,21 +296,21 @@ class Year:
                 stop.set()
 
         try:
-            await self.begun(night, summary=summary, notify=watch, stop=stop)
+            await self.begun(night, summary=summary, on_event=watch, stop=stop)
         except errors.DiaristError as error:
             return Ending(getattr(error, "exit_code", 5), {}, str(error))
         why = "; ".join(f"{n.count} x {kind}: {n.key}: {n.reason}" for kind, n in summary.failures.items())
         return Ending(summary.exit_code, told, why + (f"; {summary.stopped_by}" if summary.stopped_by else ""))
 
     def begun(self, night: Night, **given: Any) -> Any:
-        patience = Patience(base_seconds=0.01, cap_seconds=0.05, outage_seconds=0.2)
+        patience = RetrySettings(base_seconds=0.01, cap_seconds=0.05, outage_seconds=0.2)
         settings = msgspec.structs.replace(
             QUICK, service=self.till.double.base_url, prefix=night.prefix, formats=list(night.formats),
-            budget=Budget(max_hours=night.max_hours), patience=patience if night.away else QUICK.patience,
+            budget=BudgetSettings(max_hours=night.max_hours), patience=patience if night.away else QUICK.patience,
         )  # fmt: skip
         return batch.run(
-            self.manifest(night), self.out, settings=settings, wish=Wish(force=night.force),
-            window=Window(limit=night.limit), environ={}, confirm=lambda question: night.yes, **given,
+            self.manifest(night), self.out, settings=settings, rerun=Rerun(force=night.force),
+            select=Selection(limit=night.limit), environ={}, confirm=lambda question: night.yes, **given,
         )  # fmt: skip
 
     async def killed(self, night: Night) -> Ending:

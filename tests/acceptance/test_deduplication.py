@@ -14,8 +14,8 @@ import pytest
 
 import batch
 from batch.engine.interface import BadAudio
-from batch.jobs.planning.admission import Wish
-from batch.server.faults import Fault, Faults, What
+from batch.jobs.planning.admission import Rerun
+from batch.server.faults import Fault, FaultKind, Faults
 from tests.support.recordings import agree, settings, sha256
 from tests.support.service import start_service
 
@@ -73,7 +73,9 @@ async def test_what_an_earlier_run_has_paid_is_shared_without_an_upload_unless_i
         assert (len(service.submissions), service.requests.count(("POST", "/v2/upload"))) == (1, 1)
         recording = json.loads((tmp_path / "out" / "b.wav.json").read_bytes())["recording"]
         assert recording["shared_with"] == "a.wav"
-        await batch.run(str(tmp_path / "in"), tmp_path / "out", settings=asked, wish=Wish(force=True), confirm=agree)
+        await batch.run(
+            str(tmp_path / "in"), tmp_path / "out", settings=asked, rerun=Rerun(force=True), confirm=agree
+        )
         assert len(service.submissions) == 2, "forced: paid once more, and shared"
 
 
@@ -112,7 +114,7 @@ async def test_when_the_one_that_is_paid_fails_all_fail_for_the_same_reason(
 
 async def test_when_the_first_cannot_be_submitted_the_next_is(tmp_path: Path) -> None:
     manifest = laden(tmp_path / "in", 6, 1)
-    faults = Faults((Fault(What.STATUS, "submit", at=(1,), status=400, error="no"),), random.Random(1))
+    faults = Faults((Fault(FaultKind.STATUS, "submit", at=(1,), status=400, error="no"),), random.Random(1))
     async with start_service(tmp_path / "service", faults=faults) as service:
         summary = await batch.run(str(manifest), tmp_path / "out", settings=settings(service.base_url))
     assert (summary.failed, summary.collected, len(service.submissions)) == (1, 5, 1)
@@ -120,7 +122,7 @@ async def test_when_the_first_cannot_be_submitted_the_next_is(tmp_path: Path) ->
 
 async def test_a_lost_answer_is_looked_up_before_an_identical_recording_is_paid_for(tmp_path: Path) -> None:
     manifest = laden(tmp_path / "in", 6, 1)
-    faults = Faults((Fault(What.DROP_AFTER, "submit", at=(1,)),), random.Random(1))
+    faults = Faults((Fault(FaultKind.DROP_AFTER, "submit", at=(1,)),), random.Random(1))
     async with start_service(tmp_path / "service", faults=faults) as service:
         summary = await batch.run(str(manifest), tmp_path / "out", settings=settings(service.base_url))
     assert (summary.exit_code, len(service.submissions)) == (0, 1)

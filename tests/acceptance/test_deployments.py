@@ -17,7 +17,7 @@ import yaml
 
 from batch import config, errors
 from batch.cli.main import _settings, cli
-from batch.config import Ping
+from batch.config import HealthcheckSettings
 from tests.support.object_store import BUCKET, S3, running
 from tests.support.places import ROOT
 from tests.support.processes import Ended, diarist
@@ -69,7 +69,7 @@ def test_a_night_may_cost_so_much_unasked_and_agrees_to_paying_for_nothing_again
     assert 0 < budget.max_cost <= (budget.confirm_above or budget.max_cost)
 
 
-def longest_end_seconds(ping: Ping) -> float:
+def longest_end_seconds(ping: HealthcheckSettings) -> float:
     """From SIGTERM to the end: the drain, the wait for a ping of the start, three tries and their pauses."""
     return config.Settings().drain_seconds + 4 * ping.timeout_seconds + 1
 

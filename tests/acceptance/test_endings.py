@@ -14,7 +14,7 @@ import pytest
 import batch
 from batch.jobs import pipeline
 from batch.providers.assemblyai.protocol import NO_FUNDS_TEXT
-from batch.server.faults import Fault, Faults, What
+from batch.server.faults import Fault, FaultKind, Faults
 from batch.telemetry.summary import Summary
 from tests.support.processes import diarist, end, start
 from tests.support.recordings import archive, settings
@@ -34,9 +34,9 @@ def summary_in(out: Path) -> dict[str, Any]:
         ([], "k", [], 0, {"collected": 4, "handled": 4, "total": 4, "stopped_by": None}),
         ([], "wrong", [], 4, {"collected": 0}),
         (["--max-hours", "0.0000001"], "k", [], 8, {"collected": 0}),
-        ([], "k", [Fault(What.STATUS, route="upload", status=400, error="bad", at=(2,))], 3, {"failed": 1}),
-        ([], "k", [Fault(What.STATUS, route="submit", status=400, error=NO_FUNDS_TEXT, probability=1)], 6, {}),
-        (["--set", "patience.outage_seconds=0.3"], "k", [Fault(What.REFUSE, probability=1)], 5, {}),
+        ([], "k", [Fault(FaultKind.STATUS, route="upload", status=400, error="bad", at=(2,))], 3, {"failed": 1}),
+        ([], "k", [Fault(FaultKind.STATUS, route="submit", status=400, error=NO_FUNDS_TEXT, probability=1)], 6, {}),
+        (["--set", "patience.outage_seconds=0.3"], "k", [Fault(FaultKind.REFUSE, probability=1)], 5, {}),
     ],
 )
 async def test_a_run_that_began_says_how_it_ended(

@@ -18,14 +18,14 @@ from aiohttp.test_utils import TestServer
 
 import batch
 from batch import errors
-from batch.config import Deadlines, Patience, Prices
+from batch.config import PriceTable, RetrySettings, TimeoutSettings
 from batch.engine.interface import BadAudio
-from batch.jobs.planning.admission import Wish
-from batch.jobs.preflight import Verdict, examine
+from batch.jobs.planning.admission import Rerun
+from batch.jobs.preflight import CheckLevel, examine
 from batch.model import Event
 from batch.providers.assemblyai import client
 from batch.providers.assemblyai.protocol import NO_FUNDS_TEXT, Route
-from batch.server.faults import Fault, Faults, What, read
+from batch.server.faults import Fault, FaultKind, Faults, read
 from tests.support.recordings import archive, check_results, settings, submitted_audio, wav
 from tests.support.service import FOUR_PERCENT, Double, start_service
 
@@ -33,26 +33,26 @@ COUNT = 10
 ROUTES = (Route.UPLOAD, Route.SUBMIT, Route.FETCH, Route.LIST)
 SOME = (2, 3, 6)
 MISFORTUNES = [
-    Fault(What.REFUSE, at=SOME),
-    Fault(What.STALL, at=SOME, seconds=1.5),
-    Fault(What.DROP_BEFORE, at=SOME),
-    Fault(What.DROP_AFTER, at=SOME),
-    Fault(What.HALF_BODY, at=SOME),
-    Fault(What.GARBLED, at=SOME),
-    *(Fault(What.HTML, at=SOME, status=status) for status in (500, 502, 503, 504)),
-    Fault(What.HTML_AFTER, at=SOME, status=502),
-    Fault(What.STATUS, at=SOME, status=500),
-    Fault(What.THROTTLE, at=(2,), seconds=1),
-    Fault(What.THROTTLE, at=SOME),
-    Fault(What.FORBID, at=SOME),
-    Fault(What.REFUSE_LINK, at=SOME),
-    Fault(What.STATUS, at=SOME, status=422, error="Upload failed, please try again."),
-    Fault(What.STATUS, at=SOME, status=400, error="something that will not get better"),
+    Fault(FaultKind.REFUSE, at=SOME),
+    Fault(FaultKind.STALL, at=SOME, seconds=1.5),
+    Fault(FaultKind.DROP_BEFORE, at=SOME),
+    Fault(FaultKind.DROP_AFTER, at=SOME),
+    Fault(FaultKind.HALF_BODY, at=SOME),
+    Fault(FaultKind.GARBLED, at=SOME),
+    *(Fault(FaultKind.HTML, at=SOME, status=status) for status in (500, 502, 503, 504)),
+    Fault(FaultKind.HTML_AFTER, at=SOME, status=502),
+    Fault(FaultKind.STATUS, at=SOME, status=500),
+    Fault(FaultKind.THROTTLE, at=(2,), seconds=1),
+    Fault(FaultKind.THROTTLE, at=SOME),
+    Fault(FaultKind.FORBID, at=SOME),
+    Fault(FaultKind.REFUSE_LINK, at=SOME),
+    Fault(FaultKind.STATUS, at=SOME, status=422, error="Upload failed, please try again."),
+    Fault(FaultKind.STATUS, at=SOME, status=400, error="something that will not get better"),
 ]
 
 
 def name(fault: Fault) -> str:
-    return f"{fault.what}-{fault.status}" if fault.what in (What.HTML, What.STATUS) else str(fault.what)
+    return f"{fault.what}-{fault.status}" if fault.what in (FaultKind.HTML, FaultKind.STATUS) else str(fault.what)
 
 
 def befallen(fault: Fault, route: Route) -> Faults:
@@ -62,7 +62,7 @@ def befallen(fault: Fault, route: Route) -> Faults:
 
 def quick(service: Double, **given: Any) -> Any:
     return settings(
-        service.base_url, deadlines=Deadlines(answer_seconds=0.7, stall_seconds=0.7, doubt_seconds=0.6), **given
+        service.base_url, deadlines=TimeoutSettings(answer_seconds=0.7, stall_seconds=0.7, doubt_seconds=0.6), **given
     )
 
 
@@ -80,7 +80,7 @@ async def test_every_recording_ends_and_nothing_is_submitted_twice(
         assert max(submitted_audio(service).values()) == 1
         if fault.status not in (400, 422):
             assert (summary.collected, summary.exit_code) == (COUNT, 0)
-        again = await batch.run(str(manifest), out, settings=quick(service), wish=Wish(failed=True))
+        again = await batch.run(str(manifest), out, settings=quick(service), rerun=Rerun(failed=True))
         assert (again.exit_code, again.collected) == (0, COUNT - summary.collected)
         assert max(submitted_audio(service).values()) == 1
     check_results(tmp_path / "audio", out, COUNT)
@@ -105,7 +105,7 @@ async def test_a_job_that_ends_in_error_is_dealt_with_by_what_the_error_says(
 ) -> None:
     manifest, faults = (
         archive(tmp_path / "audio", 1),
-        befallen(Fault(What.JOB_ERROR, at=(1,), error=error), Route.SUBMIT),
+        befallen(Fault(FaultKind.JOB_ERROR, at=(1,), error=error), Route.SUBMIT),
     )
     async with start_service(tmp_path / "service", faults=faults) as service:
         summary = await batch.run(str(manifest), tmp_path / "out", settings=quick(service))
@@ -140,7 +140,7 @@ async def test_a_service_that_fails_a_job_again_and_again_is_given_up_after_thre
 
 async def test_a_negative_balance_stops_everything_once(tmp_path: Path) -> None:
     manifest = archive(tmp_path / "audio", 60)
-    faults = befallen(Fault(What.STATUS, probability=1.0, status=400, error=NO_FUNDS_TEXT), Route.SUBMIT)
+    faults = befallen(Fault(FaultKind.STATUS, probability=1.0, status=400, error=NO_FUNDS_TEXT), Route.SUBMIT)
     async with start_service(tmp_path / "service", faults=faults) as service:
         summary = await batch.run(str(manifest), tmp_path / "out", settings=quick(service, concurrency=4))
         assert isinstance(summary.stopped_by, errors.InsufficientFundsError)
@@ -161,7 +161,7 @@ async def test_a_wrong_key_with_300_recordings_is_told_once_in_fewer_than_60_req
 
 async def test_a_key_that_is_withdrawn_in_the_middle_stops_everything_once(tmp_path: Path) -> None:
     manifest = archive(tmp_path / "audio", 300)
-    refused = [Fault(What.STATUS, route=route, probability=1.0, status=401, error="no") for route in ROUTES[:2]]
+    refused = [Fault(FaultKind.STATUS, route=route, probability=1.0, status=401, error="no") for route in ROUTES[:2]]
     faults = Faults(refused, random.Random(1))
     async with start_service(tmp_path / "service", faults=faults) as service:
         summary = await batch.run(str(manifest), tmp_path / "out", settings=quick(service))
@@ -200,7 +200,9 @@ async def test_an_upload_link_past_its_life_is_staged_again(tmp_path: Path) -> N
     from batch.model import State
 
     manifest, out = archive(tmp_path / "audio", 1), tmp_path / "out"
-    stop_submissions = befallen(Fault(What.STATUS, probability=1.0, status=400, error=NO_FUNDS_TEXT), Route.SUBMIT)
+    stop_submissions = befallen(
+        Fault(FaultKind.STATUS, probability=1.0, status=400, error=NO_FUNDS_TEXT), Route.SUBMIT
+    )
     async with start_service(tmp_path / "service", faults=stop_submissions) as service:
         await batch.run(str(manifest), out, settings=quick(service))
         stop_submissions._faults = ()
@@ -227,8 +229,8 @@ async def test_an_id_that_the_service_does_not_know_is_told_and_not_paid_again_u
     (out / "calls" / "0.json").unlink()
     port = int(service.base_url.rpartition(":")[2])
     async with start_service(tmp_path / "another", port=port) as other:
-        for collected, wish in ((0, Wish()), (0, Wish()), (1, Wish(failed=True))):
-            summary = await batch.run(str(manifest), out, settings=quick(other), wish=wish)
+        for collected, rerun in ((0, Rerun()), (0, Rerun()), (1, Rerun(failed=True))):
+            summary = await batch.run(str(manifest), out, settings=quick(other), rerun=rerun)
             assert summary.collected == collected
             assert collected or list(summary.failures) == ["unknown_id"]
         assert len(other.submissions) == 1
@@ -253,8 +255,8 @@ async def test_one_route_that_is_down_for_everybody_stops_the_run_to_be_continue
     tmp_path: Path, route: Route
 ) -> None:
     manifest, out = archive(tmp_path / "audio", 20), tmp_path / "out"
-    faults = befallen(Fault(What.HTML, probability=1.0, status=503), route)
-    patience = Patience(attempts=3, base_seconds=0.02, cap_seconds=0.1, outage_seconds=1.0)
+    faults = befallen(Fault(FaultKind.HTML, probability=1.0, status=503), route)
+    patience = RetrySettings(attempts=3, base_seconds=0.02, cap_seconds=0.1, outage_seconds=1.0)
     async with start_service(tmp_path / "service", faults=faults) as service:
         at = quick(service, patience=patience, reconcile_grace_seconds=0.05)
         summary = await batch.run(str(manifest), out, settings=at)
@@ -269,7 +271,7 @@ async def test_one_route_that_is_down_for_everybody_stops_the_run_to_be_continue
 async def test_without_a_list_jobs_are_asked_for_by_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batch.jobs.watcher._UNSEEN_SECONDS", 0.2)
     manifest = archive(tmp_path / "audio", 5)
-    faults = befallen(Fault(What.HTML, at=tuple(range(2, 10_000)), status=503), Route.LIST)
+    faults = befallen(Fault(FaultKind.HTML, at=tuple(range(2, 10_000)), status=503), Route.LIST)
     async with start_service(tmp_path / "service", seconds=0.3, faults=faults) as service:
         summary = await batch.run(str(manifest), tmp_path / "out", settings=quick(service))
     assert (summary.collected, summary.exit_code) == (5, 0)
@@ -278,22 +280,22 @@ async def test_without_a_list_jobs_are_asked_for_by_id(tmp_path: Path, monkeypat
 def test_faults_are_read_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "faults.toml"
     path.write_text('[[fault]]\nroute = "submit"\nwhat = "drop_after"\nprobability = 0.5\n')
-    assert read(path) == (Fault(What.DROP_AFTER, route="submit", probability=0.5),)
+    assert read(path) == (Fault(FaultKind.DROP_AFTER, route="submit", probability=0.5),)
     path.write_text('[[fault]]\nwhat = "drop_afer"\n')
     with pytest.raises(errors.UsageError, match="drop_afer"):
         read(path)
 
 
 def test_probabilities_are_kept() -> None:
-    faults = Faults([Fault(What.REFUSE, probability=0.1)], random.Random(0))
+    faults = Faults([Fault(FaultKind.REFUSE, probability=0.1)], random.Random(0))
     assert 900 < Counter(bool(faults._due(Route.LIST)) for _ in range(10_000))[True] < 1100
 
 
 async def test_a_list_that_lags_shows_the_newest_later_and_its_pages_may_be_shuffled_and_repeat_items(
     tmp_path: Path,
 ) -> None:
-    wrong = [Fault(What.LIST_LAG, probability=1, seconds=0.3), Fault(What.LIST_SHUFFLED, probability=1)]
-    wrong.append(Fault(What.LIST_REPEATED, probability=1))
+    wrong = [Fault(FaultKind.LIST_LAG, probability=1, seconds=0.3), Fault(FaultKind.LIST_SHUFFLED, probability=1)]
+    wrong.append(Fault(FaultKind.LIST_REPEATED, probability=1))
     async with (
         start_service(tmp_path / "service", faults=Faults(wrong, random.Random(1))) as service,
         client.connect(service.base_url, None, connections=2) as api,
@@ -310,14 +312,14 @@ async def test_a_list_that_lags_shows_the_newest_later_and_its_pages_may_be_shuf
         assert len((await api.page(limit=2)).transcripts) == 4, "a full page of what it shows, and two items again"
 
 
-@pytest.mark.parametrize(("what", "status"), [(What.ACCEPT_LATE, 504), (What.HOLD, None)])
+@pytest.mark.parametrize(("what", "status"), [(FaultKind.ACCEPT_LATE, 504), (FaultKind.HOLD, None)])
 async def test_a_submission_may_be_accepted_after_the_client_has_given_it_up(
-    tmp_path: Path, what: What, status: int | None
+    tmp_path: Path, what: FaultKind, status: int | None
 ) -> None:
     faults = Faults([Fault(what, route="submit", at=(1,), status=504, seconds=0.3)], random.Random(1))
     async with (
         start_service(tmp_path / "service", faults=faults) as service,
-        client.connect(service.base_url, None, connections=2, deadlines=Deadlines(answer_seconds=0.2)) as api,
+        client.connect(service.base_url, None, connections=2, deadlines=TimeoutSettings(answer_seconds=0.2)) as api,
     ):
         with pytest.raises(errors.UnknownOutcomeError, match=str(status or "in time")):
             await api.submit("http://example.invalid/a", {})
@@ -327,18 +329,18 @@ async def test_a_submission_may_be_accepted_after_the_client_has_given_it_up(
 
 
 LATE = [
-    [Fault(What.HTML_AFTER, route="submit", at=SOME, status=504)],
-    [Fault(What.ACCEPT_LATE, route="submit", at=SOME, status=504, seconds=0.6)],
-    [Fault(What.HOLD, route="submit", at=SOME, seconds=1.2)],
+    [Fault(FaultKind.HTML_AFTER, route="submit", at=SOME, status=504)],
+    [Fault(FaultKind.ACCEPT_LATE, route="submit", at=SOME, status=504, seconds=0.6)],
+    [Fault(FaultKind.HOLD, route="submit", at=SOME, seconds=1.2)],
     [
-        Fault(What.ACCEPT_LATE, route="submit", probability=0.3, seconds=0.6),
-        Fault(What.DROP_BEFORE, route="submit", at=SOME),
+        Fault(FaultKind.ACCEPT_LATE, route="submit", probability=0.3, seconds=0.6),
+        Fault(FaultKind.DROP_BEFORE, route="submit", at=SOME),
     ],
 ]
 A_REPLICA = [
-    Fault(What.LIST_LAG, probability=1.0, seconds=1.0),
-    Fault(What.LIST_SHUFFLED, probability=1.0),
-    Fault(What.LIST_REPEATED, probability=1.0),
+    Fault(FaultKind.LIST_LAG, probability=1.0, seconds=1.0),
+    Fault(FaultKind.LIST_SHUFFLED, probability=1.0),
+    Fault(FaultKind.LIST_REPEATED, probability=1.0),
 ]
 
 
@@ -368,10 +370,10 @@ async def test_what_is_accepted_late_by_a_service_whose_list_lags_is_paid_once(
 async def test_without_a_witness_a_recording_is_left_to_the_next_run_and_so_is_its_twin(tmp_path: Path) -> None:
     manifest, out, told = archive(tmp_path / "audio", 1), tmp_path / "out", list[Event]()
     manifest.write_text(manifest.read_text() + "twin,0.wav,,\n")
-    faults = Faults([Fault(What.DROP_BEFORE, route="submit", at=(1,))], random.Random(1))
+    faults = Faults([Fault(FaultKind.DROP_BEFORE, route="submit", at=(1,))], random.Random(1))
     async with start_service(tmp_path / "service", faults=faults) as service:
         at = quick(service, reconcile_patience_seconds=0.5, reconcile_lag_seconds=3.0)
-        first = await batch.run(str(manifest), out, settings=at, notify=told.append)
+        first = await batch.run(str(manifest), out, settings=at, on_event=told.append)
         assert (first.exit_code, first.postponed, len(service.submissions)) == (5, 2, 0)
         assert any("not sent again" in event.message for event in told if event.name == "postponed")
         again = await batch.run(str(manifest), out, settings=at)
@@ -387,12 +389,12 @@ async def test_what_an_earlier_run_may_have_submitted_is_submitted_again_only_if
     manifest, out = archive(tmp_path / "audio", 6), tmp_path / "out"
     rows = manifest.read_text().splitlines(keepends=True)
     manifest.write_text("".join(rows[:3]))
-    faults = Faults([Fault(What.DROP_BEFORE, route="submit", at=(1, 2))], random.Random(1))
+    faults = Faults([Fault(FaultKind.DROP_BEFORE, route="submit", at=(1, 2))], random.Random(1))
     async with start_service(tmp_path / "service", faults=faults) as service:
         at = quick(service, reconcile_grace_seconds=0.3, reconcile_patience_seconds=0.2, reconcile_lag_seconds=6)
         assert (await batch.run(str(manifest), out, settings=at)).postponed == 2
         manifest.write_text("".join([rows[0], rows[2], *rows[3:]]))
-        faults._faults = (Fault(What.STALL, route="submit", at=(4,), seconds=0.6),)
+        faults._faults = (Fault(FaultKind.STALL, route="submit", at=(4,), seconds=0.6),)
         later = settings(service.base_url, **LONG | {"reconcile_lag_seconds": 6})
         summary = await batch.run(str(manifest), out, settings=later)
     assert (summary.collected, summary.exit_code) == (5, 0)
@@ -408,12 +410,12 @@ async def test_a_transcript_of_ours_that_no_job_owns_is_told_at_the_end_of_a_run
         start_service(tmp_path / "service", seconds=0.05) as service,
         client.connect(service.base_url, None, connections=2) as api,
     ):
-        at = quick(service, prices=Prices(apply="always", models={"universal-3-5-pro": 1000.0}))
-        await batch.run(str(manifest), out, settings=at, notify=told.append)
+        at = quick(service, prices=PriceTable(apply="always", models={"universal-3-5-pro": 1000.0}))
+        await batch.run(str(manifest), out, settings=at, on_event=told.append)
         assert not any("belong to no recording" in event.message for event in told)
         stray = (await api.submit(service.submissions[0]["audio_url"], {})).id
         manifest.write_text(manifest.read_text().replace("customer 2", "customer 2\nmore,0.wav,3,c"))
-        summary = await batch.run(str(manifest), out, settings=at, notify=told.append)
+        summary = await batch.run(str(manifest), out, settings=at, on_event=told.append)
         assert (summary.collected, summary.exit_code) == (1, 0)
         (said,) = [event.message for event in told if "belong to no recording" in event.message]
         assert (
@@ -421,10 +423,10 @@ async def test_a_transcript_of_ours_that_no_job_owns_is_told_at_the_end_of_a_run
         )
         assert "about $0.56" in said, "2 s of audio"
         found = {each.what: each async for each in examine(at, {}, out)}
-    assert (found["orphans"].verdict, stray in found["orphans"].said) == (Verdict.WARN, True)
+    assert (found["orphans"].verdict, stray in found["orphans"].said) == (CheckLevel.WARN, True)
 
 
-LONG = {"concurrency": 1, "reconcile_grace_seconds": 0.3, "reconcile_lag_seconds": 60, "deadlines": Deadlines()}
+LONG = {"concurrency": 1, "reconcile_grace_seconds": 0.3, "reconcile_lag_seconds": 60, "deadlines": TimeoutSettings()}
 
 
 @pytest.mark.parametrize("wrong", ["another id", "other audio", "in error", "not ended"])
@@ -462,7 +464,7 @@ async def test_a_transcript_that_is_not_as_long_as_its_audio_is_told_once_and_ke
         return answer  # type: ignore[no-any-return]
 
     async with start_service(tmp_path / "service", middlewares=[shortened]) as service:
-        summary = await batch.run(str(manifest), tmp_path / "out", settings=quick(service), notify=told.append)
+        summary = await batch.run(str(manifest), tmp_path / "out", settings=quick(service), on_event=told.append)
     assert (summary.collected, summary.exit_code) == (3, 0)
     (said,) = [event.message for event in told if "s of audio" in event.message]
     assert said.endswith("is of 7 s of audio, and the file holds 20 s: look at both")
@@ -474,7 +476,7 @@ async def test_the_whole_of_a_public_url_never_gets_the_transcript_of_an_excerpt
 
     elsewhere = web.Application()
     elsewhere.router.add_get("/talk.wav", talk)
-    faults = Faults([Fault(What.DROP_AFTER, route="submit", at=(1, 2))], random.Random(1))
+    faults = Faults([Fault(FaultKind.DROP_AFTER, route="submit", at=(1, 2))], random.Random(1))
     service_at = start_service(tmp_path / "service", private=True, faults=faults)
     async with TestServer(elsewhere) as server, service_at as service:
         url = server.make_url("/talk.wav")

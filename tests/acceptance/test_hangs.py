@@ -25,7 +25,7 @@ from aiohttp import web
 
 import batch
 from batch import errors
-from batch.config import Patience
+from batch.config import RetrySettings
 from batch.model import Job, Recording
 from batch.storage import audio, lock
 from batch.storage.same_audio import compared
@@ -198,7 +198,7 @@ async def test_a_transcript_that_is_being_made_again_is_waited_for_with_patience
             path.unlink()
         until = time.monotonic() + 4
         service.requests.clear()
-        patience = Patience(base_seconds=0.5, outage_seconds=60)
+        patience = RetrySettings(base_seconds=0.5, outage_seconds=60)
         summary = await batch.run(str(manifest), out, settings=settings(service.base_url, patience=patience))
         assert time.monotonic() > until
     assert (summary.exit_code, summary.collected) == (0, 5)
@@ -319,7 +319,11 @@ async def test_a_disk_that_goes_away_ends_the_run_with_a_message_and_the_next_go
 ) -> None:
     manifest, out = archive(tmp_path / "audio", 150), disk / "out"
     async with start_service(tmp_path / "service", seconds=0.2, slots=100) as service:
-        arguments = running(manifest, out, service, "--set", "concurrency=50")
+        quick = (
+            "concurrency=50",
+            "reconcile_grace_seconds=2",
+        )  # a submission that the disk's end kept back is found lost
+        arguments = running(manifest, out, service, *(part for setting in quick for part in ("--set", setting)))
         child = started(*arguments, stderr=subprocess.PIPE)
         while len(service.submissions) < 80:
             assert child.poll() is None

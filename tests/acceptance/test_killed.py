@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from batch.server.faults import Fault, Faults, What
+from batch.server.faults import Fault, FaultKind, Faults
 from tests.support.killing import finish, start
 from tests.support.places import ROOT
 from tests.support.recordings import archive, check_results, submitted_audio
@@ -113,14 +113,14 @@ async def test_every_module_that_carries_jobs_is_traced(tmp_path: Path) -> None:
 
 
 LOST = [
-    Fault(What.ACCEPT_LATE, route="submit", probability=0.1, status=504, seconds=0.3),
-    Fault(What.LIST_LAG, probability=1.0, seconds=0.4),
-    Fault(What.LIST_SHUFFLED, probability=1.0),
-    Fault(What.LIST_REPEATED, probability=1.0),
-    Fault(What.DROP_AFTER, route="submit", probability=0.15),
-    Fault(What.DROP_BEFORE, route="submit", probability=0.1),
-    Fault(What.HALF_BODY, probability=0.05),
-    Fault(What.REFUSE, probability=0.05),
+    Fault(FaultKind.ACCEPT_LATE, route="submit", probability=0.1, status=504, seconds=0.3),
+    Fault(FaultKind.LIST_LAG, probability=1.0, seconds=0.4),
+    Fault(FaultKind.LIST_SHUFFLED, probability=1.0),
+    Fault(FaultKind.LIST_REPEATED, probability=1.0),
+    Fault(FaultKind.DROP_AFTER, route="submit", probability=0.15),
+    Fault(FaultKind.DROP_BEFORE, route="submit", probability=0.1),
+    Fault(FaultKind.HALF_BODY, probability=0.05),
+    Fault(FaultKind.REFUSE, probability=0.05),
 ]
 SEEDS = [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(5, 55))]
 

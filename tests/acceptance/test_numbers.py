@@ -18,7 +18,7 @@ from aiohttp import web
 import batch
 from batch.archive.results import Results
 from batch.engine.interface import BadAudio
-from batch.jobs.planning.selection import Window
+from batch.jobs.planning.selection import Selection
 from batch.model import Event, Reject, State
 from tests.support import processes as running
 from tests.support.command_line import diarist
@@ -86,7 +86,7 @@ async def test_all_kinds_of_rows_at_once_add_up_in_all_five_places(tmp_path: Pat
         await batch.run(str(rows_of(folder, "other.csv", "other,8.wav,")), out, settings=at)
         await batch.run(
             str(rows_of(folder, "gone.csv", "gone,9.wav,")), out, settings=at, stop=stop,
-            notify=lambda event: stop.set() if event.job and event.job.state is State.SUBMITTED else None,
+            on_event=lambda event: stop.set() if event.job and event.job.state is State.SUBMITTED else None,
         )  # fmt: skip
         (out / "blocked").touch()
         manifest = rows_of(
@@ -144,7 +144,7 @@ async def test_a_job_of_an_earlier_run_counts_for_the_row_that_names_it(tmp_path
             if len(service.submissions) == 3:
                 stop.set()
 
-        first = await batch.run(str(manifest), out, settings=at, notify=watch, stop=stop)
+        first = await batch.run(str(manifest), out, settings=at, on_event=watch, stop=stop)
         second = await batch.run(str(manifest), out, settings=at)
     assert (first.rows, first.collected, first.left) == (3, 0, 3)
     assert (second.rows, second.collected, second.left, second.carried_over) == (3, 3, 0, 0)
@@ -159,7 +159,7 @@ async def test_one_that_asks_for_something_else_now_is_a_row_of_its_own(tmp_path
             if service.submissions:
                 stop.set()
 
-        await batch.run(str(manifest), out, settings=at, notify=watch, stop=stop)
+        await batch.run(str(manifest), out, settings=at, on_event=watch, stop=stop)
         manifest.write_text(manifest.read_text().replace("0.wav,,", "0.wav,3,"))
         summary = await batch.run(str(manifest), out, settings=at)
     assert len(service.submissions) == 2
@@ -171,7 +171,7 @@ async def test_rows_that_were_not_counted_are_told_as_read_so_far(tmp_path: Path
     async with start_service(tmp_path / "service") as service:
         at = settings(service.base_url)
         with manifest.open("rb") as stdin:
-            cut = await batch.run("-", out, settings=at, window=Window(limit=2), stdin=stdin)
+            cut = await batch.run("-", out, settings=at, select=Selection(limit=2), stdin=stdin)
         said = summary_in(out)
         with manifest.open("rb") as stdin:
             whole = await batch.run("-", out, settings=at, stdin=stdin)

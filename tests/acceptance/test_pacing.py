@@ -16,13 +16,13 @@ from aiohttp import web
 
 import batch
 from batch.archive.journal import Journal
-from batch.config import Rate, Settings
+from batch.config import RateSettings, Settings
 from batch.jobs.connection import _ramps
 from batch.jobs.flow_control import laws
 from batch.model import Job, State
 from batch.providers.assemblyai.protocol import THROTTLED_TEXT
 from batch.providers.endpoint import Endpoint
-from batch.server.faults import Fault, Faults, What
+from batch.server.faults import Fault, FaultKind, Faults
 from tests.support.limiter import Limiter
 from tests.support.recordings import archive, check_results, settings
 from tests.support.service import Handler, start_service
@@ -53,7 +53,7 @@ async def carried(tmp_path: Path, count: int, limiter: Limiter, *, slots: int = 
 async def test_submissions_follow_the_ramp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(laws, "RAMP_WINDOW_SECONDS", 0.5)
     monkeypatch.setattr(laws, "RAMP_FIRST", 4)
-    await carried(tmp_path, 24, limiter := Limiter(), rate=Rate(ramp="on"))
+    await carried(tmp_path, 24, limiter := Limiter(), rate=RateSettings(ramp="on"))
     allowed = list(accumulate(laws.ramp_allowance(window) for window in range(100)))
     for number, at in enumerate(since_the_first(limiter, submissions=True)):
         assert number < allowed[int(at / 0.5)]
@@ -63,13 +63,13 @@ async def test_submissions_follow_the_ramp(tmp_path: Path, monkeypatch: pytest.M
     ("asked", "vendors", "ours"), [("auto", True, False), ("on", True, True), ("off", False, False)]
 )
 def test_the_ramp_is_for_the_vendors_hosts_unless_it_is_asked_for(asked: Any, vendors: bool, ours: bool) -> None:
-    given = Settings(rate=Rate(ramp=asked))
+    given = Settings(rate=RateSettings(ramp=asked))
     assert _ramps(Endpoint("assemblyai", "https://api.assemblyai.com", "key"), given) is vendors
     assert _ramps(Endpoint("http://127.0.0.1:1", "http://127.0.0.1:1", None), given) is ours
 
 
 async def test_no_window_sees_more_requests_than_the_rate(tmp_path: Path) -> None:
-    await carried(tmp_path, 40, limiter := Limiter(), rate=Rate(requests=40, window_seconds=1.0))
+    await carried(tmp_path, 40, limiter := Limiter(), rate=RateSettings(requests=40, window_seconds=1.0))
     came = since_the_first(limiter, submissions=False)
     assert len(came) > 3 * 40
     for number, at in enumerate(came):
@@ -86,11 +86,11 @@ async def test_requests_follow_a_limit_of_the_service(tmp_path: Path) -> None:
 async def test_no_recording_fails_for_refusals_though_four_of_five_requests_meet_one(tmp_path: Path) -> None:
     manifest, faults = (
         archive(tmp_path / "audio", 40),
-        Faults([Fault(What.THROTTLE, probability=0.8)], random.Random(2)),
+        Faults([Fault(FaultKind.THROTTLE, probability=0.8)], random.Random(2)),
     )
     async with start_service(tmp_path / "service", faults=faults) as service:
         summary = await batch.run(str(manifest), tmp_path / "out", settings=settings(service.base_url))
-        assert faults.met[What.THROTTLE] > 3 * len(service.requests)
+        assert faults.met[FaultKind.THROTTLE] > 3 * len(service.requests)
     assert (summary.collected, summary.failed, summary.exit_code) == (40, 0, 0)
 
 
@@ -102,7 +102,7 @@ async def test_slots_follow_the_services_own_queue(tmp_path: Path) -> None:
 async def test_refusals_take_no_slots_away(tmp_path: Path) -> None:
     manifest, faults = (
         archive(tmp_path / "audio", 60),
-        Faults([Fault(What.THROTTLE, probability=0.1)], random.Random(3)),
+        Faults([Fault(FaultKind.THROTTLE, probability=0.1)], random.Random(3)),
     )
     async with start_service(tmp_path / "service", seconds=1.0, slots=50, faults=faults) as service:
         asked = settings(service.base_url, concurrency=20)

@@ -22,8 +22,8 @@ from aiohttp import web
 
 import batch
 from batch.archive.results import count_speakers
-from batch.config import Deadlines
-from batch.jobs.planning.admission import Wish
+from batch.config import TimeoutSettings
+from batch.jobs.planning.admission import Rerun
 from batch.model import Event, State
 from batch.providers.assemblyai import protocol
 from batch.providers.assemblyai.protocol import Status
@@ -97,7 +97,7 @@ async def test_one_odd_line_of_the_list_is_told_once_and_stops_nobody(tmp_path: 
     async with start_service(
         tmp_path / "service", seconds=0.2, middlewares=[changed("/v2/transcript", add_to_lists(add))]
     ) as service:
-        summary = await batch.run(str(manifest), out, settings=settings(service.base_url), notify=events.append)
+        summary = await batch.run(str(manifest), out, settings=settings(service.base_url), on_event=events.append)
     assert (summary.collected, summary.exit_code) == (5, 0)
     assert len(told(events, "counts as not ended")) == 1
     check_results(tmp_path / "audio", out, 5)
@@ -158,7 +158,7 @@ class Stray:
 
 
 ROUTES = [("POST", "/v2/upload"), ("POST", "/v2/transcript"), ("GET", "/v2/transcript/"), ("GET", "/v2/transcript")]
-QUICKLY = Deadlines(doubt_seconds=1.0)
+QUICKLY = TimeoutSettings(doubt_seconds=1.0)
 
 
 @pytest.mark.parametrize(("status", "location"), [(404, ""), (302, "https://login.example/"), (401, "")])
@@ -302,7 +302,7 @@ async def test_an_id_that_the_list_shows_is_never_believed_to_be_unknown(tmp_pat
     async with start_service(tmp_path / "service", middlewares=[replica.layer]) as service:
         at = settings(service.base_url)
         for _ in range(2):
-            summary = await batch.run(str(manifest), out, settings=at, wish=Wish(failed=True))
+            summary = await batch.run(str(manifest), out, settings=at, rerun=Rerun(failed=True))
             assert (summary.failed, summary.postponed, summary.exit_code) == (0, 3, 5)
             assert "the service lists transcript" in summary.failures["unknown_id"].reason
         replica.seconds = 0.0
@@ -337,7 +337,7 @@ async def test_before_anything_is_paid_anew_the_old_id_is_asked_for_once_more(tm
         assert (await batch.run(str(manifest), out, settings=at)).skipped["failed before"] == 2
         assert len(service.requests) == asked
         replica.seconds, replica.lists = 0.0, True
-        again = {"settings": at, "wish": Wish(failed=True), "notify": events.append}
+        again = {"settings": at, "rerun": Rerun(failed=True), "on_event": events.append}
         summary = await batch.run(str(manifest), out, **again)
     assert (summary.collected, summary.exit_code) == (2, 0)
     assert set(submitted_audio(service).values()) == {1}
@@ -377,7 +377,7 @@ async def stopped_at(state: State, manifest: Path, out: Path, **given: Any) -> N
         if len(seen) == 3:
             stop.set()
 
-    await batch.run(str(manifest), out, notify=watch, stop=stop, **given)
+    await batch.run(str(manifest), out, on_event=watch, stop=stop, **given)
 
 
 async def test_what_was_submitted_with_another_key_waits_for_it_and_is_not_paid_again(
@@ -393,7 +393,7 @@ async def test_what_was_submitted_with_another_key_waits_for_it_and_is_not_paid_
             rows.write("new,../audio/new.wav,,\n")
         (tmp_path / "audio" / "new.wav").write_bytes(wav(b"new" * 1000))
         for collected in (1, 0):
-            summary = await batch.run(str(manifest), out, settings=at, environ=other, wish=Wish(failed=True))
+            summary = await batch.run(str(manifest), out, settings=at, environ=other, rerun=Rerun(failed=True))
             assert (summary.collected, summary.failed, summary.exit_code) == (collected, 0, 5)
             assert "submitted with another key" in summary.failures["other_key"].reason
             assert summary.failures["other_key"].count == 3

@@ -26,7 +26,7 @@ from batch.archive.results import Results
 from batch.archive.search import database
 from batch.jobs.planning.planner import _Seen
 from batch.model import Job, Recording, State
-from batch.server.main import Serving, main
+from batch.server.main import ServeOptions, main
 from batch.storage import lock, sqlite
 from tests.support.command_line import diarist as asked
 from tests.support.processes import diarist
@@ -238,7 +238,7 @@ def test_a_disk_without_locks_is_no_other_run(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(database.Unwritable, match="No locks"), database.opened(tmp_path, print):
         pass
     with pytest.raises(errors.UsageError, match="cannot lock files"):
-        main(Serving(host="127.0.0.1", port=0, data=str(tmp_path / "service")))
+        main(ServeOptions(host="127.0.0.1", port=0, data=str(tmp_path / "service")))
 
 
 def test_a_lock_on_a_read_only_disk_is_told_and_held_by_nobody(small_disk: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 import batch
 from batch import errors
-from batch.config import Patience
-from batch.jobs.planning.admission import Wish
-from batch.jobs.planning.selection import Window
+from batch.config import RetrySettings
+from batch.jobs.planning.admission import Rerun
+from batch.jobs.planning.selection import Selection
 from batch.model import Event, State
 from batch.providers.assemblyai.options import OPTION_NAMES
 from batch.telemetry.summary import Summary
@@ -104,9 +104,9 @@ async def test_a_window_takes_a_part_and_the_next_run_the_rest(tmp_path: Path) -
     manifest, out = archive(tmp_path / "audio", 10), tmp_path / "out"
     async with start_service(tmp_path / "service") as service:
         at = settings(service.base_url)
-        assert (await batch.run(str(manifest), out, settings=at, window=Window(limit=3))).collected == 3
-        first = (await batch.run(str(manifest), out, settings=at, window=Window(shard=1, shards=2))).collected
-        second = (await batch.run(str(manifest), out, settings=at, window=Window(shard=2, shards=2))).collected
+        assert (await batch.run(str(manifest), out, settings=at, select=Selection(limit=3))).collected == 3
+        first = (await batch.run(str(manifest), out, settings=at, select=Selection(shard=1, shards=2))).collected
+        second = (await batch.run(str(manifest), out, settings=at, select=Selection(shard=2, shards=2))).collected
     assert first + second == 7
     check_results(tmp_path / "audio", out, 10)
 
@@ -116,7 +116,7 @@ async def test_force_pays_again_and_nothing_else_does(tmp_path: Path) -> None:
     async with start_service(tmp_path / "service") as service:
         at = settings(service.base_url)
         await batch.run(str(manifest), out, settings=at)
-        summary = await batch.run(str(manifest), out, settings=at, wish=Wish(force=True), confirm=agree)
+        summary = await batch.run(str(manifest), out, settings=at, rerun=Rerun(force=True), confirm=agree)
     assert summary.collected == 2
     assert len(service.submissions) == 4
 
@@ -136,7 +136,7 @@ async def test_a_wrong_key_stops_everything_once_before_anything_is_uploaded(tmp
 
 async def test_without_a_network_the_run_says_so_and_loses_nothing(tmp_path: Path, unused_tcp_port: int) -> None:
     manifest, out = archive(tmp_path / "audio", 5), tmp_path / "out"
-    patience = Patience(base_seconds=0.02, cap_seconds=0.05, outage_seconds=0.3)
+    patience = RetrySettings(base_seconds=0.02, cap_seconds=0.05, outage_seconds=0.3)
     at = settings(f"http://127.0.0.1:{unused_tcp_port}", patience=patience)
     summary = await batch.run(str(manifest), out, settings=at)
     assert summary.exit_code == 5
@@ -154,7 +154,7 @@ async def test_a_stopped_run_leaves_submitted_jobs_to_the_service_and_the_next_c
             if event.job and event.job.state is State.SUBMITTED:
                 stop.set()
 
-        first = await batch.run(str(manifest), out, settings=at, notify=watch, stop=stop)
+        first = await batch.run(str(manifest), out, settings=at, on_event=watch, stop=stop)
         assert first.collected == 0
         second = await batch.run(str(manifest), out, settings=at)
     assert second.collected == 30
@@ -172,7 +172,7 @@ async def test_a_paid_transcript_is_collected_though_the_manifest_no_longer_name
             if len(service.submissions) == 3:
                 stop.set()
 
-        await batch.run(str(manifest), out, settings=at, notify=watch, stop=stop)
+        await batch.run(str(manifest), out, settings=at, on_event=watch, stop=stop)
         manifest.write_text("id,audio\nanother,0.wav\n")
         summary = await batch.run(str(manifest), out, settings=at)
     assert (summary.collected, summary.carried_over, summary.rows) == (1, 3, 1)

@@ -23,12 +23,12 @@ import pytest
 
 import batch
 from batch import errors, jobs
-from batch.archive.export import Wanted, export
+from batch.archive.export import ExportRequest, export
 from batch.archive.journal import Journal
 from batch.archive.results import Results, result_files
 from batch.archive.search.query import Question, search
-from batch.jobs.planning.admission import Wish
-from batch.jobs.planning.selection import Window
+from batch.jobs.planning.admission import Rerun
+from batch.jobs.planning.selection import Selection
 from batch.manifest.prefix import prefix_of
 from batch.model import Event, Recording, State
 from batch.providers.assemblyai.options import canonical, differing
@@ -59,10 +59,10 @@ def kept(out: Path) -> list[Path]:
 
 
 async def planned(manifest: Path, out: Path, service: Double, **given: Any) -> Any:
-    wish = given.pop("wish", Wish())
+    rerun = given.pop("rerun", Rerun())
     at = settings(service.base_url, **given)
     async with jobs.open_planner(
-        [str(manifest)], out, settings=at, wish=wish, window=Window(), environ={}
+        [str(manifest)], out, settings=at, rerun=rerun, select=Selection(), environ={}
     ) as planner:
         _ = [row async for row in planner.rows()]
     return planner.plan
@@ -79,7 +79,7 @@ async def test_two_folders_with_one_name_in_one_run_are_a_collision_unless_they_
     async with start_service(tmp_path / "service") as service:
         at = settings(service.base_url)
         both = [str(tmp_path / "a"), str(tmp_path / "b")]
-        summary = await batch.run(both, tmp_path / "out", settings=at, notify=told.append)
+        summary = await batch.run(both, tmp_path / "out", settings=at, on_event=told.append)
     assert (summary.collected, summary.rejected, summary.skipped["duplicate"]) == (2, 1, 1)
     (message,) = (event.message for event in told if event.name == "rejected")
     assert "different audio" in message
@@ -172,7 +172,8 @@ async def test_whatever_a_new_result_replaces_is_kept(tmp_path: Path, what: str)
         if what == "audio":
             rec(folder, "1.wav", seed=1)
         await batch.run(
-            str(folder), out, settings=settings(service.base_url, options=options), wish=Wish(force=what == "force"),
+            str(folder), out,
+            settings=settings(service.base_url, options=options), rerun=Rerun(force=what == "force"),
             confirm=agree,
         )  # fmt: skip
     assert len(service.submissions) == 2
@@ -347,7 +348,7 @@ async def test_a_forced_pass_that_failed_for_one_is_gone_on_with(tmp_path: Path)
     (tmp_path / "rec" / "3.wav").write_bytes(b"")
     async with start_service(tmp_path / "service") as service:
         at = settings(service.base_url)
-        forced = {"settings": at, "wish": Wish(force=True), "confirm": agree}
+        forced = {"settings": at, "rerun": Rerun(force=True), "confirm": agree}
         await batch.run(str(folder), out, settings=at)
         codes = [(await batch.run(str(folder), out, **forced)).exit_code for _ in range(3)]
         assert (codes, len(service.submissions)) == ([3, 3, 3], 4), "a service manager that starts it again pays once"
@@ -365,7 +366,7 @@ async def test_a_forced_recording_that_the_service_fails_has_had_its_turn(tmp_pa
     bad = (folder / "2.wav").read_bytes()
     failing = lambda audio: BadAudio("no audio in it") if audio == bad else None  # noqa: E731
     async with start_service(tmp_path / "service", failing=failing) as service:
-        forced = {"settings": settings(service.base_url), "wish": Wish(force=True), "confirm": agree}
+        forced = {"settings": settings(service.base_url), "rerun": Rerun(force=True), "confirm": agree}
         codes = [(await batch.run(str(folder), out, **forced)).exit_code for _ in range(3)]
         assert (codes, len(service.submissions)) == ([3, 3, 3], 2)
 
@@ -375,17 +376,17 @@ async def test_forced_shards_are_passes_of_their_own(tmp_path: Path) -> None:
     async with start_service(tmp_path / "service", seconds=0.05) as service:
         at = settings(service.base_url, concurrency=1)
         await batch.run(str(folder), out, settings=at)
-        forced = {"settings": at, "wish": Wish(force=True), "confirm": agree}
-        one, two = Window(shard=1, shards=2), Window(shard=2, shards=2)
+        forced = {"settings": at, "rerun": Rerun(force=True), "confirm": agree}
+        one, two = Selection(shard=1, shards=2), Selection(shard=2, shards=2)
         stop = asyncio.Event()
 
         def watch(event: Event) -> None:
             if event.name == "moved" and event.job and event.job.state is State.COLLECTED:
                 stop.set()
 
-        await batch.run(str(folder), out, window=one, notify=watch, stop=stop, **forced)
-        await batch.run(str(folder), out, window=two, **forced)
-        assert (await batch.run(str(folder), out, window=one, **forced)).exit_code == 0
+        await batch.run(str(folder), out, select=one, on_event=watch, stop=stop, **forced)
+        await batch.run(str(folder), out, select=two, **forced)
+        assert (await batch.run(str(folder), out, select=one, **forced)).exit_code == 0
     assert len(service.submissions) == 24
 
 
@@ -393,7 +394,7 @@ async def test_a_pass_that_nobody_goes_on_with_is_over_after_a_week(tmp_path: Pa
     folder, out = rec(tmp_path / "rec", "1.wav"), tmp_path / "out"
     (folder / "2.wav").write_bytes(b"")
     async with start_service(tmp_path / "service") as service:
-        forced = {"settings": settings(service.base_url), "wish": Wish(force=True), "confirm": agree}
+        forced = {"settings": settings(service.base_url), "rerun": Rerun(force=True), "confirm": agree}
         await batch.run(str(folder), out, **forced)
         with closing(sqlite3.connect(out / ".diarist" / "journal.db")) as db, db:
             began = db.execute("SELECT value FROM notes WHERE name LIKE 'forced: %'").fetchone()[0].split()[0]
@@ -414,10 +415,10 @@ async def test_what_is_done_may_be_kept_as_it_is_and_only_what_is_new_runs(tmp_p
     async with start_service(tmp_path / "service") as service:
         await batch.run(str(folder), out, settings=settings(service.base_url))
         rec(folder, "3.wav")
-        at, keeping = settings(service.base_url, **changed), Wish(keep_done=True)
-        plan = await planned(folder, out, service, wish=keeping, **changed)
+        at, keeping = settings(service.base_url, **changed), Rerun(keep_done=True)
+        plan = await planned(folder, out, service, rerun=keeping, **changed)
         assert (plan.recordings, plan.again.total()) == (1, 0)
-        summary = await batch.run(str(folder), out, settings=at, wish=keeping)
+        summary = await batch.run(str(folder), out, settings=at, rerun=keeping)
     assert (summary.collected, summary.skipped["kept"], summary.exit_code) == (1, 2, 0)
     assert len(service.submissions) == 3
 
@@ -431,7 +432,7 @@ async def test_what_another_service_has_is_told_with_its_name(tmp_path: Path) ->
             if event.job and event.job.state is State.SUBMITTED:
                 stop.set()
 
-        await batch.run(str(folder), out, settings=settings(one.base_url), notify=watch, stop=stop)
+        await batch.run(str(folder), out, settings=settings(one.base_url), on_event=watch, stop=stop)
         ended = await running.diarist("run", folder, "--out", out, "--service", two.base_url)
     assert ended.code == 5
     assert f"still with {one.base_url}: run with --service {one.base_url} first" in ended.said
@@ -449,7 +450,7 @@ async def test_what_is_done_is_not_paid_unasked_though_its_journal_is_in_the_mid
                 stop.set()
 
         await batch.run(
-            str(folder), out, settings=at, wish=Wish(force=True), confirm=agree, notify=watch, stop=stop
+            str(folder), out, settings=at, rerun=Rerun(force=True), confirm=agree, on_event=watch, stop=stop
         )  # fmt: skip
         paid = len(service.submissions)
         with closing(Journal(out / ".diarist" / "journal.db")) as journal:
@@ -486,7 +487,7 @@ async def test_a_journal_from_an_older_backup_pays_for_nothing_that_came_since(t
     manifest, out = archive(tmp_path / "rec", 12), tmp_path / "out"
     async with start_service(tmp_path / "service") as service:
         at = settings(service.base_url)
-        await batch.run(str(manifest), out, settings=at, window=Window(limit=4))
+        await batch.run(str(manifest), out, settings=at, select=Selection(limit=4))
         shutil.copytree(out / ".diarist", tmp_path / "backup")
         await batch.run(str(manifest), out, settings=at)
         shutil.rmtree(out / ".diarist")
@@ -519,7 +520,7 @@ async def test_recover_keeps_what_is_under_way_though_an_older_result_stands_the
             if event.job and event.job.state is State.SUBMITTED:
                 stop.set()
 
-        await batch.run(str(folder), out, settings=changed, confirm=agree, notify=watch, stop=stop)
+        await batch.run(str(folder), out, settings=changed, confirm=agree, on_event=watch, stop=stop)
         await jobs.recover(out, [], settings=changed, environ={}, adopt=False)
         summary = await batch.run(str(folder), out, settings=changed, confirm=agree)
     assert (summary.collected + summary.carried_over, len(service.submissions)) == (1, 2)
@@ -666,7 +667,7 @@ async def test_a_result_that_was_only_written_otherwise_is_whole_and_stays(tmp_p
         assert (await batch.run(str(folder), out, settings=at)).skipped["done"] == 1
         assert path.read_bytes() == mine
         assert len(service.submissions) == 1
-        assert (await batch.run(str(folder), out, settings=at, wish=Wish(force=True), confirm=agree)).collected == 1
+        assert (await batch.run(str(folder), out, settings=at, rerun=Rerun(force=True), confirm=agree)).collected == 1
         assert [old.read_bytes() for old in kept(out)] == [mine]
 
 
@@ -705,7 +706,7 @@ async def test_labels_that_are_corrected_while_the_service_is_at_work_reach_the_
             if len(service.submissions) == 2:
                 stop.set()
 
-        await batch.run(str(manifest), out, settings=at, notify=watch, stop=stop)
+        await batch.run(str(manifest), out, settings=at, on_event=watch, stop=stop)
         manifest.write_text("id,audio,customer\n1,1.wav,ACME\n2,2.wav,ACME\n")
         summary = await batch.run(str(manifest), out, settings=at)
     assert (summary.exit_code, len(service.submissions)) == (0, 2)
@@ -742,7 +743,7 @@ async def test_whatever_key_a_run_accepts_is_found_by_all_who_look_for_results(t
         found = {str(path.relative_to(out)).removesuffix(".json") for path in result_files(out)}
         assert found == set(keys)
         told: list[str] = []
-        exported = export(out, Wanted(("srt",), tmp_path / "captions"), told.append)
+        exported = export(out, ExportRequest(("srt",), tmp_path / "captions"), told.append)
         assert (exported.results, exported.problems, told) == (len(keys), 0, [])
         assert search(out, Question("sha256")).recordings == len(keys)
         (out / ".diarist" / "journal.db").unlink()
@@ -768,7 +769,7 @@ async def test_what_we_did_not_write_is_never_replaced_and_the_row_is_told_befor
         told: list[str] = []
         for _ in range(2):
             summary = await batch.run(
-                str(folder), folder, settings=at, notify=lambda event: told.append(event.message)
+                str(folder), folder, settings=at, on_event=lambda event: told.append(event.message)
             )
             assert (summary.rejected, summary.exit_code, len(service.submissions)) == (1, 3, 2)
             assert {name: (folder / name).read_text() for name in mine} == mine
@@ -776,10 +777,10 @@ async def test_what_we_did_not_write_is_never_replaced_and_the_row_is_told_befor
     assert any("2.wav.txt is not diarist's" in message for message in told)
     assert (folder / "2.wav.rttm").exists()
     problems: list[str] = []
-    exported = export(folder, Wanted(("txt", "csv"), folder), problems.append)
+    exported = export(folder, ExportRequest(("txt", "csv"), folder), problems.append)
     assert (exported.results, exported.problems) == (2, 1)
     assert {name: (folder / name).read_text() for name in mine} == mine
-    assert (await asyncio.to_thread(export, folder, Wanted(("csv",), folder), problems.append)).problems == 0
+    assert (await asyncio.to_thread(export, folder, ExportRequest(("csv",), folder), problems.append)).problems == 0
 
 
 # ── Surroundings ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -924,24 +925,24 @@ async def test_replaced_jobs_are_remembered_whatever_takes_their_place(tmp_path:
 
 def test_a_summary_says_that_something_was_held() -> None:
     summary = Summary()
-    summary.take(Event("skipped", kind="held"))
+    summary.apply(Event("skipped", kind="held"))
     assert summary.exit_code == 8
 
 
 async def test_a_report_replaces_its_own_page_and_nobody_elses(tmp_path: Path) -> None:
     from batch.archive.report import build
-    from batch.config import Prices
+    from batch.config import PriceTable
 
     folder, out, page = rec(tmp_path / "rec", "1.wav"), tmp_path / "out", tmp_path / "desk" / "report.html"
     async with start_service(tmp_path / "service") as service:
         await batch.run(str(folder), out, settings=settings(service.base_url))
     page.parent.mkdir()
     for _ in range(2):
-        await asyncio.to_thread(build.report, out, build.Wanted(page, Prices()), print)
+        await asyncio.to_thread(build.report, out, build.ReportRequest(page, PriceTable()), print)
     assert [path.name for path in page.parent.iterdir()] == ["report.html"]
     page.write_text("<html>mine</html>")
     with pytest.raises(errors.PostponedError, match="is not diarist's"):
-        await asyncio.to_thread(build.report, out, build.Wanted(page, Prices()), print)
+        await asyncio.to_thread(build.report, out, build.ReportRequest(page, PriceTable()), print)
     assert page.read_text() == "<html>mine</html>"
 
 

@@ -24,7 +24,7 @@ from batch.archive.written_files import Written
 from batch.cli import main
 from batch.engine.interface import BadAudio
 from batch.server.store import Store
-from batch.telemetry.redaction import discreet, harmless, plain
+from batch.telemetry.redaction import harmless, plain, redact
 from tests.support.processes import Ended, diarist, start
 from tests.support.recordings import wav
 from tests.support.service import start_service
@@ -216,7 +216,7 @@ def test_what_moves_a_terminal_is_shown_as_its_number(text: str, shown: str) -> 
     ],
 )  # fmt: skip
 def test_what_signs_a_url_is_left_out_and_the_rest_is_there(url: str) -> None:
-    said = discreet(f"cannot fetch {url} twice: is it there? Look")
+    said = redact(f"cannot fetch {url} twice: is it there? Look")
     assert "SECRET" not in said
     assert said.startswith("cannot fetch ")
     assert said.endswith(" twice: is it there? Look")

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from batch import errors
-from batch.archive.export import Exported, Wanted, export, read_formats, read_speakers, read_turns
+from batch.archive.export import Exported, ExportRequest, export, read_formats, read_speakers, read_turns
 from batch.archive.results import Results, result_files
 from batch.transcripts.formats.registry import FORMATS, TABLES
 from tests.support.command_line import diarist
@@ -26,7 +26,7 @@ def archive(tmp_path: Path) -> Path:
 
 def exported(directory: Path, formats: str, out: Path | None = None, **given: object) -> tuple[Exported, list[str]]:
     told: list[str] = []
-    done = export(directory, Wanted(read_formats(formats), out or directory, **given), told.append)  # type: ignore[arg-type]
+    done = export(directory, ExportRequest(read_formats(formats), out or directory, **given), told.append)  # type: ignore[arg-type]
     return done, told
 
 
@@ -159,7 +159,7 @@ def test_a_run_writes_other_formats_and_a_row_whose_names_cannot_be_read_stays_c
     from batch.model import Job, Recording
 
     told: list[str] = []
-    results = Results(tmp_path, formats=["srt"], notify=told.append)
+    results = Results(tmp_path, formats=["srt"], on_warning=told.append)
     for key, label in (("good", "A=Ann"), ("bad", "A=")):
         labels = {"speakers": label}
         transcript = (ARCHIVE / "kitchen-talk.json").read_bytes()

@@ -24,9 +24,9 @@ from batch import errors, jobs
 from batch.archive import journal
 from batch.archive.journal import _COLUMNS, Journal
 from batch.archive.layout import journal_of
-from batch.jobs.planning.admission import Wish
-from batch.jobs.planning.planner import Row
-from batch.jobs.planning.selection import Window
+from batch.jobs.planning.admission import Rerun
+from batch.jobs.planning.planner import PlanRow
+from batch.jobs.planning.selection import Selection
 from batch.model import WITH_SERVICE, Event, State
 from batch.storage import audio as stored_audio
 from batch.storage import sqlite
@@ -35,10 +35,10 @@ from tests.support.places import ROOT
 from tests.support.recordings import archive, check_results, settings, submitted_audio, wav
 from tests.support.service import Double, start_service
 
-NOTHING: dict[str, Any] = {"wish": Wish(), "window": Window(), "environ": {}, "stdin": None}
+NOTHING: dict[str, Any] = {"rerun": Rerun(), "select": Selection(), "environ": {}, "stdin": None}
 
 
-async def planned(manifest: Path, out: Path, service: Double) -> list[Row]:
+async def planned(manifest: Path, out: Path, service: Double) -> list[PlanRow]:
     async with jobs.open_planner([str(manifest)], out, settings=settings(service.base_url), **NOTHING) as planner:
         return [row async for row in planner.rows()]
 
@@ -110,7 +110,7 @@ async def test_what_was_with_the_service_is_salvaged_from_a_damaged_journal(tmp_
             if event.job and event.job.state is State.SUBMITTED:
                 stop.set()
 
-        await batch.run(str(manifest), out, settings=at, notify=watch, stop=stop)
+        await batch.run(str(manifest), out, settings=at, on_event=watch, stop=stop)
         done = await jobs.recover(out, [], settings=at, environ={}, adopt=False)
         assert (done.results, done.journal) == (0, len(service.submissions) + _staged(out))
         assert (await batch.run(str(manifest), out, settings=at)).collected == 20
@@ -167,7 +167,7 @@ async def test_failures_are_rows_that_can_be_fed_back(tmp_path: Path) -> None:
         bad.clear()
         unasked = await batch.run(str(out / "failed.jsonl"), out, settings=at)
         assert (unasked.exit_code, len(service.submissions)) == (3, 5)
-        summary = await batch.run(str(out / "failed.jsonl"), out, settings=at, wish=Wish(failed=True))
+        summary = await batch.run(str(out / "failed.jsonl"), out, settings=at, rerun=Rerun(failed=True))
     assert (summary.collected, summary.exit_code) == (2, 0)
     assert not (out / "failed.jsonl").exists()
     check_results(folder, out, 5)
@@ -181,7 +181,7 @@ async def test_a_full_disk_stops_the_run_once_and_with_space_the_same_command_co
     filling = out / "filling"
     async with start_service(tmp_path / "service") as service:
         at = settings(service.base_url)
-        await batch.run(str(manifest), out, settings=at, window=Window(limit=2))
+        await batch.run(str(manifest), out, settings=at, select=Selection(limit=2))
         with filling.open("wb") as file:
             space = os.statvfs(out)
             file.write(bytes(max(0, space.f_bavail * space.f_bsize - 120_000)))
@@ -290,7 +290,7 @@ async def test_killed_ten_times_over_300_recordings_under_way_then_recovered_and
     manifest = archive(folder, 300)
     async with start_service(tmp_path / "service", seconds=1.0, slots=100) as service:
         at = settings(service.base_url)
-        await batch.run(str(manifest), out, settings=at, window=Window(limit=150))
+        await batch.run(str(manifest), out, settings=at, select=Selection(limit=150))
         for n in range(50):
             (folder / f"{n}.wav").write_bytes(wav(random.Random(1000 + n).randbytes(3000 + n)))
         stop = asyncio.Event()
@@ -302,7 +302,7 @@ async def test_killed_ten_times_over_300_recordings_under_way_then_recovered_and
                 if len(submitted) > 90:
                     stop.set()
 
-        await batch.run(str(manifest), out, settings=at, notify=watch, stop=stop)
+        await batch.run(str(manifest), out, settings=at, on_event=watch, stop=stop)
         await forget_answers(out, 10)
         assert len(list(out.glob("calls/[0-9]*.json"))) == 150
         assert await under_way_over_results(out) > 10

@@ -21,7 +21,7 @@ from pyannote.core import Annotation, Segment, Timeline
 from pyannote.database.util import load_rttm, load_uem
 from pyannote.metrics.diarization import DiarizationErrorRate
 
-from batch.engine.interface import Engine, EngineTranscript, Request
+from batch.engine.interface import Engine, EngineRequest, EngineTranscript
 from batch.engine.pronunciation import spoken
 from batch.engine.registry import load
 from batch.manifest.discovery import is_recording
@@ -88,7 +88,9 @@ def measure(engine: Engine, recording: Path) -> Score:
     """Transcribe one recording, speakers unknown, and score it against what stands beside it."""
     multichannel = recording.stem in MULTICHANNEL
     began = time.monotonic()
-    transcript = engine.transcribe(recording, Request(speaker_labels=not multichannel, multichannel=multichannel))
+    transcript = engine.transcribe(
+        recording, EngineRequest(speaker_labels=not multichannel, multichannel=multichannel)
+    )
     took = time.monotonic() - began
     return Score(recording.stem, transcript.audio_seconds, took, *_of_words(recording, transcript),
                  *_of_speakers(recording, transcript))  # fmt: skip

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batch.engine.decoding import decode
-from batch.engine.interface import Engine, Request
+from batch.engine.interface import Engine, EngineRequest
 from batch.engine.registry import load
 from batch.engine.spans import Audio
 from tests.bench.accuracy import SETS, normalise, recordings
@@ -66,7 +66,7 @@ CONDITIONS = {"as it is": as_it_is, "telephone": telephone, "noise 15 dB": noise
 
 def heard(engine: Engine, recording: Path, change: Callable[[Audio], Audio], folder: Path) -> Sample:
     path = write(folder / "a.wav", change(decode(recording).channels[0]))
-    words = engine.transcribe(path, Request(disfluencies=True)).words
+    words = engine.transcribe(path, EngineRequest(disfluencies=True)).words
     parts = [(part, word.confidence) for word in words for part in normalise(word.text).split()]
     reference = normalise(recording.with_suffix(".txt").read_text("utf-8"))
     right = np.zeros(len(parts), bool)

@@ -23,16 +23,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from batch.engine.decoding import decode
-from batch.engine.interface import Request
-from batch.engine.registry import Choice
+from batch.engine.interface import EngineRequest
+from batch.engine.registry import EngineChoice
 from batch.engine.spans import RATE
-from batch.server.engine_pool import Pool
+from batch.server.engine_pool import EnginePool
 from tests.bench.show import show
 from tests.support.places import DEMO
 
 LONG_ONES = ("planning-meeting.mp3", "kitchen-talk.m4a", "radio-interview.flac")
 SHORT_ONE = DEMO / "kitchen-talk.m4a"
-ASKED = Request(speaker_labels=True)
+ASKED = EngineRequest(speaker_labels=True)
 
 
 def long_recording(minutes: float, path: Path) -> Path:
@@ -95,7 +95,7 @@ def figure(what: str, processes: int, audio_seconds: float, took: Taken) -> dict
 async def first_results() -> list[dict[str, Any]]:
     """From nothing to the first result, and to the next, of a recording of half a minute."""
     seconds = decode(SHORT_ONE).seconds
-    pool = Pool(Choice())
+    pool = EnginePool(EngineChoice())
 
     async def from_nothing() -> None:
         await pool.check()
@@ -107,14 +107,14 @@ async def first_results() -> list[dict[str, Any]]:
 
 async def alone(what: str, path: Path, processes: int, minutes: float) -> dict[str, Any]:
     """One recording, with nothing else to do."""
-    pool = Pool(Choice(), processes)
+    pool = EnginePool(EngineChoice(), processes)
     await pool.warm()
     return figure(what, processes, minutes * 60, await taken(pool.transcribe(path, ASKED)))
 
 
 async def beside_each_other(path: Path, processes: int, minutes: float) -> dict[str, Any]:
     """As many recordings as there are processes."""
-    pool = Pool(Choice(), processes)
+    pool = EnginePool(EngineChoice(), processes)
     await pool.warm()
     took = await taken(asyncio.gather(*(pool.transcribe(path, ASKED) for _ in range(processes))))
     return figure("one recording a process", processes, minutes * 60 * processes, took)

@@ -17,7 +17,7 @@ import jiwer
 import numpy as np
 import pocketsphinx
 
-from batch.engine.interface import Engine, Request
+from batch.engine.interface import Engine, EngineRequest
 from batch.engine.registry import load
 from tests.bench.accuracy import SETS, normalise, recordings
 from tests.bench.show import show
@@ -41,7 +41,7 @@ def measured(engine: Engine, chosen: list[Path], name: str, own: bool, absent: i
             :absent
         ]
         asked = (*sorted(terms if own else ()), *map(str, others))
-        heard = normalise(engine.transcribe(recording, Request(keyterms=asked)).text)
+        heard = normalise(engine.transcribe(recording, EngineRequest(keyterms=asked)).text)
         result = jiwer.process_words(reference, heard)
         edits += result.substitutions + result.deletions + result.insertions
         words += sum(said.values())

@@ -22,7 +22,7 @@ from pyannote.core import Annotation
 from pyannote.database.util import load_rttm
 
 from batch.engine.decoding import decode
-from batch.engine.interface import Request
+from batch.engine.interface import EngineRequest
 from batch.engine.registry import load
 from batch.engine.spans import RATE, Audio
 from tests.bench.accuracy import SETS, diarization, recordings
@@ -81,7 +81,7 @@ def measure(chosen: list[Path], minutes: float) -> None:
         seconds = write(path, chosen, minutes)
         engine = load("moonshine")
         before, began, used = peak_megabytes(), time.monotonic(), time.process_time()
-        transcript = engine.transcribe(path, Request(speaker_labels=True))
+        transcript = engine.transcribe(path, EngineRequest(speaker_labels=True))
         took, busy = time.monotonic() - began, time.process_time() - used
         found = diarization(path, transcript.words)
         there = len(_turns(path).labels())

@@ -25,7 +25,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from batch.engine.interface import Request
+from batch.engine.interface import EngineRequest
 from tests.bench.show import show
 from tests.support.service import heard, start_service
 
@@ -75,7 +75,7 @@ async def service(folder: Path, todo: Work, slots: int) -> Any:
     async with start_service(folder, slots=slots) as double:
         loop, done_at = asyncio.get_running_loop(), {}
 
-        async def transcribe(path: Path, request: Request) -> Any:
+        async def transcribe(path: Path, request: EngineRequest) -> Any:
             audio = await asyncio.to_thread(path.read_bytes)
             await asyncio.sleep(todo.seconds[audio])
             double._open -= 1

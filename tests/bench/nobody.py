@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batch.engine.decoding import decode
-from batch.engine.interface import Engine, Request
+from batch.engine.interface import Engine, EngineRequest
 from batch.engine.registry import load
 from batch.engine.spans import RATE
 from batch.engine.weights import package_folder
@@ -101,7 +101,7 @@ SOUNDS: dict[str, Callable[[int], Sound]] = {
 
 def words(engine: Engine, sound: Sound, folder: Path) -> tuple[Word, ...]:
     path = write(folder / "a.wav", sound.astype(np.float32))
-    return engine.transcribe(path, Request(disfluencies=True)).words
+    return engine.transcribe(path, EngineRequest(disfluencies=True)).words
 
 
 def main() -> None:

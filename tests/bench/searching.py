@@ -22,7 +22,7 @@ from typing import Any
 
 from batch.archive.results import result_files
 from batch.archive.search import database
-from batch.archive.search.documents import read_entry
+from batch.archive.search.documents import read_document
 from tests.bench.exporting import demo, hours
 from tests.bench.scale import _peak_mb
 from tests.bench.show import show
@@ -71,7 +71,7 @@ def arrivals(what: str, directory: Path, each_second: int) -> dict[str, Any]:
     began = time.process_time()
     for group in groups(paths, each_second):
         with database.opened(directory, print) as db:
-            database.put(db, [entry for path in group if (entry := read_entry(directory, path))])
+            database.put(db, [entry for path in group if (entry := read_document(directory, path))])
     took = time.process_time() - began
     return {"arriving": what, "a_second": each_second, "cpu_ms_each": round(1000 * took / len(paths), 2)}
 

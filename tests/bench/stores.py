@@ -21,9 +21,9 @@ import pytest
 
 import batch
 from batch import jobs
-from batch.config import Access, Settings
-from batch.jobs.planning.admission import Wish
-from batch.jobs.planning.selection import Window
+from batch.config import ObjectStoreSettings, Settings
+from batch.jobs.planning.admission import Rerun
+from batch.jobs.planning.selection import Selection
 from tests.bench.show import show
 from tests.support.object_store import BUCKET, S3, named, running
 from tests.support.recordings import settings, wav
@@ -39,7 +39,7 @@ async def measure(s3: S3, folder: Path, objects: int) -> list[dict[str, Any]]:
     figures = []
     async with start_service(folder / "service", private=True, slots=200) as service:
         linking = settings(service.base_url, concurrency=200)
-        uploading = settings(service.base_url, concurrency=200, stores=Access(by="upload"))
+        uploading = settings(service.base_url, concurrency=200, stores=ObjectStoreSettings(by="upload"))
         for what, asked, out in (
             ("plan", linking, "out"),
             ("run, by link", linking, "out"),
@@ -66,7 +66,9 @@ async def run(asked: Settings, out: Path) -> int:
 
 async def plan(asked: Settings, out: Path) -> int:
     manifests = [f"s3://{BUCKET}/calls/"]
-    async with jobs.open_planner(manifests, out, settings=asked, wish=Wish(), window=Window(), environ={}) as planner:
+    async with jobs.open_planner(
+        manifests, out, settings=asked, rerun=Rerun(), select=Selection(), environ={}
+    ) as planner:
         async for _ in planner.rows():
             pass
     return planner.plan.recordings

@@ -22,7 +22,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from batch.server.faults import Fault, Faults, What
+from batch.server.faults import Fault, FaultKind, Faults
 from tests.bench.show import show
 from tests.support.limiter import Limiter
 from tests.support.places import ROOT
@@ -39,7 +39,7 @@ class Situation(NamedTuple):
 
 
 def noise(share: float) -> Situation:
-    return Situation(faults=(Fault(What.THROTTLE, probability=share, seconds=1),))
+    return Situation(faults=(Fault(FaultKind.THROTTLE, probability=share, seconds=1),))
 
 
 SITUATIONS: Mapping[str, Situation] = {

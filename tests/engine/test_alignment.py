@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from batch.engine.alignment import Alignment, shared
-from batch.engine.spans import RATE, Span
+from batch.engine.spans import RATE, SampleSpan
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +27,12 @@ def alignment() -> Alignment:
     ],
 )
 def test_time_is_shared_by_syllables(words, speech, expected) -> None:
-    assert shared(words, [Span(*span) for span in speech]) == expected
+    assert shared(words, [SampleSpan(*span) for span in speech]) == expected
 
 
 def test_words_are_found_in_the_sound(alignment, speech) -> None:
     words = ["Ever", "tried?", "Ever", "failed?", "No", "matter."]
-    spans = alignment.spans(speech("beckett")[: int(5.5 * RATE)], words, [Span(0, 5 * RATE)])
+    spans = alignment.spans(speech("beckett")[: int(5.5 * RATE)], words, [SampleSpan(0, 5 * RATE)])
     assert len(spans) == 6
     assert all(span.length > 0 for span in spans)
     assert all(one.end <= other.start for one, other in pairwise(spans))
@@ -41,7 +41,7 @@ def test_words_are_found_in_the_sound(alignment, speech) -> None:
 
 def test_numbers_unknown_words_and_bare_signs_have_times_too(alignment, speech) -> None:
     words = ["Ever", "zzyzxing", "42", "--", "\u00e9t\u00e9", "\u4f60\u597d", "<s>", "it(2)"]
-    spans = alignment.spans(speech("beckett"), words, [Span(0, 9 * RATE)])
+    spans = alignment.spans(speech("beckett"), words, [SampleSpan(0, 9 * RATE)])
     assert len(spans) == len(words)
     assert all(one.start <= other.start for one, other in pairwise(spans))
 
@@ -50,14 +50,14 @@ def test_numbers_unknown_words_and_bare_signs_have_times_too(alignment, speech) 
 def test_text_that_cannot_be_in_the_sound_is_shared_out(alignment, seconds: float) -> None:
     sound = np.zeros(int(seconds * RATE), np.int16)
     words = ["far", "too", "many", "words", "for", "so", "very", "little", "sound"]
-    spans = alignment.spans(sound, words, [Span(0, len(sound))])
+    spans = alignment.spans(sound, words, [SampleSpan(0, len(sound))])
     assert len(spans) == len(words)
     assert spans[-1].end == len(sound)
 
 
 def test_a_failure_does_not_spoil_what_comes_after_it(alignment, speech) -> None:
     words = ["Ever", "tried?"]
-    whole = [Span(0, 2 * RATE)]
+    whole = [SampleSpan(0, 2 * RATE)]
     before = alignment.spans(speech("beckett")[: 2 * RATE], words, whole)
-    alignment.spans(np.zeros(160, np.int16), words * 9, [Span(0, 160)])
+    alignment.spans(np.zeros(160, np.int16), words * 9, [SampleSpan(0, 160)])
     assert alignment.spans(speech("beckett")[: 2 * RATE], words, whole) == before != shared(words, whole)

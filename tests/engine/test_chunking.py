@@ -9,14 +9,14 @@ import pytest
 
 from batch.engine.chunking import LONGEST, PADDING, chunks
 from batch.engine.segmentation import windows
-from batch.engine.spans import RATE, Span, union
+from batch.engine.spans import RATE, SampleSpan, union
 
 
-def spans(*seconds: tuple[float, float]) -> list[Span]:
-    return [Span(int(start * RATE), int(end * RATE)) for start, end in seconds]
+def spans(*seconds: tuple[float, float]) -> list[SampleSpan]:
+    return [SampleSpan(int(start * RATE), int(end * RATE)) for start, end in seconds]
 
 
-def cut(seconds: float, speech: list[Span]) -> list[tuple[float, float]]:
+def cut(seconds: float, speech: list[SampleSpan]) -> list[tuple[float, float]]:
     sound = np.random.default_rng(1).integers(-1000, 1000, int(seconds * RATE)).astype(np.int16)
     return [(chunk.span.start / RATE, chunk.span.end / RATE) for chunk in chunks(sound, speech)]
 
@@ -41,7 +41,7 @@ def test_speech_is_cut_in_its_longest_pauses(seconds, speech, expected) -> None:
 def test_speech_without_a_pause_is_cut_where_it_is_quietest() -> None:
     sound = np.full(50 * RATE, 1000, np.int16)
     sound[15 * RATE : 15 * RATE + RATE // 10] = 3
-    first, *_ = chunks(sound, [Span(0, 50 * RATE)])
+    first, *_ = chunks(sound, [SampleSpan(0, 50 * RATE)])
     assert first.span.end == pytest.approx(15 * RATE, abs=RATE // 10)
 
 

@@ -20,8 +20,8 @@ import pytest
 
 from batch.engine import registry, weights
 from batch.engine.diarizers.community.clustering import Bounds
-from batch.engine.interface import Abilities, EngineMissing, Request
-from batch.engine.registry import Choice, load
+from batch.engine.interface import EngineCapabilities, EngineMissing, EngineRequest
+from batch.engine.registry import EngineChoice, load
 from batch.providers.local import local_service
 from batch.server.responses import BadRequest
 from batch.server.schemas import engine_request, read_request
@@ -92,25 +92,25 @@ def test_parts_that_do_not_go_together_are_told(asked: dict[str, Any], says: str
     ],
 )
 def test_a_result_names_the_engine_without_where_it_lies(engine: str, label: str) -> None:
-    assert Choice(engine).label == label
+    assert EngineChoice(engine).label == label
 
 
 def test_other_languages_are_accepted_as_far_as_the_engine_knows_them() -> None:
     url = {"audio_url": "http://host/audio"}
-    known = Abilities(frozenset({"en", "de", "pt"}))
+    known = EngineCapabilities(frozenset({"en", "de", "pt"}))
     for code in ("en_us", "de", "de_ch", "pt", "DE"):
         assert read_request(url | {"language_code": code}, known)["language_code"] == code
-        read_request(url | {"language_code": code}, Abilities(None))
+        read_request(url | {"language_code": code}, EngineCapabilities(None))
     with pytest.raises(BadRequest, match=r"language_code fr \(only de, en, pt\)"):
         read_request(url | {"language_code": "fr"}, known)
-    assert Request(language_code="de_ch").language == "de"
+    assert EngineRequest(language_code="de_ch").language == "de"
 
 
 def test_keyterms_are_refused_by_name_where_the_engine_cannot_favour_them() -> None:
     asked = {"audio_url": "http://host/audio", "keyterms_prompt": ["Ada Lovelace"]}
     assert engine_request(read_request(asked)).keyterms == ("Ada Lovelace",)
     with pytest.raises(BadRequest, match="Not available on the local service: keyterms_prompt"):
-        read_request(asked, Abilities())
+        read_request(asked, EngineCapabilities())
 
 
 # faster-whisper
@@ -129,7 +129,7 @@ def whisper(whisper_model: str) -> Any:
 
 
 def test_whisper_hears_words_with_times_and_confidences(whisper, record, speech) -> None:
-    transcript = whisper.transcribe(record("a.flac", speech("beckett"), "flac"), Request())
+    transcript = whisper.transcribe(record("a.flac", speech("beckett"), "flac"), EngineRequest())
     assert wrong_words(TRIED, transcript.text) <= 0.25
     assert transcript.confidence > 0.6
     assert transcript.warnings == ()
@@ -138,7 +138,9 @@ def test_whisper_hears_words_with_times_and_confidences(whisper, record, speech)
 
 
 def test_whispers_words_get_our_speakers(whisper) -> None:
-    transcript = whisper.transcribe(ROOT / "configs" / "demo" / "planning-meeting.mp3", Request(speaker_labels=True))
+    transcript = whisper.transcribe(
+        ROOT / "configs" / "demo" / "planning-meeting.mp3", EngineRequest(speaker_labels=True)
+    )
     assert [said.speaker for said in transcript.utterances] == list("ABCABCABC")
     assert transcript.utterances[0].text.startswith("Let us begin")
     assert_well_formed(transcript)
@@ -146,7 +148,7 @@ def test_whispers_words_get_our_speakers(whisper) -> None:
 
 def test_whisper_favours_keyterms(whisper) -> None:
     demo = ROOT / "configs" / "demo" / "support-call.ogg"
-    plain, favoured = (whisper.transcribe(demo, Request(keyterms=terms)).text for terms in ((), ("rooter",)))
+    plain, favoured = (whisper.transcribe(demo, EngineRequest(keyterms=terms)).text for terms in ((), ("rooter",)))
     assert "rooter" not in plain.lower()
     assert favoured != plain
 
@@ -231,7 +233,7 @@ def sherpa_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_sherpa_onnx_hears_words_with_times(sherpa_model, record, speech) -> None:
     engine = load(f"sherpa-onnx:{sherpa_model}")
-    transcript = engine.transcribe(record("a.wav", speech("endgame_nagg_nell")), Request(speaker_labels=True))
+    transcript = engine.transcribe(record("a.wav", speech("endgame_nagg_nell")), EngineRequest(speaker_labels=True))
     assert {said.speaker for said in transcript.utterances or ()} == {"A", "B"}
     assert len(transcript.words) > 10
     assert "does not tell how sure it is" in transcript.warnings[0]
@@ -317,13 +319,13 @@ def test_tokens_become_words() -> None:
 def test_sherpa_onnx_tells_voices_apart(tmp_path) -> None:
     pytest.importorskip("sherpa_onnx")
     pytest.importorskip("onnx")
-    from batch.engine.diarizers.sherpa_onnx import SherpaVoices
+    from batch.engine.diarizers.sherpa_onnx import SherpaDiarizer
 
     time = np.arange(4 * RATE) / RATE
     low, high = (0.3 * np.sin(2 * np.pi * hertz * time) for hertz in (200, 5000))
     silence = np.zeros(RATE)
     sound = (np.concatenate([low, silence, high, silence, low]) * 32767).astype(np.int16)
-    voices = SherpaVoices(str(speaker_nets(tmp_path)))
+    voices = SherpaDiarizer(str(speaker_nets(tmp_path)))
     for bounds, speakers in ((Bounds(), [0, 1, 0]), (Bounds(1, 1), [0, 0, 0])):
         turns = voices.turns(sound, [], voices.vectors(sound, voices.pieces([])), bounds)
         assert [turn.speaker for turn in turns] == speakers
@@ -341,7 +343,7 @@ def test_a_pipeline_of_pyannote_tells_who_speaks(tmp_path, record, speech) -> No
     pytest.importorskip("torch")
     pytest.importorskip("pyannote.audio")
     engine = load(speakers=f"pyannote:{pipeline(tmp_path)}")
-    transcript = engine.transcribe(record("a.wav", speech("beckett")[: 4 * RATE]), Request(speaker_labels=True))
+    transcript = engine.transcribe(record("a.wav", speech("beckett")[: 4 * RATE]), EngineRequest(speaker_labels=True))
     assert transcript.utterances[0].speaker == "A"
     assert_well_formed(transcript)
     (tmp_path / "config.yaml").unlink()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batch.engine.spans import PER_MS, Span, Turn
+from batch.engine.spans import PER_MS, SampleSpan, Turn
 from batch.engine.utterances import assigned, letter, letters, named, smoothed, utterances
 from batch.model import Word
 
@@ -15,7 +15,7 @@ def say(text: str, *, each: int = 100) -> list[Word]:
 
 
 def turn(start: int, end: int, speaker: int) -> Turn:
-    return Turn(Span(start * PER_MS, end * PER_MS), speaker)
+    return Turn(SampleSpan(start * PER_MS, end * PER_MS), speaker)
 
 
 @pytest.mark.parametrize(

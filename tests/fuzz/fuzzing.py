@@ -24,7 +24,7 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
-from batch.engine.interface import EngineTranscript, Request
+from batch.engine.interface import EngineRequest, EngineTranscript
 from batch.providers.assemblyai.protocol import job_error
 from tests.fuzz.hostile import hostile, silence
 
@@ -38,7 +38,7 @@ class DecodeOnly:
 
     name = "decode only"
 
-    def transcribe(self, path: Path, request: Request) -> EngineTranscript:
+    def transcribe(self, path: Path, request: EngineRequest) -> EngineTranscript:
         from batch.engine.decoding import decode
 
         recording = decode(path, multichannel=request.multichannel)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from batch.config import Local
+from batch.config import LocalServiceSettings
 from batch.jobs import preflight
-from batch.jobs.preflight import Verdict, examine
+from batch.jobs.preflight import CheckLevel, examine
 from batch.server.app import listening
 from batch.storage import buckets, object_stores
 from tests.support.object_store import BUCKET, named, running
@@ -26,7 +26,7 @@ from tests.support.service import start_service
 async def test_all_is_well_with_a_service_that_answers_and_nothing_is_left_behind(tmp_path: Path) -> None:
     async with start_service(tmp_path / "service") as service:
         found = await findings(service.base_url, tmp_path / "out")
-    assert {each.verdict for each in found.values()} == {Verdict.OK}, found
+    assert {each.verdict for each in found.values()} == {CheckLevel.OK}, found
     assert set(found) == {
         "locale",
         "open files",
@@ -45,12 +45,12 @@ async def test_all_is_well_with_a_service_that_answers_and_nothing_is_left_behin
 
 async def test_the_engine_that_the_settings_name_is_looked_at(tmp_path: Path) -> None:
     for local, says in (
-        (Local(engine="faster-whisper:/no/such/model"), "pip install|no directory /no/such/model"),
-        (Local(speakers="nobody"), "community-1, pyannote, sherpa-onnx"),
-        (Local(device="cuda"), "moonshine runs on the CPU only|pip install"),
+        (LocalServiceSettings(engine="faster-whisper:/no/such/model"), "pip install|no directory /no/such/model"),
+        (LocalServiceSettings(speakers="nobody"), "community-1, pyannote, sherpa-onnx"),
+        (LocalServiceSettings(device="cuda"), "moonshine runs on the CPU only|pip install"),
     ):
         found = {each.what: each async for each in examine(settings("local", local=local), {}, tmp_path)}
-        assert (found["engine"].verdict, found["engine"].exit_code) == (Verdict.BAD, 2)
+        assert (found["engine"].verdict, found["engine"].exit_code) == (CheckLevel.BAD, 2)
         assert re.search(says, found["engine"].said)
 
 
@@ -58,7 +58,7 @@ async def test_a_wrong_key_is_told_with_the_exit_code_of_a_run(tmp_path: Path) -
     async with start_service(tmp_path / "service", key="right") as service:
         wrong = await findings(service.base_url, tmp_path, ASSEMBLYAI_API_KEY="wrong")
         right = await findings(service.base_url, tmp_path, ASSEMBLYAI_API_KEY="right")
-    assert (wrong["key"].verdict, wrong["key"].exit_code) == (Verdict.BAD, 4)
+    assert (wrong["key"].verdict, wrong["key"].exit_code) == (CheckLevel.BAD, 4)
     assert "key" not in right
 
 
@@ -75,9 +75,9 @@ async def test_a_service_that_is_not_there_and_a_key_that_is_missing_are_told(
     tmp_path: Path, unused_tcp_port: int
 ) -> None:
     gone = await findings(f"http://127.0.0.1:{unused_tcp_port}", tmp_path)
-    assert (gone["reach"].verdict, gone["reach"].exit_code) == (Verdict.BAD, 5)
+    assert (gone["reach"].verdict, gone["reach"].exit_code) == (CheckLevel.BAD, 5)
     keyless = await findings("assemblyai", tmp_path)
-    assert (keyless["service"].verdict, keyless["service"].exit_code) == (Verdict.BAD, 4)
+    assert (keyless["service"].verdict, keyless["service"].exit_code) == (CheckLevel.BAD, 4)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ async def test_a_damaged_journal_is_told_with_what_mends_it(tmp_path: Path, unus
     path.parent.mkdir()
     path.write_bytes(b"no database" * 1000)
     found = (await findings(f"http://127.0.0.1:{unused_tcp_port}", tmp_path))["journal"]
-    assert (found.verdict, found.exit_code) == (Verdict.BAD, 2)
+    assert (found.verdict, found.exit_code) == (CheckLevel.BAD, 2)
     assert "diarist recover" in found.advice
 
 
@@ -119,13 +119,13 @@ async def test_too_few_open_files_and_too_little_space_are_warned_of(
     monkeypatch.setattr("shutil.disk_usage", full)
     found = await findings(f"http://127.0.0.1:{unused_tcp_port}", tmp_path)
     assert "ulimit -n" in found["open files"].advice
-    assert found["space"].verdict == Verdict.WARN
+    assert found["space"].verdict == CheckLevel.WARN
 
 
 # ── stores ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def of_stores(out: Path, *manifests: str, copies: str = "") -> list[tuple[str, Verdict, int, str]]:
+async def of_stores(out: Path, *manifests: str, copies: str = "") -> list[tuple[str, CheckLevel, int, str]]:
     asked = examine(settings("http://127.0.0.1:9"), {}, out, manifests, copies)
     found = [each async for each in asked if each.what in ("store", "manifest", "results")]
     return [(each.what, each.verdict, each.exit_code, each.said) for each in found]
@@ -141,7 +141,7 @@ async def test_stores_that_manifests_and_out_name_are_looked_at_once_each(
             s3.put(key, b"RIFF")
         s3.put("m.csv", b"audio\ncalls/1.wav\nhttps://example.com/1.wav\ns3://other/1.wav\ns3://other/2.wav\n")
         (tmp_path / "m.txt").write_text(f"{root}/calls/gone.wav\n/a.wav\n")
-        ok, bad = Verdict.OK, Verdict.BAD
+        ok, bad = CheckLevel.OK, CheckLevel.BAD
         for asked, expected in (
             (
                 [f"{root}/calls/", f"{root}/calls/*.wav", f"{root}/calls/1.wav"],

@@ -15,7 +15,7 @@ import pytest
 
 from batch import errors
 from batch.archive.journal import Journal
-from batch.config import Patience
+from batch.config import RetrySettings
 from batch.jobs.flow_control.throttle import Throttle
 from batch.jobs.reconciler import Reconciler
 from batch.model import Event, Job, Recording, State
@@ -72,7 +72,7 @@ async def reconciler(
 ) -> AsyncIterator[Reconciler]:
     """``later_seconds``: how long after the intent it is now."""
     events: list[Event] = told if told is not None else []
-    throttle = Throttle(Patience(), rng=random.Random(0), notify=events.append)
+    throttle = Throttle(RetrySettings(), rng=random.Random(0), on_event=events.append)
     with contextlib.closing(Journal(path / "journal.db")) as journal:
         for job in known:
             await journal.record(job)
@@ -84,7 +84,7 @@ async def reconciler(
             grace_seconds=0.05,
             patience_seconds=patience_seconds,
             clock=lambda: INTENT + later_seconds + time.time() - began,
-            notify=events.append,
+            on_event=events.append,
         )
         task = asyncio.create_task(made.run())
         yield made

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from batch import errors
-from batch.config import Pace, Patience
+from batch.config import RetrySettings, SweepSettings
 from batch.jobs.flow_control.throttle import Throttle
 from batch.jobs.watcher import Watcher
 from batch.providers.assemblyai.protocol import Head, Item, Page, PageDetails, Status
@@ -33,8 +33,8 @@ class Scripted:
 
 
 def watching(service: Any, held: list[bool]) -> Watcher:
-    gate = Throttle(Patience(outage_seconds=60), rng=random.Random(1), notify=lambda event: None)
-    return Watcher(service, gate, Pace(0.01, 0.02), random.Random(1), hold_back=held.append)
+    gate = Throttle(RetrySettings(outage_seconds=60), rng=random.Random(1), on_event=lambda event: None)
+    return Watcher(service, gate, SweepSettings(0.01, 0.02), random.Random(1), pause=held.append)
 
 
 async def test_slots_are_held_back_no_longer_once_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +44,7 @@ async def test_slots_are_held_back_no_longer_once_nothing_is_waited_for(monkeypa
     service = Scripted([Item(name, Status.QUEUED) for name in names], None)
     watcher = watching(service, held)
     running = asyncio.create_task(watcher.run())
-    ended = await asyncio.wait_for(asyncio.gather(*map(watcher.done, names)), 5)
+    ended = await asyncio.wait_for(asyncio.gather(*map(watcher.wait_until_ended, names)), 5)
     async with asyncio.timeout(5):
         while held[-1]:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

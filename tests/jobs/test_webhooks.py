@@ -21,24 +21,24 @@ from yarl import URL
 
 import batch
 from batch import errors
-from batch.config import Pace, Webhook
+from batch.config import SweepSettings, WebhookSettings
 from batch.engine.interface import BadAudio
 from batch.jobs.webhooks import receiving, stored_secret
 from batch.network.http_listener import MOST_CONNECTIONS
 from batch.providers.assemblyai.protocol import Status
 from batch.server.app import listening
 from batch.server.queue import Notify
-from batch.server.webhooks import Manner
+from batch.server.webhooks import WebhookRetry
 from tests.support.recordings import archive, check_results, settings
 from tests.support.service import start_service
 
 SECRET = "correct horse"
-SELDOM = Pace(least_seconds=0.05, most_seconds=0.2, noticed_seconds=600)
+SELDOM = SweepSettings(least_seconds=0.05, most_seconds=0.2, noticed_seconds=600)
 
 
 @asynccontextmanager
 async def listener(told: list[tuple[str, Status]]) -> AsyncIterator[str]:
-    webhook = Webhook("http://127.0.0.1/said?run=1", port=0)
+    webhook = WebhookSettings("http://127.0.0.1/said?run=1", port=0)
     async with receiving(webhook, SECRET, lambda *notice: told.append(notice)) as port:
         yield f"http://127.0.0.1:{port}"
 
@@ -76,12 +76,12 @@ async def test_only_a_notice_with_the_secret_rings(
 
 
 async def test_a_port_that_is_taken_and_a_url_that_is_none_are_told() -> None:
-    async with receiving(Webhook("http://a/", port=0), SECRET, print) as port:
+    async with receiving(WebhookSettings("http://a/", port=0), SECRET, print) as port:
         with pytest.raises(errors.UsageError, match=f"127.0.0.1:{port}.*webhook.port"):
-            async with receiving(Webhook("http://a/", port=port), SECRET, print):
+            async with receiving(WebhookSettings("http://a/", port=port), SECRET, print):
                 pass
     with pytest.raises(errors.UsageError, match="--webhook-url here"):
-        async with receiving(Webhook("here"), SECRET, print):
+        async with receiving(WebhookSettings("here"), SECRET, print):
             pass
 
 
@@ -194,9 +194,9 @@ async def test_a_run_ends_right_whatever_happens_to_notices(
     tmp_path: Path, unused_tcp_port: int, on_the_way: Callable[[Notify], Notify]
 ) -> None:
     manifest = archive(tmp_path / "in", 60)
-    webhook = Webhook(f"http://127.0.0.1:{unused_tcp_port}/done", port=unused_tcp_port)
+    webhook = WebhookSettings(f"http://127.0.0.1:{unused_tcp_port}/done", port=unused_tcp_port)
     async with start_service(tmp_path / "service", seconds=0.3, slots=20, on_the_way=on_the_way) as service:
-        asked = settings(service.base_url, webhook=webhook, concurrency=20, sweep=Pace(0.05, 0.2, 0.5))
+        asked = settings(service.base_url, webhook=webhook, concurrency=20, sweep=SweepSettings(0.05, 0.2, 0.5))
         async with asyncio.timeout(30):
             summary = await batch.run(str(manifest), tmp_path / "out", settings=asked)
     assert summary.exit_code == 0
@@ -206,7 +206,7 @@ async def test_a_run_ends_right_whatever_happens_to_notices(
 
 async def test_while_notices_come_sweeps_are_seldom(tmp_path: Path, unused_tcp_port: int) -> None:
     manifest = archive(tmp_path / "in", 60)
-    webhook = Webhook(f"http://127.0.0.1:{unused_tcp_port}/done", port=unused_tcp_port)
+    webhook = WebhookSettings(f"http://127.0.0.1:{unused_tcp_port}/done", port=unused_tcp_port)
     async with start_service(tmp_path / "service", seconds=0.5, slots=20) as service:
         asked = settings(service.base_url, webhook=webhook, concurrency=20, sweep=SELDOM)
         async with asyncio.timeout(30):
@@ -220,12 +220,12 @@ async def test_why_a_job_failed_is_asked_for_when_a_notice_says_that_it_did(
     tmp_path: Path, unused_tcp_port: int
 ) -> None:
     manifest = archive(tmp_path / "in", 3)
-    webhook = Webhook(f"http://127.0.0.1:{unused_tcp_port}/done", port=unused_tcp_port)
+    webhook = WebhookSettings(f"http://127.0.0.1:{unused_tcp_port}/done", port=unused_tcp_port)
 
     def failing(audio: bytes) -> Exception | None:
         return BadAudio("Audio duration is too short.") if len(audio) == 2001 + 44 else None
 
-    pace = Pace(least_seconds=5, most_seconds=5)
+    pace = SweepSettings(least_seconds=5, most_seconds=5)
     async with start_service(tmp_path / "service", failing=failing) as service:
         asked = settings(service.base_url, webhook=webhook, sweep=pace)
         async with asyncio.timeout(4):
@@ -290,7 +290,7 @@ async def when_told(service: str, transcript_id: str, done: Callable[[dict[str, 
 async def test_the_service_tells_until_it_is_heard_or_refused_and_ten_times_at_most(
     tmp_path: Path, answers: tuple[int, ...], tries: int, code: int
 ) -> None:
-    manner = Manner(answer_seconds=0.2, pause_seconds=0.01)
+    manner = WebhookRetry(answer_seconds=0.2, pause_seconds=0.01)
     async with answering(*answers) as (hook, told), start_service(tmp_path, manner=manner) as service:
         named = {"webhook_auth_header_name": "X-Mine", "webhook_auth_header_value": "b secret"}
         transcript_id = await transcribed(service.base_url, hook, **named)
@@ -301,7 +301,7 @@ async def test_the_service_tells_until_it_is_heard_or_refused_and_ten_times_at_m
 
 
 def test_the_manner_is_the_documented_one() -> None:
-    assert Manner() == Manner(tries=10, answer_seconds=10.0, pause_seconds=10.0)
+    assert WebhookRetry() == WebhookRetry(tries=10, answer_seconds=10.0, pause_seconds=10.0)
 
 
 async def test_a_notice_that_was_still_to_be_sent_is_sent_after_a_restart(tmp_path: Path) -> None:

@@ -293,6 +293,6 @@ def test_damaged_compressed_data_are_told(tmp_path: Path) -> None:
 def test_a_column_that_is_nearly_an_option_is_told_once(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("audio,speaker_expected\n" + "a.wav,2\n" * 50)
     told: list[str] = []
-    list(reader.read(["m.csv"], defaults={}, cwd=tmp_path, notice=told.append))
+    list(reader.read(["m.csv"], defaults={}, cwd=tmp_path, on_warning=told.append))
     (message,) = told
     assert "'speaker_expected' is carried as a label; did you mean the option 'speakers_expected'?" in message

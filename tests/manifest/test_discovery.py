@@ -22,7 +22,7 @@ LISTING = """
 import json, os, resource, sys
 from pathlib import Path
 from batch.manifest import reader
-rows = reader.read(sys.argv[2:], defaults={}, cwd=Path("."), notice=lambda message: None)
+rows = reader.read(sys.argv[2:], defaults={}, cwd=Path("."), on_warning=lambda message: None)
 if os.geteuid() == 0:
     os.setuid(65534)
 if limit := int(sys.argv[1]):
@@ -35,7 +35,7 @@ above are a test's own. Prints each row's kind, the name of its audio, and why i
 
 def listed(folder: Path, *manifests: str) -> tuple[list[Recording | Reject], list[str]]:
     told: list[str] = []
-    return list(reader.read(manifests, defaults={}, cwd=folder, notice=told.append)), told
+    return list(reader.read(manifests, defaults={}, cwd=folder, on_warning=told.append)), told
 
 
 def keys(rows: list[Recording | Reject]) -> list[str | None]:
@@ -176,7 +176,7 @@ async def test_what_diarist_wrote_beside_the_recordings_is_neither_listed_nor_to
     notices: list[str] = []
     given = {
         "settings": None,
-        "notify": lambda event: notices.append(event.message) if event.name == "notice" else None,
+        "on_event": lambda event: notices.append(event.message) if event.name == "notice" else None,
     }
     async with start_service(tmp_path / "service") as service:
         given["settings"] = settings(service.base_url, formats=["srt", "txt", "seglst", "svg"])

@@ -24,7 +24,7 @@ DEFAULTS = {"speaker_labels": True}
 def rows(folder: Path, *manifests: str, stdin: bytes | None = None, told: list[str] | None = None) -> list[Any]:
     notice = told.append if told is not None else (lambda message: None)
     source = io.BytesIO(stdin) if stdin is not None else None
-    return list(read(manifests, defaults=DEFAULTS, cwd=folder, stdin=source, notice=notice))
+    return list(read(manifests, defaults=DEFAULTS, cwd=folder, stdin=source, on_warning=notice))
 
 
 def manifest(folder: Path, name: str, content: str | bytes) -> str:

@@ -228,7 +228,7 @@ async def test_a_run_over_a_manifest_on_the_web_sends_its_recordings_and_never_t
     events: list[Event] = []
     with web(pages) as server:
         async with start_service(tmp_path / "service", private=True) as service:
-            given = {"settings": settings(service.base_url), "notify": events.append}
+            given = {"settings": settings(service.base_url), "on_event": events.append}
             url = f"{server.url}/m/list.csv?{SIGNED}"
             summary = await batch.run(url, tmp_path / "out", **given)
             assert (summary.exit_code, summary.collected) == (0, 2)

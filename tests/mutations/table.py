@@ -55,7 +55,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a lost answer is taken for a refusal", "jobs.pipeline",
-        "what=what, unanswered=False)", "what=what)",
+        "what=what, unanswered=False\n", "what=what\n",
         "test_every_recording_ends_and_nothing_is_submitted_twice",
     ),
     Mutation(
@@ -105,17 +105,17 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a forced pass begins anew each time", "jobs.planning.decision",
-        "return (since or 0.0) >= wish.forced_since", "return False",
+        "return (since or 0.0) >= rerun.forced_since", "return False",
         "test_a_forced_pass_that_failed_for_one_is_gone_on_with",
     ),
     Mutation(
         "a result that is gone is paid again", "jobs.planning.decision",
-        'Decision(Verdict.REFETCH, "result missing")', 'Decision(Verdict.RUN, "result missing")',
+        'Decision(Action.REFETCH, "result missing")', 'Decision(Action.RUN, "result missing")',
         "test_what_changed_runs_again_and_only_that",
     ),
     Mutation(
         "what is done is fetched again", "jobs.planning.decision",
-        'return Decision(Verdict.DONE, "done before") if stored else', "return",
+        'return Decision(Action.DONE, "done before") if stored else', "return",
         "test_the_same_command_again_sends_nothing_and_does_not_even_ask_the_service",
     ),
     Mutation(
@@ -178,7 +178,8 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a replaced transcript does not serve again", "jobs.planning.judge",
-        "        if not self._wish.force:\n            for old", "        if self._wish.force:\n            for old",
+        "        if not self._rerun.force:\n            for old",
+        "        if self._rerun.force:\n            for old",
         "test_sixty_nights_of_ordinary_life_cost_what_was_asked_for",
     ),
     Mutation(

@@ -24,7 +24,7 @@ from batch.providers.assemblyai import client
 from batch.providers.assemblyai.protocol import Status
 from batch.server import download, outbound
 from batch.server.store import Store
-from batch.server.webhooks import Notices
+from batch.server.webhooks import WebhookSender
 from tests.support.preflight import findings
 from tests.support.processes import diarist
 from tests.support.recordings import archive, check_results
@@ -525,7 +525,7 @@ async def test_webhooks_go_through_the_proxy(monkeypatch: pytest.MonkeyPatch) ->
     async with audio_server() as (port, asked), proxy({"hook.test": port}) as way:
         monkeypatch.setenv("HTTP_PROXY", way.url)
         async with outbound.ways() as ways:
-            sent = await Notices(ways).send({"webhook_url": "http://hook.test/told"}, "t1", Status.COMPLETED)
+            sent = await WebhookSender(ways).send({"webhook_url": "http://hook.test/told"}, "t1", Status.COMPLETED)
     assert (sent, way.asked, len(asked)) == (200, ["POST hook.test"], 1)
 
 

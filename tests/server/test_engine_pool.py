@@ -12,9 +12,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from batch.engine.interface import BadAudio, EngineMissing, EngineTranscript, Request
-from batch.engine.registry import Choice
-from batch.server.engine_pool import Pool
+from batch.engine.interface import BadAudio, EngineMissing, EngineRequest, EngineTranscript
+from batch.engine.registry import EngineChoice
+from batch.server.engine_pool import EnginePool
 
 LOADED_IN = "DIARIST_TEST_LOADED_IN"
 """Names the folder in which each process that loads the engine below leaves a file."""
@@ -29,10 +29,10 @@ class Sharer:
         if folder := os.environ.get(LOADED_IN):
             (Path(folder) / str(os.getpid())).touch()
 
-    def transcribe(self, path: Path, request: Request) -> EngineTranscript:
+    def transcribe(self, path: Path, request: EngineRequest) -> EngineTranscript:
         return EngineTranscript(f"whole {os.getpid()}", (), None, 0.0, 1.0)
 
-    def prepare(self, path: Path, request: Request, folder: Path) -> EngineTranscript | int:
+    def prepare(self, path: Path, request: EngineRequest, folder: Path) -> EngineTranscript | int:
         count, *self.orders = path.read_text().split()
         if count == "bad":
             raise BadAudio("Audio duration is too short.")
@@ -71,8 +71,8 @@ class Fatal:
         os._exit(1)
 
 
-def pool_of(size: int, folder: Path) -> Pool:
-    pool = Pool(Choice(f"{__name__}:Sharer"), size, folder=folder / "parts")
+def pool_of(size: int, folder: Path) -> EnginePool:
+    pool = EnginePool(EngineChoice(f"{__name__}:Sharer"), size, folder=folder / "parts")
     pool.clear()
     return pool
 
@@ -86,7 +86,7 @@ def recording(folder: Path, says: str) -> Path:
 async def test_a_recording_that_is_alone_is_heard_by_all_processes(tmp_path: Path) -> None:
     pool = pool_of(3, tmp_path)
     await pool.warm()
-    said = (await pool.transcribe(recording(tmp_path, "12"), Request())).text.split()
+    said = (await pool.transcribe(recording(tmp_path, "12"), EngineRequest())).text.split()
     assert (len(said), len(set(said))) == (12, 3)
     assert list((tmp_path / "parts").iterdir()) == []
 
@@ -94,10 +94,10 @@ async def test_a_recording_that_is_alone_is_heard_by_all_processes(tmp_path: Pat
 async def test_another_recording_waits_for_one_part_at_most(tmp_path: Path) -> None:
     pool = pool_of(2, tmp_path)
     await pool.warm()
-    long = asyncio.create_task(pool.transcribe(recording(tmp_path, "30"), Request()))
+    long = asyncio.create_task(pool.transcribe(recording(tmp_path, "30"), EngineRequest()))
     await until(lambda: len(heard(tmp_path)) >= 4)
     before = len(heard(tmp_path))
-    await pool.transcribe(recording(tmp_path, "short"), Request())
+    await pool.transcribe(recording(tmp_path, "short"), EngineRequest())
     assert len(heard(tmp_path)) <= before + 8  # those under way, and some while a slow machine sends for it
     said = (await long).text.split()
     assert (len(said), len(set(said))) == (30, 2)
@@ -107,7 +107,7 @@ async def test_two_long_recordings_share_the_processes_evenly(tmp_path: Path) ->
     pool = pool_of(2, tmp_path)
     await pool.warm()
     recordings = [recording(tmp_path, count) for count in ("20", "21")]
-    long = [asyncio.create_task(pool.transcribe(path, Request())) for path in recordings]
+    long = [asyncio.create_task(pool.transcribe(path, EngineRequest())) for path in recordings]
     await asyncio.wait(long, return_when=asyncio.FIRST_COMPLETED)
     assert len(heard(tmp_path)) >= 10 or all(task.done() for task in long)
     assert [len(said.text.split()) for said in await asyncio.gather(*long)] == [20, 21]
@@ -115,7 +115,7 @@ async def test_two_long_recordings_share_the_processes_evenly(tmp_path: Path) ->
 
 async def test_a_part_whose_process_dies_is_heard_again(tmp_path: Path) -> None:
     pool = pool_of(2, tmp_path)
-    said = await pool.transcribe(recording(tmp_path, f"8 {tmp_path}"), Request())
+    said = await pool.transcribe(recording(tmp_path, f"8 {tmp_path}"), EngineRequest())
     assert (tmp_path / "died").exists()
     assert len(said.text.split()) == 8
 
@@ -124,24 +124,24 @@ async def test_a_part_that_kills_every_process_ends_the_recording_and_leaves_not
     pool = pool_of(2, tmp_path)
     (tmp_path / "always").mkdir()
     with pytest.raises(anyio.BrokenWorkerProcess):
-        await pool.transcribe(recording(tmp_path, f"8 {tmp_path / 'always'}"), Request())
+        await pool.transcribe(recording(tmp_path, f"8 {tmp_path / 'always'}"), EngineRequest())
     assert list((tmp_path / "parts").iterdir()) == []
     with pytest.raises(BadAudio):
-        await pool.transcribe(recording(tmp_path, "bad"), Request())
+        await pool.transcribe(recording(tmp_path, "bad"), EngineRequest())
 
 
 async def test_a_recording_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
     pool = pool_of(2, tmp_path)
-    long = asyncio.create_task(pool.transcribe(recording(tmp_path, "50"), Request()))
+    long = asyncio.create_task(pool.transcribe(recording(tmp_path, "50"), EngineRequest()))
     await until(lambda: heard(tmp_path))
     long.cancel()
     await asyncio.gather(long, return_exceptions=True)
     assert list((tmp_path / "parts").iterdir()) == []
-    assert (await pool.transcribe(recording(tmp_path, "4"), Request())).text
+    assert (await pool.transcribe(recording(tmp_path, "4"), EngineRequest())).text
 
 
 async def test_one_process_does_everything_itself(tmp_path: Path) -> None:
-    said = (await pool_of(1, tmp_path).transcribe(recording(tmp_path, "6"), Request())).text.split()
+    said = (await pool_of(1, tmp_path).transcribe(recording(tmp_path, "6"), EngineRequest())).text.split()
     assert (len(said), len(set(said))) == (6, 1)
 
 
@@ -155,13 +155,15 @@ async def test_all_processes_are_warm_before_the_first_recording(
     await pool.warm()
     warm = {f"whole {path.name}" for path in loaded.iterdir()}
     assert len(warm) == 2
-    both = await asyncio.gather(*(pool.transcribe(recording(tmp_path, "together"), Request()) for _ in range(2)))
+    both = await asyncio.gather(
+        *(pool.transcribe(recording(tmp_path, "together"), EngineRequest()) for _ in range(2))
+    )
     assert {said.text for said in both} == warm
 
 
 async def test_an_engine_that_ends_its_process_while_loading_is_told(tmp_path: Path) -> None:
     with pytest.raises(EngineMissing, match="died"):
-        await Pool(Choice(f"{__name__}:Fatal"), 2).check()
+        await EnginePool(EngineChoice(f"{__name__}:Fatal"), 2).check()
 
 
 def heard(folder: Path) -> list[Path]:

@@ -18,7 +18,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from batch.engine.interface import EngineTranscript, Request
+from batch.engine.interface import EngineRequest, EngineTranscript
 from tests.fuzz.fuzzing import Service, serving
 
 
@@ -30,7 +30,7 @@ class Noting:
 
     name = "noting"
 
-    def transcribe(self, path: Path, request: Request) -> EngineTranscript:
+    def transcribe(self, path: Path, request: EngineRequest) -> EngineTranscript:
         notes, seconds, name = path.read_text().split()
         self._note(notes, f"begun {name}")
         time.sleep(float(seconds))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from batch.engine.interface import EngineTranscript, Request
+from batch.engine.interface import EngineRequest, EngineTranscript
 from batch.model import Word
 from batch.providers.assemblyai import options
 from batch.server import schemas
@@ -97,7 +97,7 @@ PAIRS = {"summary_model": {"summary_type": "bullets"}, "summary_type": {"summary
 DOCUMENTED = HONOURED.keys() | BY_THE_SERVICE.keys() | REFUSED.keys() | WITHOUT_EFFECT.keys()
 
 
-def engine_request(asked: dict[str, Any]) -> Request:
+def engine_request(asked: dict[str, Any]) -> EngineRequest:
     return schemas.engine_request(schemas.read_request(AUDIO | asked))
 
 
@@ -115,7 +115,7 @@ def test_every_parameter_of_the_specification_is_in_one_of_the_tables() -> None:
 def test_an_honoured_parameter_reaches_the_engine(name: str) -> None:
     asked, field, value = HONOURED[name]
     assert name in asked
-    assert getattr(engine_request(asked), field) == value != getattr(Request(), field)
+    assert getattr(engine_request(asked), field) == value != getattr(EngineRequest(), field)
 
 
 @pytest.mark.parametrize("name", REFUSED | OLDER)
@@ -125,12 +125,12 @@ def test_what_the_engine_cannot_do_is_refused_by_name_and_may_be_off(name: str) 
         schemas.read_request(AUDIO | {name: value})
     for off in (None, type(value)()):
         company = {"language_code": "en"} if name == "language_detection" else {}
-        assert engine_request({name: off} | company) == Request()
+        assert engine_request({name: off} | company) == EngineRequest()
 
 
 @pytest.mark.parametrize("name", WITHOUT_EFFECT)
 def test_what_is_accepted_without_effect_changes_nothing(name: str) -> None:
-    assert engine_request({name: WITHOUT_EFFECT[name]} | PAIRS.get(name, {})) == Request()
+    assert engine_request({name: WITHOUT_EFFECT[name]} | PAIRS.get(name, {})) == EngineRequest()
 
 
 def test_only_english_is_spoken() -> None:

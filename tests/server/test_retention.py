@@ -18,7 +18,7 @@ import batch
 from batch import errors
 from batch.config import read_size
 from batch.providers.assemblyai.protocol import Route, Status, refusal
-from batch.server.retention import Keep, read_rules
+from batch.server.retention import RetentionPolicy, read_rules
 from batch.server.store import Store
 from batch.server.uploads import Full
 from tests.support.caller import Caller, calling
@@ -56,8 +56,8 @@ async def job(store: Store, path: Path, *, ended: float | None = None) -> str:
 
 
 def test_a_rule_is_read_as_it_is_written_and_any_other_text_is_refused() -> None:
-    assert read_rules([]) == Keep(DAY, None)
-    assert read_rules(["uploads=0s", "transcripts=30d"]) == Keep(0.0, 30 * DAY)
+    assert read_rules([]) == RetentionPolicy(DAY, None)
+    assert read_rules(["uploads=0s", "transcripts=30d"]) == RetentionPolicy(0.0, 30 * DAY)
     for wrong in ("", "uploads", "uploads=", "audio=1h", "uploads=1", "uploads=-1h", "transcripts=for ever"):
         with pytest.raises(errors.UsageError, match="write it as"):
             read_rules([wrong])
@@ -85,7 +85,7 @@ async def test_an_upload_lives_a_day_and_as_long_as_a_job_waits_for_it(tmp_path:
         lately, long_ago = await put(store, hours=1000), await put(store, hours=1000)
         await job(store, lately, ended=23)
         await job(store, long_ago, ended=25)
-        await store.sweep(Keep())
+        await store.sweep(RetentionPolicy())
         assert {path.name for path in store.uploads.all()} == {fresh.name, awaited.name, lately.name}
         assert not old.exists()
         assert not long_ago.exists()
@@ -96,9 +96,9 @@ async def test_with_a_rule_an_upload_goes_sooner_but_never_before_its_job(tmp_pa
         staged, waiting, done = await put(store, hours=20), await put(store, hours=20), await put(store)
         await job(store, waiting)
         await job(store, done, ended=0.1)
-        await store.sweep(Keep(uploads=HOUR))
+        await store.sweep(RetentionPolicy(uploads=HOUR))
         assert done.exists()
-        await store.sweep(Keep(uploads=0))
+        await store.sweep(RetentionPolicy(uploads=0))
         assert (staged.exists(), waiting.exists(), done.exists()) == (True, True, False)
 
 
@@ -107,9 +107,9 @@ async def test_transcripts_are_kept_for_ever_unless_a_rule_says_otherwise(tmp_pa
         path = await put(store)
         old = [await job(store, path, ended=31 * 24) for _ in range(250)]
         new, waiting = await job(store, path, ended=29 * 24), await job(store, path)
-        await store.sweep(Keep())
+        await store.sweep(RetentionPolicy())
         assert await store.body(old[0])
-        await store.sweep(Keep(transcripts=30 * DAY))
+        await store.sweep(RetentionPolicy(transcripts=30 * DAY))
         assert [await store.body(each) for each in (*old, new, waiting)] == [None] * 250 + [b"{}"] * 2
 
 
@@ -118,15 +118,15 @@ async def test_a_transcript_whose_webhook_is_still_owed_is_kept(tmp_path: Path) 
         await store.add("owed", {"audio_url": "http://a/b.wav", "webhook_url": "http://a"}, b"{}")
         await store.change("owed", Status.COMPLETED, b"{}")
         await asyncio.sleep(0.01)
-        await store.sweep(Keep(transcripts=0))
+        await store.sweep(RetentionPolicy(transcripts=0))
         assert await store.body("owed")
         await store.delivered("owed", 200)
-        await store.sweep(Keep(transcripts=0))
+        await store.sweep(RetentionPolicy(transcripts=0))
         assert await store.body("owed") is None
 
 
 async def test_the_running_service_removes_what_is_over(tmp_path: Path) -> None:
-    async with calling(tmp_path, keep=Keep(uploads=0)) as api:
+    async with calling(tmp_path, keep=RetentionPolicy(uploads=0)) as api:
         made = await api.submit()
         await api.ended(made["id"])
         kept = await api.upload(b"not submitted yet")

@@ -17,11 +17,11 @@ from typing import Any
 import anyio
 import pytest
 
-from batch.engine.interface import BadAudio, EngineMissing, EngineTranscript, Request
-from batch.engine.registry import Choice
+from batch.engine.interface import BadAudio, EngineMissing, EngineRequest, EngineTranscript
+from batch.engine.registry import EngineChoice
 from batch.providers.local import local_service
 from batch.server import sandbox
-from batch.server.engine_pool import Pool
+from batch.server.engine_pool import EnginePool
 from batch.server.queue import Transcriber
 from tests.support.caller import outcome
 
@@ -36,7 +36,7 @@ class Greedy:
     def __init__(self) -> None:
         self._held: list[Any] = []
 
-    def transcribe(self, path: Path, request: Request) -> EngineTranscript:
+    def transcribe(self, path: Path, request: EngineRequest) -> EngineTranscript:
         what, _, number = path.read_text().partition(" ")
         said: object = None
         match what:
@@ -89,11 +89,11 @@ GREEDY = f"{__name__}:Greedy"
 async def said(transcribe: Transcriber, folder: Path, what: str) -> str:
     path = folder / what.replace(" ", "-")
     path.write_text(what)
-    return (await transcribe(path, Request())).text
+    return (await transcribe(path, EngineRequest())).text
 
 
 async def test_a_job_that_needs_more_memory_than_it_may_have_ends_as_an_error_of_its_own(tmp_path: Path) -> None:
-    transcribe = Pool(Choice(GREEDY), 1, memory_bytes=500 * MEGABYTE).transcribe
+    transcribe = EnginePool(EngineChoice(GREEDY), 1, memory_bytes=500 * MEGABYTE).transcribe
     before = await said(transcribe, tmp_path, "pid")
     assert await said(transcribe, tmp_path, "memory 200") == str(200 * MEGABYTE)
     for what in ("memory 600", "memory 600000", "refused"):
@@ -103,7 +103,7 @@ async def test_a_job_that_needs_more_memory_than_it_may_have_ends_as_an_error_of
 
 
 async def test_a_worker_that_hangs_where_python_does_not_run_is_killed_in_time(tmp_path: Path) -> None:
-    transcribe = Pool(Choice(GREEDY), 1).transcribe
+    transcribe = EnginePool(EngineChoice(GREEDY), 1).transcribe
     began = time.monotonic()
     with pytest.raises(anyio.BrokenWorkerProcess):
         await said(transcribe, tmp_path, "hang 0.5")
@@ -132,18 +132,18 @@ async def test_a_job_whose_worker_dies_every_time_is_a_server_error_and_the_next
 @pytest.mark.parametrize("what", ["raise", "exit"])
 async def test_whatever_an_engine_raises_reaches_the_service_as_text(tmp_path: Path, what: str) -> None:
     with pytest.raises(sandbox.EngineFailed, match="Unpicklable|SystemExit: 7"):
-        await said(Pool(Choice(GREEDY), 1).transcribe, tmp_path, what)
+        await said(EnginePool(EngineChoice(GREEDY), 1).transcribe, tmp_path, what)
 
 
 async def test_a_worker_leaves_no_core_file_and_is_the_first_to_go(tmp_path: Path) -> None:
-    core, score = (await said(Pool(Choice(GREEDY), 1).transcribe, tmp_path, "limits")).split("), ")
+    core, score = (await said(EnginePool(EngineChoice(GREEDY), 1).transcribe, tmp_path, "limits")).split("), ")
     assert core == "((0, 0"
     assert "500" in score
 
 
 async def test_an_engine_that_does_not_fit_is_told_before_any_job() -> None:
     with pytest.raises(EngineMissing, match="died while it was loaded. It may use 105 MB, see --worker-memory"):
-        await Pool(Choice(f"{__name__}:Heavy"), 1, memory_bytes=100 * MEGABYTE).check()
+        await EnginePool(EngineChoice(f"{__name__}:Heavy"), 1, memory_bytes=100 * MEGABYTE).check()
 
 
 async def test_1500_callers_who_send_nothing_keep_nobody_else_out(tmp_path: Path) -> None:
@@ -165,15 +165,15 @@ async def test_1500_callers_who_send_nothing_keep_nobody_else_out(tmp_path: Path
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from batch.server.engine_pool import Pool
+from batch.server.engine_pool import EnginePool
 from batch.server.queue import Transcriber
-from batch.engine.interface import Request
-from batch.engine.registry import Choice
+from batch.engine.interface import EngineRequest
+from batch.engine.registry import EngineChoice
 
 async def main():
-    transcribe = Pool(Choice(sys.argv[1]), 1).transcribe
-    print((await transcribe(Path(sys.argv[2]), Request())).text, flush=True)
-    await transcribe(Path(sys.argv[3]), Request())
+    transcribe = EnginePool(EngineChoice(sys.argv[1]), 1).transcribe
+    print((await transcribe(Path(sys.argv[2]), EngineRequest())).text, flush=True)
+    await transcribe(Path(sys.argv[3]), EngineRequest())
 
 asyncio.run(main())
 """

@@ -20,9 +20,9 @@ from aiohttp.resolver import ThreadedResolver
 from batch.engine.interface import BadAudio
 from batch.providers.assemblyai.protocol import Status
 from batch.server import app, download, outbound
-from batch.server.main import Serving, _for_webhooks
+from batch.server.main import ServeOptions, _for_webhooks
 from batch.server.store import Store
-from batch.server.webhooks import Manner, Notices
+from batch.server.webhooks import WebhookRetry, WebhookSender
 from tests.support.caller import calling
 from tests.support.service import start_service
 
@@ -289,9 +289,9 @@ async def test_an_upload_that_promises_much_and_drips_takes_no_room_from_others(
 
 
 async def told(ways: outbound.Ways, url: str) -> int | None:
-    manner = Manner(tries=2, answer_seconds=1, pause_seconds=0.01)
+    manner = WebhookRetry(tries=2, answer_seconds=1, pause_seconds=0.01)
     said = {"webhook_url": url, "webhook_auth_header_name": "X-Mine", "webhook_auth_header_value": "secret"}
-    return await Notices(ways, manner).send(said, "t1", Status.COMPLETED)
+    return await WebhookSender(ways, manner).send(said, "t1", Status.COMPLETED)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
@@ -325,7 +325,7 @@ async def test_a_webhook_follows_no_redirect() -> None:
 def test_without_a_key_webhooks_reach_this_machine_and_with_the_flag_all(
     key: str | None, allowed: bool, reached: set[str]
 ) -> None:
-    may = _for_webhooks(Serving(host="127.0.0.1", port=0, data="data", private_webhooks=allowed), key)
+    may = _for_webhooks(ServeOptions(host="127.0.0.1", port=0, data="data", private_webhooks=allowed), key)
     tried = (PUBLIC, "127.0.0.1", INSIDE, "169.254.169.254")
     assert {address for address in tried if may(ipaddress.ip_address(address))} == reached
 

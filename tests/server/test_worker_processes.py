@@ -15,10 +15,10 @@ import anyio
 import pytest
 
 from batch import errors
-from batch.engine.interface import BadAudio, EngineTranscript, Request
-from batch.engine.registry import Choice
+from batch.engine.interface import BadAudio, EngineRequest, EngineTranscript
+from batch.engine.registry import EngineChoice
 from batch.providers.local import local_service
-from batch.server.engine_pool import Pool
+from batch.server.engine_pool import EnginePool
 from tests.support.caller import outcome
 
 
@@ -27,7 +27,7 @@ class Plugin:
 
     name = "plugin"
 
-    def transcribe(self, path: Path, request: Request) -> EngineTranscript:
+    def transcribe(self, path: Path, request: EngineRequest) -> EngineTranscript:
         text = path.read_text()
         if text == "bad":
             raise BadAudio("Audio duration is too short.")
@@ -61,12 +61,12 @@ async def test_a_job_that_kills_every_worker_ends_as_a_server_error(tmp_path: Pa
 
 async def test_workers_run_beside_each_other(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a")
-    transcribe = Pool(Choice(PLUGIN), 2).transcribe
-    said = await asyncio.gather(*(transcribe(tmp_path / "a", Request()) for _ in range(4)))
+    transcribe = EnginePool(EngineChoice(PLUGIN), 2).transcribe
+    said = await asyncio.gather(*(transcribe(tmp_path / "a", EngineRequest()) for _ in range(4)))
     assert [each.text for each in said] == ["a"] * 4
     (tmp_path / "dead").write_text("always die")
     with pytest.raises(anyio.BrokenWorkerProcess):
-        await transcribe(tmp_path / "dead", Request())
+        await transcribe(tmp_path / "dead", EngineRequest())
 
 
 @pytest.mark.parametrize(

@@ -22,15 +22,15 @@ import pytest
 
 import batch
 from batch import errors, jobs
-from batch.config import Access
-from batch.jobs.planning.admission import Wish
-from batch.jobs.planning.planner import Row
-from batch.jobs.planning.selection import Window
+from batch.config import ObjectStoreSettings
+from batch.jobs.planning.admission import Rerun
+from batch.jobs.planning.planner import PlanRow
+from batch.jobs.planning.selection import Selection
 from batch.manifest import discovery
 from batch.manifest import reader as manifests
 from batch.manifest.left_out import LeftOut
 from batch.model import Recording, Reject
-from batch.server.faults import Fault, Faults, What
+from batch.server.faults import Fault, FaultKind, Faults
 from batch.storage import buckets, object_stores
 from batch.telemetry.summary import Summary
 from tests.support.object_store import BUCKET, S3, named, running
@@ -255,7 +255,7 @@ def test_what_a_listing_leaves_out_is_told(s3: S3) -> None:
     s3.put("calls/b", b"notes")
     s3.put("calls/folder/", b"")
     told: list[str] = []
-    assert len(list(manifests.read([f"{ROOT}/calls/"], defaults={}, cwd=Path(), notice=told.append))) == 2
+    assert len(list(manifests.read([f"{ROOT}/calls/"], defaults={}, cwd=Path(), on_warning=told.append))) == 2
     (said,) = told
     assert "2 files were left out" in said
     assert f"{ROOT}/calls/a.txt" in said
@@ -310,9 +310,9 @@ async def ran(base_url: str, out: Path | str, *named: str, **given: Any) -> Summ
     return await batch.run([*named], out, settings=settings(base_url, **given))
 
 
-async def planned(out: Path, *named: str, **given: Any) -> list[Row]:
+async def planned(out: Path, *named: str, **given: Any) -> list[PlanRow]:
     async with jobs.open_planner(
-        named, out, settings=settings("http://127.0.0.1:9", **given), wish=Wish(), window=Window(), environ={}
+        named, out, settings=settings("http://127.0.0.1:9", **given), rerun=Rerun(), select=Selection(), environ={}
     ) as planner:
         return [row async for row in planner.rows()]
 
@@ -330,7 +330,7 @@ async def test_a_plan_says_what_the_run_will_say_of_objects_that_cannot_be_read(
     )
     rows = [{"id": str(number), "audio": source} for number, source in enumerate(sources)]
     (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    out, how = tmp_path / "out", Access(by=by)
+    out, how = tmp_path / "out", ObjectStoreSettings(by=by)
     plan = {row.key: (row.why, row.reason) for row in await planned(out, str(tmp_path / "m.jsonl"), stores=how)}
     async with start_service(tmp_path / "service", private=True) as service:
         summary = await ran(service.base_url, out, str(tmp_path / "m.jsonl"), stores=how)
@@ -437,7 +437,9 @@ async def test_the_service_reads_stored_recordings_by_itself_and_no_byte_passes_
 async def test_they_are_uploaded_through_us_where_that_is_asked_for(tmp_path: Path, s3: S3) -> None:
     filled(s3, 5)
     async with start_service(tmp_path / "service") as service:
-        summary = await ran(service.base_url, tmp_path / "out", f"{ROOT}/calls/", stores=Access(by="upload"))
+        summary = await ran(
+            service.base_url, tmp_path / "out", f"{ROOT}/calls/", stores=ObjectStoreSettings(by="upload")
+        )
     assert summary.exit_code == 0, summary.failures
     assert s3.bytes_sent["link"] == 0
     result = json.loads((tmp_path / "out" / "003.wav.json").read_bytes())
@@ -459,7 +461,7 @@ async def test_a_link_that_the_service_cannot_read_any_more_is_signed_again_and_
 ) -> None:
     filled(s3, 2)
     broken = "Download error, unable to download {url}"
-    faults = Faults((Fault(What.JOB_ERROR, "submit", at=(1,), error=broken),), random.Random(1))
+    faults = Faults((Fault(FaultKind.JOB_ERROR, "submit", at=(1,), error=broken),), random.Random(1))
     async with start_service(tmp_path / "service", private=True, faults=faults) as service:
         summary = await ran(service.base_url, tmp_path / "out", f"{ROOT}/calls/")
     assert (summary.exit_code, len(service.submissions)) == (0, 3)
@@ -510,7 +512,8 @@ async def test_a_plan_reads_headers_only(tmp_path: Path, s3: S3) -> None:
     for number in range(3):
         s3.put(f"calls/{number}.wav", wav(bytes(4_000_000)))
     async with jobs.open_planner(
-        [f"{ROOT}/calls/"], tmp_path / "out", settings=settings("http://127.0.0.1:9"), wish=Wish(), window=Window(),
+        [f"{ROOT}/calls/"], tmp_path / "out",
+        settings=settings("http://127.0.0.1:9"), rerun=Rerun(), select=Selection(),
         environ={},
     ) as planner:  # fmt: skip
         rows = [row async for row in planner.rows()]
@@ -580,7 +583,7 @@ async def test_the_bucket_of_the_results_is_part_of_done(
         assert done.results == 3
         shutil.rmtree(tmp_path / "results")
         forced = await batch.run(
-            [f"{ROOT}/calls/"], f"{ROOT}/results", settings=settings("auto"), environ={}, wish=Wish(keep_done=True)
+            [f"{ROOT}/calls/"], f"{ROOT}/results", settings=settings("auto"), environ={}, rerun=Rerun(keep_done=True)
         )
         assert (forced.skipped["done"], forced.exit_code) == (3, 3), "auto is the service of the bucket's results"
         last = await ran(service.base_url, f"{ROOT}/results", f"{ROOT}/calls/")

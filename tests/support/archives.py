@@ -16,7 +16,7 @@ from typing import Any
 from batch.archive.journal import Journal
 from batch.archive.report import build
 from batch.archive.results import count_speakers
-from batch.config import Prices
+from batch.config import PriceTable
 from batch.model import Job, Recording, State
 from tests.support.demo_results import ARCHIVE, KEYS
 
@@ -77,5 +77,5 @@ def reported(directory: Path, page: Path | None = None, **given: Any) -> tuple[b
     """What was done, the page, and what was told."""
     told: list[str] = []
     page = page or directory / "report.html"
-    done = build.report(directory, build.Wanted(page, given.pop("prices", Prices()), **given), told.append)
+    done = build.report(directory, build.ReportRequest(page, given.pop("prices", PriceTable()), **given), told.append)
     return done, page.read_text("utf-8"), told

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from batch.transcripts.transcript import Spoken, read
+from batch.transcripts.transcript import Transcript, read_result
 
 ARCHIVE = Path(__file__).parent / "demo_archive"
 
@@ -15,8 +15,8 @@ ARCHIVE = Path(__file__).parent / "demo_archive"
 KEYS = sorted(path.stem for path in ARCHIVE.glob("*.json"))
 
 
-def of(key: str) -> Spoken:
-    return read(key, (ARCHIVE / f"{key}.json").read_bytes())
+def of(key: str) -> Transcript:
+    return read_result(key, (ARCHIVE / f"{key}.json").read_bytes())
 
 
 def copied(directory: Path) -> Path:
@@ -27,9 +27,9 @@ def copied(directory: Path) -> Path:
     return directory
 
 
-def stored(key: str = "calls/1", **transcript: Any) -> Spoken:
+def stored(key: str = "calls/1", **transcript: Any) -> Transcript:
     """What is read of a result that holds just this."""
-    return read(key, json.dumps({"recording": {"key": key}, **transcript}).encode())
+    return read_result(key, json.dumps({"recording": {"key": key}, **transcript}).encode())
 
 
 def words(text: str, speaker: str | None = None, start: int = 0, each: int = 400) -> list[dict[str, Any]]:

@@ -11,15 +11,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from batch.config import Pace, Patience, Settings
+from batch.config import RetrySettings, Settings, SweepSettings
 
 QUICK = Settings(
     concurrency=100,
     reconcile_grace_seconds=0.2,
     unknown_seconds=0.3,
     reconcile_lag_seconds=1.0,
-    patience=Patience(base_seconds=0.02, cap_seconds=0.2, outage_seconds=20),
-    sweep=Pace(least_seconds=0.05, most_seconds=0.2),
+    patience=RetrySettings(base_seconds=0.02, cap_seconds=0.2, outage_seconds=20),
+    sweep=SweepSettings(least_seconds=0.05, most_seconds=0.2),
 )
 
 

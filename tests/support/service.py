@@ -16,21 +16,21 @@ from typing import Any
 
 from aiohttp import web
 
-from batch.engine.interface import EngineTranscript, Request
+from batch.engine.interface import EngineRequest, EngineTranscript
 from batch.model import Utterance, Word
 from batch.providers.assemblyai.protocol import Route
 from batch.server import app, download, outbound
-from batch.server.faults import Fault, Faults, What
+from batch.server.faults import Fault, FaultKind, Faults
 from batch.server.queue import Notify, Queue, Transcriber
-from batch.server.retention import Keep
+from batch.server.retention import RetentionPolicy
 from batch.server.store import Store
-from batch.server.webhooks import Manner, Notices
+from batch.server.webhooks import WebhookRetry, WebhookSender
 
 _COMPLETED = re.compile(rb'"text":"sha256 ([0-9a-f]{64})"')
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def heard(audio: bytes, request: Request) -> EngineTranscript:
+def heard(audio: bytes, request: EngineRequest) -> EngineTranscript:
     """A transcript of two words, the second of which is the digest of the audio."""
     digest = hashlib.sha256(audio).hexdigest()
     speakers = ("A", "B") if request.speaker_labels else (None, None)
@@ -88,7 +88,7 @@ class Double:
             self.answers.append((came, loop.time(), status))
 
     def transcriber(self, seconds: float, failing: Callable[[bytes], Exception | None]) -> Transcriber:
-        async def transcribe(path: Path, request: Request) -> EngineTranscript:
+        async def transcribe(path: Path, request: EngineRequest) -> EngineTranscript:
             audio = path.read_bytes()
             try:
                 await asyncio.sleep(seconds)
@@ -113,8 +113,8 @@ async def start_service(
     failing: Callable[[bytes], Exception | None] = lambda audio: None,
     private: bool = False,
     faults: Faults | None = None,
-    manner: Manner | None = None,
-    keep: Keep | None = None,
+    manner: WebhookRetry | None = None,
+    keep: RetentionPolicy | None = None,
     budget: int | None = None,
     on_the_way: Callable[[Notify], Notify] = lambda send: send,
     webhooks: outbound.May = outbound.public_or_here,
@@ -132,7 +132,12 @@ async def start_service(
             locate = faults.on_the_way(locate) if faults else locate
             transcribe = double.transcriber(seconds, failing)
             double.queue = queue = Queue(
-                store, transcribe, locate, on_the_way(Notices(outward, manner).send), slots=slots, engine="double"
+                store,
+                transcribe,
+                locate,
+                on_the_way(WebhookSender(outward, manner).send),
+                slots=slots,
+                engine="double",
             )
             befall = [faults.middleware] if faults else []
             layers = [double.clocks, *befall, *middlewares, double.notes]
@@ -142,12 +147,12 @@ async def start_service(
 
 
 FOUR_PERCENT = [
-    Fault(What.REFUSE, probability=0.04),
-    Fault(What.STATUS, probability=0.04, status=500),
-    Fault(What.HTML, probability=0.04, status=503),
-    Fault(What.THROTTLE, probability=0.04, seconds=1),
-    Fault(What.DROP_BEFORE, route=Route.UPLOAD, probability=0.04),
-    Fault(What.DROP_AFTER, route=Route.UPLOAD, probability=0.04),
-    Fault(What.DROP_AFTER, route=Route.SUBMIT, probability=0.04),
-    Fault(What.HALF_BODY, route=Route.FETCH, probability=0.04),
+    Fault(FaultKind.REFUSE, probability=0.04),
+    Fault(FaultKind.STATUS, probability=0.04, status=500),
+    Fault(FaultKind.HTML, probability=0.04, status=503),
+    Fault(FaultKind.THROTTLE, probability=0.04, seconds=1),
+    Fault(FaultKind.DROP_BEFORE, route=Route.UPLOAD, probability=0.04),
+    Fault(FaultKind.DROP_AFTER, route=Route.UPLOAD, probability=0.04),
+    Fault(FaultKind.DROP_AFTER, route=Route.SUBMIT, probability=0.04),
+    Fault(FaultKind.HALF_BODY, route=Route.FETCH, probability=0.04),
 ]

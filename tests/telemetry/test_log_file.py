@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from batch.engine.interface import BadAudio
 from batch.providers.assemblyai.protocol import Route
-from batch.server.faults import Fault, Faults, What
-from batch.telemetry.redaction import discreet
+from batch.server.faults import Fault, FaultKind, Faults
+from batch.telemetry.redaction import redact
 from tests.support.processes import diarist, end, start
 from tests.support.recordings import archive
 from tests.support.service import start_service
@@ -35,7 +35,7 @@ async def test_every_call_and_every_event_is_there_with_the_runs_id_and_the_key_
     with manifest.open("a") as file:
         file.write("calls/bad,,,\n" * 30)
     broken = (tmp_path / "audio" / "3.wav").read_bytes()
-    faults = Faults([Fault(What.STATUS, route="upload", status=500, at=(2,))], random.Random(1))
+    faults = Faults([Fault(FaultKind.STATUS, route="upload", status=500, at=(2,))], random.Random(1))
     failing = lambda audio: BadAudio("no audio in it") if audio == broken else None  # noqa: E731
     async with start_service(tmp_path / "service", key=KEY, faults=faults, failing=failing) as service:
         ended = await diarist(
@@ -80,7 +80,7 @@ async def test_neither_the_key_nor_what_signs_a_link_is_ever_in_it(tmp_path: Pat
     signed = "https://example.invalid/talks/a.mp3?X-Amz-Signature=abcdef0123&X-Amz-Credential=somebody"
     (tmp_path / "rows.csv").write_text(f"id,audio\na,{signed}\nb,{signed}&b=1\n")
     error = f"cannot read {signed} with {KEY}"
-    faults = Faults([Fault(What.STATUS, route="submit", status=400, error=error, at=(1,))], random.Random(1))
+    faults = Faults([Fault(FaultKind.STATUS, route="submit", status=400, error=error, at=(1,))], random.Random(1))
     log, out = tmp_path / "run.jsonl", tmp_path / "out"
     async with start_service(tmp_path / "service", key=KEY, faults=faults) as service:
         for manifests in (["rows.csv"], [signed]):  # a URL is a manifest, too
@@ -98,7 +98,7 @@ async def test_neither_the_key_nor_what_signs_a_link_is_ever_in_it(tmp_path: Pat
 
 @given(st.text("abc/:?#@&=. \"'", max_size=30), st.from_regex(r"[A-Za-z0-9%+/=&]+", fullmatch=True))
 def test_the_query_of_a_url_never_gets_through(before: str, query: str) -> None:
-    said = discreet(f"{before} https://user:word@host/a.wav?sig=SIGNED{query} and so on")
+    said = redact(f"{before} https://user:word@host/a.wav?sig=SIGNED{query} and so on")
     assert "SIGNED" not in said
     assert "word" not in said
     assert said.endswith("host/a.wav?… and so on")
@@ -189,7 +189,7 @@ async def test_a_run_that_could_not_begin_or_was_stopped_ends_its_log_with_why(
 
 async def test_what_is_cut_off_is_a_call_too(tmp_path: Path) -> None:
     manifest, log = archive(tmp_path / "audio", 1), tmp_path / "run.jsonl"
-    faults = Faults([Fault(What.STALL, route="upload", seconds=3, at=(1,))], random.Random(1))
+    faults = Faults([Fault(FaultKind.STALL, route="upload", seconds=3, at=(1,))], random.Random(1))
     async with start_service(tmp_path / "service", faults=faults) as service:
         child = await start(
             "run", manifest, "--out", tmp_path / "out", "--service", service.base_url, "--log-file", log,

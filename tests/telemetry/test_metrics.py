@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest, parser
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 
 import batch
-from batch.config import Metrics
+from batch.config import MetricsSettings
 from batch.engine.interface import BadAudio
 from batch.model import Call, Event, Job, Recording, Reject, State
 from batch.providers.assemblyai.protocol import Route
@@ -54,7 +54,7 @@ async def test_a_scrape_in_the_middle_of_a_run_says_what_the_summary_says(
     broken = (tmp_path / "audio" / "5.wav").read_bytes()  # the longest: it is not left for the end
     failing = lambda audio: BadAudio("no audio in it") if audio == broken else None  # noqa: E731
     async with start_service(tmp_path / "service", seconds=0.6, slots=1, failing=failing) as service:
-        given = settings(service.base_url, concurrency=3, metrics=Metrics(port=unused_tcp_port))
+        given = settings(service.base_url, concurrency=3, metrics=MetricsSettings(port=unused_tcp_port))
         run = asyncio.create_task(batch.run(str(manifest), tmp_path / "out", settings=given, summary=summary))
         await until(lambda: summary.collected and summary.failed and summary.sent_bytes == 6 * 2044 + 15)
         found = await scraped_at_rest(unused_tcp_port, summary)
@@ -120,7 +120,7 @@ async def test_what_a_run_costs_is_told_where_it_costs(tmp_path: Path, unused_tc
 
 
 async def test_who_asks_for_openmetrics_gets_it(tmp_path: Path, unused_tcp_port: int) -> None:
-    async with measured.serving(Metrics(port=unused_tcp_port), Summary()):
+    async with measured.serving(MetricsSettings(port=unused_tcp_port), Summary()):
         text, content_type = await scrape(unused_tcp_port, "application/openmetrics-text; version=1.0.0")
         assert content_type.startswith("application/openmetrics-text; version=1.0.0")
         names = {family.name for family in openmetrics_families(text)}
@@ -153,7 +153,7 @@ def exposed(count: int) -> Samples:
     registry.register(measured._Run(summary))
     take = measured._times(registry)
     for event in events(count):
-        summary.take(event)
+        summary.apply(event)
         take(event)
     return samples(generate_latest(registry).decode())
 

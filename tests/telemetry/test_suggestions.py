@@ -16,10 +16,10 @@ import pytest
 import batch
 from batch.config import Settings
 from batch.engine.interface import BadAudio
-from batch.jobs.planning.selection import Window
+from batch.jobs.planning.selection import Selection
 from batch.jobs.status_files import asked, command_of
 from batch.telemetry.suggestions import again
-from batch.telemetry.summary import Stage
+from batch.telemetry.summary import RunContext
 from tests.support import processes as running
 from tests.support.command_line import diarist
 from tests.support.recordings import archive, settings
@@ -29,10 +29,10 @@ from tests.support.waiting import until
 HERE = Path("/work")
 
 
-def stage(command: str, *, service: str = "assemblyai", out: str = "results") -> Stage:
+def stage(command: str, *, service: str = "assemblyai", out: str = "results") -> RunContext:
     words = tuple(shlex.split(command))
     manifests = tuple(word for word in words[2:3] if not word.startswith("--"))
-    return Stage(manifests, out, service, command=words, cwd=str(HERE))
+    return RunContext(manifests, out, service, command=words, cwd=str(HERE))
 
 
 @pytest.mark.parametrize(
@@ -79,11 +79,11 @@ def test_what_signs_a_url_and_keys_are_never_recorded() -> None:
 def test_a_caller_from_python_gets_the_command_that_does_the_same_or_none() -> None:
     options = {"speaker_labels": True, "language_code": "de"}
     at = Settings(service="local", options=options, formats=["srt"])
-    words = command_of(["m.csv"], Path("out"), at, Window(shard=2, shards=4))
+    words = command_of(["m.csv"], Path("out"), at, Selection(shard=2, shards=4))
     assert shlex.join(words) == (
         "diarist run m.csv --out out --service local --format srt --shard 2/4 --set options.language_code=de"
     )
-    assert command_of(["m.csv"], "out", Settings(options={**options, "keyterms_prompt": ["a"]}), Window()) == ()
+    assert command_of(["m.csv"], "out", Settings(options={**options, "keyterms_prompt": ["a"]}), Selection()) == ()
 
 
 def shown_at_the_end(said: str) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from batch.transcripts.transcript import Spoken
+from batch.transcripts.transcript import Transcript
 from tests.support.demo_results import KEYS, of
 
 
 @pytest.fixture(params=KEYS)
-def said(request: pytest.FixtureRequest) -> Spoken:
+def said(request: pytest.FixtureRequest) -> Transcript:
     return of(request.param)

@@ -14,7 +14,7 @@ SAID = [utterance("good morning", "A"), utterance("hello", "B", 800)]
 def heard(labels: object = None, given: Names = Names()) -> list[str]:  # noqa: B008 (frozen)
     said = stored(utterances=SAID)
     said.recording.update({"labels": {"speakers": labels} if labels is not None else {}})
-    return [one.speaker for one in speakers.named(said, given).utterances]
+    return [one.speaker for one in speakers.with_names(said, given).utterances]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_names_file_that_cannot_be_read_says_what_is_wrong(text: str, said: st
 
 def relabelled(*turns: Turn) -> list[tuple[str, str]]:
     said = stored(utterances=[utterance("one two three four", "A")])
-    return [(one.speaker, one.text) for one in speakers.relabelled(said, turns).utterances]
+    return [(one.speaker, one.text) for one in speakers.with_turns(said, turns).utterances]
 
 
 def test_each_word_takes_the_speaker_whose_turns_overlap_it_most() -> None:
@@ -70,7 +70,7 @@ def test_a_long_turn_below_short_ones_is_not_forgotten() -> None:
 def test_turns_of_two_channels_count_for_their_own() -> None:
     both = [utterance("one", "A") | {"channel": "1"}, utterance("two", "B") | {"channel": "2"}]
     turns = [Turn(0, 400, "left", "1"), Turn(0, 400, "right", "2")]
-    said = speakers.relabelled(stored(utterances=both), turns)
+    said = speakers.with_turns(stored(utterances=both), turns)
     assert {(one.speaker, one.text) for one in said.utterances} == {("left", "one"), ("right", "two")}
 
 
@@ -82,4 +82,4 @@ def test_an_rttm_is_read_by_recording_and_a_broken_line_is_named() -> None:
 
 
 def test_another_tool_may_know_a_recording_by_its_file_name() -> None:
-    assert {"calls/1.wav", "calls/1", "1.wav", "1"} <= set(speakers.known_as("calls/1.wav"))
+    assert {"calls/1.wav", "calls/1", "1.wav", "1"} <= set(speakers.aliases("calls/1.wav"))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.transcripts.talk_stats import measures
+from batch.transcripts.talk_stats import talk_stats
 from tests.support.demo_results import KEYS, of, stored, utterance
 
 
@@ -19,7 +19,7 @@ def test_a_talk_of_two() -> None:
             utterance("well then", "B", 4000),
         ]
     )
-    agent, customer = measures(said)
+    agent, customer = talk_stats(said)
     assert (agent.speaker, agent.talk_seconds, agent.words, agent.turns, agent.interruptions) == ("A", 2.1, 5, 2, 0)
     assert (customer.talk_seconds, customer.turns, customer.interruptions) == (1.2, 2, 1)
     assert (agent.share, customer.share) == (0.6364, 0.3636)
@@ -28,13 +28,13 @@ def test_a_talk_of_two() -> None:
 
 
 def test_one_alone_has_no_ratio() -> None:
-    [only] = measures(stored(utterances=[utterance("hello there", "A")]))
+    [only] = talk_stats(stored(utterances=[utterance("hello there", "A")]))
     assert (only.share, only.talk_listen_ratio, only.turns) == (1.0, None, 1)
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_shares_of_real_talks_add_up(key: str) -> None:
-    found = measures(of(key))
+    found = talk_stats(of(key))
     assert sum(one.share for one in found) == pytest.approx(1, abs=0.001)
     assert sum(one.talk_seconds for one in found) <= of(key).seconds
 
@@ -51,7 +51,7 @@ SAID = st.lists(
 @given(SAID)
 def test_of_any_talk_shares_add_up_to_one_and_no_turn_is_longer_than_the_talk(said: list[dict[str, object]]) -> None:
     talk = stored(utterances=said)
-    found = measures(talk)
+    found = talk_stats(talk)
     assert sum(one.share for one in found) == pytest.approx(1, abs=0.001)
     assert sum(one.words for one in found) == sum(len(one.words) for one in talk.utterances)
     assert all(0 < one.longest_monologue_seconds <= talk.seconds for one in found)

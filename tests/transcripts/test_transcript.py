@@ -45,7 +45,7 @@ def test_a_recording_in_which_nobody_spoke_is_written_in_every_format() -> None:
 @pytest.mark.parametrize("broken", [b"", b"{", b"[]", b'{"recording":1}', b'{"id":"x"}', b"\xff"])
 def test_what_is_no_result_is_refused(broken: bytes) -> None:
     with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
-        transcript.read("x", broken)
+        transcript.read_result("x", broken)
 
 
 ANY_WORD = st.fixed_dictionaries(
@@ -78,7 +78,7 @@ ANY_RESULT = st.fixed_dictionaries(
 def test_whatever_a_result_holds_every_format_is_written_and_no_time_runs_backwards(
     result: dict[str, object],
 ) -> None:
-    said = transcript.read("calls/1", json.dumps({"recording": {}, **result}).encode("utf-8", "replace"))
+    said = transcript.read_result("calls/1", json.dumps({"recording": {}, **result}).encode("utf-8", "replace"))
     assert [one.start for one in said.utterances] == sorted(one.start for one in said.utterances)
     for one in said.utterances:
         assert [word.start for word in one.words] == sorted(word.start for word in one.words)

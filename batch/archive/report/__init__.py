@@ -1,5 +1,5 @@
 """``diarist report``: what happened in a directory of results, as one page that needs no network.
 
-``heard`` reads a result, ``figures`` counts, ``charts`` draws, ``table`` packs rows and transcripts, ``pages`` makes
-HTML of it, ``build`` goes through the archive and writes.
+``recording_details`` reads a result, ``statistics`` counts, ``charts`` draws, ``rows`` packs rows and transcripts,
+``page`` makes HTML of it, ``build`` goes through the archive and writes.
 """

@@ -19,11 +19,11 @@ from batch.archive.journal import Journal
 from batch.archive.layout import journal_of, last_run, replaced
 from batch.archive.parallel import on_all_cores
 from batch.archive.report.page import Page, html
-from batch.archive.report.recording_details import Heard, hear
-from batch.archive.report.rows import Parts, Table
-from batch.archive.report.statistics import Figures
+from batch.archive.report.recording_details import RecordingDetails, read_details
+from batch.archive.report.rows import Table, TranscriptParts
+from batch.archive.report.statistics import Statistics
 from batch.archive.results import Results, inner_of, is_result
-from batch.config import Prices
+from batch.config import PriceTable
 from batch.errors import UsageError
 from batch.model import Job
 from batch.storage import lock
@@ -34,12 +34,12 @@ _GROUP: Final = 2000
 _OURS: Final = re.compile(r"[0-9a-f]{8}-\d+\.js")
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class ReportRequest(msgspec.Struct, frozen=True):
     """``page`` is the file to write; ``since`` (seconds since the epoch): only recordings that ended
     then or later, or have not ended yet."""
 
     page: Path
-    prices: Prices
+    prices: PriceTable
     since: float | None = None
 
 
@@ -53,7 +53,7 @@ class Reported(msgspec.Struct):
     parts: int
 
 
-def report(directory: Path, wanted: Wanted, notify: Callable[[str], None]) -> Reported:
+def report(directory: Path, wanted: ReportRequest, on_warning: Callable[[str], None]) -> Reported:
     """Write the report of ``directory``. A result that cannot be read is told, and its row has no transcript.
 
     Raises ``UsageError`` if nothing has run there, the journal is damaged or the page would replace a result,
@@ -62,34 +62,34 @@ def report(directory: Path, wanted: Wanted, notify: Callable[[str], None]) -> Re
     journal = journal_of(directory)
     if is_result(wanted.page):
         raise UsageError(f"{wanted.page} is a result, which nothing may replace: give another -o")
-    figures, table = Figures(wanted.prices), Table()
-    beside = _Beside(wanted.page)
-    parts = Parts(table)
+    statistics, table = Statistics(wanted.prices), Table()
+    beside = _PartFiles(wanted.page)
+    parts = TranscriptParts(table)
     try:
-        for job, heard in _heard(directory, journal, wanted.since):
-            if heard.problem:
-                notify(heard.problem)
-            for part in parts.take(heard.detail):
-                beside.take(part)
-            figures.take(job, heard)
-            table.take(job, heard)
+        for job, details in _read_in_order(directory, journal, wanted.since):
+            if details.problem:
+                on_warning(details.problem)
+            for part in parts.add(details.detail):
+                beside.write(part)
+            statistics.note(job, details)
+            table.add(job, details)
         for part in parts.rest():
-            beside.take(part)
-        written = _write(directory, wanted, figures, table, beside)
+            beside.write(part)
+        written = _write(directory, wanted, statistics, table, beside)
     except BaseException:
         beside.undo()
         raise
     beside.tidy()
-    return Reported(figures.total, figures.problems, written, beside.written)
+    return Reported(statistics.total, statistics.problems, written, beside.written)
 
 
-def _heard(directory: Path, journal: Path, since: float | None) -> Iterator[tuple[Job, Heard]]:
+def _read_in_order(directory: Path, journal: Path, since: float | None) -> Iterator[tuple[Job, RecordingDetails]]:
     """Every job, in the order of the journal, with what its result says."""
     return on_all_cores(partial(_both, directory), _jobs(journal, since or 0.0))
 
 
-def _both(directory: Path, job: Job) -> tuple[Job, Heard]:
-    return job, hear(directory, job)
+def _both(directory: Path, job: Job) -> tuple[Job, RecordingDetails]:
+    return job, read_details(directory, job)
 
 
 def _jobs(path: Path, since: float) -> Iterator[Job]:
@@ -100,13 +100,13 @@ def _jobs(path: Path, since: float) -> Iterator[Job]:
             yield from (job for _, job in group if job.ended_at is None or job.ended_at >= since)
 
 
-def _write(directory: Path, wanted: Wanted, figures: Figures, table: Table, beside: _Beside) -> int:
+def _write(directory: Path, wanted: ReportRequest, statistics: Statistics, table: Table, beside: _PartFiles) -> int:
     results = os.path.relpath(directory.resolve(), wanted.page.parent.resolve())
     results = "" if results == "." else f"{results}/"
     page = Page(
         directory=str(directory),
         made=datetime.now(UTC),
-        figures=figures,
+        statistics=statistics,
         run=last_run(directory),
         replaced=replaced(directory),
         at_work=lock.holder(inner_of(directory) / "lock"),
@@ -120,7 +120,7 @@ def _write(directory: Path, wanted: Wanted, figures: Figures, table: Table, besi
         return file.tell()
 
 
-class _Beside:
+class _PartFiles:
     """The parts of a report: in the page while they are few, else in a directory beside it.
 
     Their names are new each time, so that an older page keeps its own until the new one is in its place.
@@ -138,7 +138,7 @@ class _Beside:
         """What stands before the number of a part in its address, seen from the page; None: they are in it."""
         return f"{self._folder.name}/{self._stamp}-" if self.written else None
 
-    def take(self, part: str) -> None:
+    def write(self, part: str) -> None:
         self.inline.append(part)
         if self.written or sum(map(len, self.inline)) > INLINE_BYTES:
             for waiting in self.inline:

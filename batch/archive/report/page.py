@@ -16,11 +16,11 @@ from rich.filesize import decimal
 from batch.archive.layout import Kept
 from batch.archive.report import charts
 from batch.archive.report.charts import duration, number
-from batch.archive.report.statistics import Figures
+from batch.archive.report.statistics import Statistics
 from batch.model import State
 from batch.telemetry import suggestions
 from batch.telemetry.progress import Progress
-from batch.telemetry.summary import Failure, Stage
+from batch.telemetry.summary import Failure, RunContext
 
 
 class Chart(msgspec.Struct, frozen=True):
@@ -46,12 +46,12 @@ class Failing(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes into a page beside the figures: packed rows and ``parts`` as ``rows`` makes them (empty where they
+    """What goes into a page beside the statistics: packed rows and ``parts`` as ``rows`` makes them (empty where they
     lie beside the page), ``at_work``: who still writes into the directory."""
 
     directory: str
     made: datetime
-    figures: Figures
+    statistics: Statistics
     run: Progress | None
     replaced: Kept
     at_work: str | None
@@ -63,20 +63,20 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 def html(page: Page) -> Iterator[str]:
     """The page, piece by piece. Whatever comes from recordings is escaped by the template."""
     style, program = _file("page.css"), _file("page.js")
-    figures = page.figures
+    statistics = page.statistics
     facts: dict[str, Any] = {
         "page": page,
-        "figures": figures,
-        "verdict": _verdict(figures, page.at_work),
-        "tiles": [*_tiles(figures), *_kept(page.replaced)],
+        "statistics": statistics,
+        "verdict": _verdict(statistics, page.at_work),
+        "tiles": [*_tiles(statistics), *_kept(page.replaced)],
         "failing": list(_failing(page)),
-        "charts": list(_charts(figures)),
+        "charts": list(_charts(statistics)),
         "going_on": suggestions.again(page.run.stage, None) if page.run else "",
         "style": style,
         "program": program,
         "style_hash": _digest(style),
         "program_hash": _digest(program),
-        "services": [name for name, _ in figures.services.most_common()],
+        "services": [name for name, _ in statistics.services.most_common()],
     }
     return iter(_TEMPLATES.get_template("page.html").generate(facts))
 
@@ -99,28 +99,30 @@ _TEMPLATES.filters["percent"] = lambda part: f"{100 * part:.1f} %"
 _TEMPLATES.filters["moment"] = lambda at: f"{at.day} {at:%B %Y, %H:%M} UTC"
 
 
-def _verdict(figures: Figures, at_work: str | None) -> str:
-    collected, failed = figures.states[State.COLLECTED], figures.states[State.FAILED]
-    if not figures.total:
+def _verdict(statistics: Statistics, at_work: str | None) -> str:
+    collected, failed = statistics.states[State.COLLECTED], statistics.states[State.FAILED]
+    if not statistics.total:
         return "Nothing has run yet" if not at_work else "The run has just begun"
-    if collected == figures.total:
+    if collected == statistics.total:
         return f"All {collected:,} recordings collected" if collected > 1 else "The recording is collected"
-    parts = [f"{collected:,} of {figures.total:,} recordings collected"]
-    parts += [f"{failed:,} failed"] * bool(failed) + [f"{figures.open:,} still open"] * bool(figures.open)
+    parts = [f"{collected:,} of {statistics.total:,} recordings collected"]
+    parts += [f"{failed:,} failed"] * bool(failed) + [f"{statistics.open:,} still open"] * bool(statistics.open)
     return ", ".join(parts)
 
 
-def _tiles(figures: Figures) -> Iterator[Tile]:
-    hours, took = figures.audio_seconds / 3600, figures.turnaround
-    yield Tile("audio", f"{hours:,.1f} h" if hours >= 1 else duration(figures.audio_seconds), "collected")
+def _tiles(statistics: Statistics) -> Iterator[Tile]:
+    hours, took = statistics.audio_seconds / 3600, statistics.turnaround
+    yield Tile("audio", f"{hours:,.1f} h" if hours >= 1 else duration(statistics.audio_seconds), "collected")
     if took:
-        span = max(figures.last - figures.first, 1e-3)
-        yield Tile("throughput", f"{number(figures.audio_seconds / span)} h", "of audio an hour")
+        span = max(statistics.last - statistics.first, 1e-3)
+        yield Tile("throughput", f"{number(statistics.audio_seconds / span)} h", "of audio an hour")
         yield Tile("turnaround", duration(took[0]), f"median; 95 % within {duration(took[1])}")
-    if figures.last:
-        yield Tile("from first to last", duration(figures.last - figures.first), "submitted to collected")
-    yield Tile("words", f"{figures.words:,}", f"{figures.silent:,} recordings without any" if figures.silent else "")
-    usd = figures.usd
+    if statistics.last:
+        yield Tile("from first to last", duration(statistics.last - statistics.first), "submitted to collected")
+    yield Tile(
+        "words", f"{statistics.words:,}", f"{statistics.silent:,} recordings without any" if statistics.silent else ""
+    )
+    usd = statistics.usd
     if usd is not None:
         yield Tile("cost", f"${usd:,.2f}", "an estimate, not the bill")
 
@@ -132,7 +134,7 @@ def _kept(replaced: Kept) -> Iterator[Tile]:
 
 def _failing(page: Page) -> Iterator[Failing]:
     for unasked, said in ((False, "Run them again with"), (True, "The next run tries these without being asked")):
-        kinds = [(kind, failure) for kind, failure, anyway in page.figures.failing if anyway is unasked]
+        kinds = [(kind, failure) for kind, failure, anyway in page.statistics.failing if anyway is unasked]
         if kinds:
             yield Failing(kinds, said, _command(page, retry=not unasked))
     if page.run and (rejected := page.run.failures.get("bad_row")):
@@ -146,26 +148,28 @@ def _command(page: Page, *, retry: bool) -> str:
     listed = f"{page.directory}/failed.jsonl"
     if page.run and page.run.failed_list:
         listed = page.run.failed_list.path
-    services = list(page.figures.services)
-    unknown = Stage((listed,), page.directory, services[0] if services else "")
+    services = list(page.statistics.services)
+    unknown = RunContext((listed,), page.directory, services[0] if services else "")
     stage = page.run.stage if page.run and page.run.stage.manifests else unknown
     return suggestions.again(stage, None, retry=retry, listed=listed)
 
 
-def _charts(figures: Figures) -> Iterator[Chart]:
-    if throughput := figures.throughput():
+def _charts(statistics: Statistics) -> Iterator[Chart]:
+    if throughput := statistics.throughput():
         said = f"Hours of audio collected in an hour, in steps of {duration(throughput.step_seconds)}."
         yield Chart("Throughput", said, charts.over_time("Throughput", throughput, "h an hour"))
-    if in_flight := figures.in_flight():
-        said = f"Recordings with the service, on average; {figures.most_in_flight():,} at most."
+    if in_flight := statistics.in_flight():
+        said = f"Recordings with the service, on average; {statistics.most_in_flight():,} at most."
         yield Chart("In flight", said, charts.over_time("In flight", in_flight, "recordings"))
-    if points := figures.points():
+    if points := statistics.points():
         said = "From submission to result, against the length of the recording"
         said += "." if len(points) <= charts.FEW_POINTS else ": the median, and the middle 80 %."
-        yield Chart("Turnaround by length", said, charts.turnarounds("Turnaround", points, figures.took_by_length()))
-    if figures.speakers:
+        yield Chart(
+            "Turnaround by length", said, charts.turnarounds("Turnaround", points, statistics.took_by_length())
+        )
+    if statistics.speakers:
         said = "How many recordings have so many speakers."
-        yield Chart("Speakers", said, charts.bars("Speakers", figures.speakers.items(), said))
+        yield Chart("Speakers", said, charts.bars("Speakers", statistics.speakers.items(), said))
 
 
 def run_facts(run: Progress) -> Mapping[str, str]:

@@ -10,16 +10,16 @@ import msgspec
 from batch.archive.layout import bucket_advice
 from batch.archive.results import Results
 from batch.model import Job, State
-from batch.telemetry.redaction import discreet, discreet_tree
+from batch.telemetry.redaction import redact, redact_tree
 from batch.transcripts import segmentation, speakers, transcript
-from batch.transcripts.speech_spans import spans
-from batch.transcripts.talk_stats import measures
-from batch.transcripts.transcript import Spoken
+from batch.transcripts.speech_spans import speech_spans
+from batch.transcripts.talk_stats import talk_stats
+from batch.transcripts.transcript import Transcript
 
 _DECIMALS: Final = 4
 
 
-class Heard(msgspec.Struct):
+class RecordingDetails(msgspec.Struct):
     """``detail`` is JSON for the page, the same for every job (see ``_detail``); the rest is None or empty without a
     result. ``confidence`` is the mean of all words (0-1), ``warnings`` are the service's own, ``problem`` says why a
     result that should be there could not be read."""
@@ -47,14 +47,14 @@ class _Said(msgspec.Struct):
 _FACTS: Final = msgspec.json.Decoder(_Said)
 
 
-def hear(directory: Path, job: Job) -> Heard:
+def read_details(directory: Path, job: Job) -> RecordingDetails:
     """What there is to show of a job. A result that cannot be read is a ``problem``, no error."""
     if job.state is not State.COLLECTED:
-        return Heard(_encoded(_about(job)))
+        return RecordingDetails(_encoded(_about(job)))
     path = Results(directory, make=False).path(job.key)
     try:
         result = path.read_bytes()
-        said = speakers.named(transcript.read(job.key, result), speakers.Names())
+        said = speakers.with_names(transcript.read_result(job.key, result), speakers.Names())
         facts = _FACTS.decode(result)
     except FileNotFoundError:
         advice = bucket_advice(directory) or "the next run fetches it again, not paid again"
@@ -66,20 +66,20 @@ def hear(directory: Path, job: Job) -> Heard:
     confidences = [word.confidence for utterance in said.utterances for word in utterance.words]
     confidence = round(sum(confidences) / len(confidences), _DECIMALS) if confidences else None
     detail = _about(job) | _transcript(said, facts) | {"warnings": warnings}
-    return Heard(_encoded(detail), confidence, len(confidences), warnings)
+    return RecordingDetails(_encoded(detail), confidence, len(confidences), warnings)
 
 
-def _unheard(job: Job, problem: str) -> Heard:
-    return Heard(_encoded(_about(job) | {"problem": problem}), problem=problem)
+def _unheard(job: Job, problem: str) -> RecordingDetails:
+    return RecordingDetails(_encoded(_about(job) | {"problem": problem}), problem=problem)
 
 
 def _about(job: Job) -> dict[str, Any]:
     """What the journal knows and the table has no column for."""
     recording = job.recording
     return {
-        "source": discreet(recording.source),
-        "where": discreet(recording.where),
-        "labels": discreet_tree(recording.labels),
+        "source": redact(recording.source),
+        "where": redact(recording.where),
+        "labels": redact_tree(recording.labels),
         "options": recording.options,
         "service": job.service,
         "id": job.transcript_id,
@@ -88,10 +88,10 @@ def _about(job: Job) -> dict[str, Any]:
     }
 
 
-def _transcript(said: Spoken, facts: _Said) -> dict[str, Any]:
+def _transcript(said: Transcript, facts: _Said) -> dict[str, Any]:
     """``speakers`` in the order in which they first speak, each with its measures; all others name them by number.
 
-    ``spans`` are [speaker, start, end], ``turns`` [speaker, start, text, confidence], times in milliseconds.
+    ``speech_spans`` are [speaker, start, end], ``turns`` [speaker, start, text, confidence], times in milliseconds.
     """
     number = {speaker: place for place, speaker in enumerate(said.speakers)}
     turns = []
@@ -105,12 +105,12 @@ def _transcript(said: Spoken, facts: _Said) -> dict[str, Any]:
         "model": facts.speech_model_used,
         "speakers": [
             (
-                transcript.title(one.speaker), one.talk_seconds, one.share, one.words, one.turns,
+                transcript.speaker_label(one.speaker), one.talk_seconds, one.share, one.words, one.turns,
                 one.longest_monologue_seconds, one.interruptions,
             )
-            for one in measures(said)
+            for one in talk_stats(said)
         ],
-        "spans": [(number.get(span.speaker, 0), span.start, span.end) for span in spans(said)],
+        "spans": [(number.get(span.speaker, 0), span.start, span.end) for span in speech_spans(said)],
         "turns": turns,
     }  # fmt: skip
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
-from batch.archive.report.recording_details import Heard
+from batch.archive.report.recording_details import RecordingDetails
 from batch.model import Job, State
-from batch.telemetry.redaction import discreet
+from batch.telemetry.redaction import redact
 
 PART_BYTES: Final = 512_000
 """What is read at once when a recording is opened, unpacked."""
@@ -36,7 +36,7 @@ class Table:
     def rows(self) -> int:
         return len(self._columns["key"])
 
-    def take(self, job: Job, heard: Heard) -> None:
+    def add(self, job: Job, details: RecordingDetails) -> None:
         """One more row."""
         shared = job.shared_with is not None
         sent = None if shared else job.submitted_at
@@ -47,14 +47,14 @@ class Table:
             "kind": self._kinds.setdefault(job.kind or job.state.value, len(self._kinds)),
             "seconds": _tenths(job.audio_seconds),
             "speakers": job.speakers,
-            "confidence": None if heard.confidence is None else round(1000 * heard.confidence),
-            "words": heard.words,
+            "confidence": None if details.confidence is None else round(1000 * details.confidence),
+            "words": details.words,
             "took": _tenths(ended - sent) if ended and sent else None,
             "ended": round(ended) if ended else None,
-            "labels": discreet(" · ".join(str(value) for value in job.recording.labels.values()))[:_LABELS],
+            "labels": redact(" · ".join(str(value) for value in job.recording.labels.values()))[:_LABELS],
         }
         told = {
-            "reason": discreet(job.reason or ""), "warning": "\n".join(heard.warnings), "problem": heard.problem,
+            "reason": redact(job.reason or ""), "warning": "\n".join(details.warnings), "problem": details.problem,
             "shared": job.shared_with,
         }  # fmt: skip
         for name, text in told.items():
@@ -69,7 +69,7 @@ class Table:
         return packed(msgspec.json.encode(whole))
 
 
-class Parts:
+class TranscriptParts:
     """The details of all rows, a part a time: ``take`` gives those that are full, ``rest`` what is left."""
 
     def __init__(self, table: Table) -> None:
@@ -77,7 +77,7 @@ class Parts:
         self._details: list[bytes] = []
         self._bytes = 0
 
-    def take(self, detail: bytes) -> Iterator[str]:
+    def add(self, detail: bytes) -> Iterator[str]:
         if not self._details:
             self._table.starts.append(self._table.rows)
         self._details.append(detail)

@@ -10,13 +10,13 @@ from typing import Final
 
 import msgspec
 
-from batch.archive.report.recording_details import Heard
-from batch.config import Prices
+from batch.archive.report.recording_details import RecordingDetails
+from batch.config import PriceTable
 from batch.errors import RETRIED_UNASKED
 from batch.model import Job, State
 from batch.providers.assemblyai.pricing import likely_channels, price
 from batch.providers.endpoint import HOSTS
-from batch.telemetry.redaction import discreet
+from batch.telemetry.redaction import redact
 from batch.telemetry.summary import Failure
 
 _DOUBTFUL: Final = 20
@@ -76,10 +76,10 @@ class Took(msgspec.Struct, frozen=True):
     high: float
 
 
-class Figures:
+class Statistics:
     """``prices`` are those of the vendor. ``first`` and ``last`` are when something was submitted or ended."""
 
-    def __init__(self, prices: Prices) -> None:
+    def __init__(self, prices: PriceTable) -> None:
         self.states: Counter[State] = Counter()
         self.speakers: Counter[int] = Counter()
         self.services: Counter[str] = Counter()
@@ -105,34 +105,34 @@ class Figures:
         """How many have neither ended well nor badly."""
         return self.total - self.states[State.COLLECTED] - self.states[State.FAILED]
 
-    def take(self, job: Job, heard: Heard) -> None:
+    def note(self, job: Job, details: RecordingDetails) -> None:
         """Fold one in."""
         self.states[job.state] += 1
         self.services[job.service] += 1
         if job.state is State.FAILED:
             failure = self.failures.setdefault(
-                job.kind or "?", Failure(0, discreet(job.recording.where), job.key, discreet(job.reason or ""))
+                job.kind or "?", Failure(0, redact(job.recording.where), job.key, redact(job.reason or ""))
             )
             failure.count += 1
         self._note_times(job)
         if job.state is State.COLLECTED:
-            self._collected(job, heard)
+            self._collected(job, details)
 
-    def _collected(self, job: Job, heard: Heard) -> None:
+    def _collected(self, job: Job, details: RecordingDetails) -> None:
         self.audio_seconds += job.audio_seconds or 0.0
         self.shared += job.shared_with is not None
         self._charge(job)
-        if heard.problem:
+        if details.problem:
             self.problems += 1
             return
-        self.words += heard.words or 0
-        self.silent += not heard.words
+        self.words += details.words or 0
+        self.silent += not details.words
         self.speakers[job.speakers or 0] += 1
-        if heard.confidence is not None:
-            doubt = Doubtful(job.key, heard.confidence, heard.words or 0)
+        if details.confidence is not None:
+            doubt = Doubtful(job.key, details.confidence, details.words or 0)
             push = heapq.heappush if len(self._least) < _DOUBTFUL else heapq.heappushpop
-            push(self._least, (-heard.confidence, -self.total, doubt))
-        for message in set(heard.warnings):
+            push(self._least, (-details.confidence, -self.total, doubt))
+        for message in set(details.warnings):
             count, key = self._warned.get(message, (0, job.key))
             self._warned[message] = (count + 1, key)
 

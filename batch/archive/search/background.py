@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Final
 
 from batch.archive.search import database
-from batch.archive.search.documents import Entry, read_entry
+from batch.archive.search.documents import Document, read_document
 from batch.errors import UsageError
 
 _PAUSE_SECONDS: Final = 1.0
@@ -25,19 +25,19 @@ _WAITING: Final = 10_000
 """More than so many results that wait are left to ``diarist search``, which indexes what is missing."""
 
 
-class Arrivals:
+class BackgroundIndexer:
     """Takes the keys of results in ``directory`` as they are put in place.
 
     What cannot be indexed is told once: a search does without.
     """
 
-    def __init__(self, directory: Path, notify: Callable[[str], None]) -> None:
-        self._directory, self._notify = directory, notify
+    def __init__(self, directory: Path, on_warning: Callable[[str], None]) -> None:
+        self._directory, self._on_warning = directory, on_warning
         self._keys: queue.Queue[str] = queue.Queue(_WAITING)
         self._over, self._refused, self._reads_until = threading.Event(), False, math.inf
         self._thread = threading.Thread(target=self._serve, name="search index", daemon=True)
 
-    def __enter__(self) -> Arrivals:
+    def __enter__(self) -> BackgroundIndexer:
         self._thread.start()
         return self
 
@@ -49,7 +49,7 @@ class Arrivals:
         self._over.set()
         self._thread.join(_JOIN_SECONDS)
 
-    def take(self, key: str) -> None:
+    def enqueue(self, key: str) -> None:
         """Note a result. Never waits."""
         if not self._refused:
             with contextlib.suppress(queue.Full):
@@ -71,15 +71,15 @@ class Arrivals:
     def _index(self, keys: list[str]) -> None:
         entries = list(self._entries(keys))
         try:
-            with database.opened(self._directory, self._notify) as db:
+            with database.opened(self._directory, self._on_warning) as db:
                 database.put(db, entries)
         except (database.Unwritable, database.Damaged, UsageError) as error:
             self._refused = True
-            self._notify(f"results are not indexed for `diarist search`, which will do it itself: {error}")
+            self._on_warning(f"results are not indexed for `diarist search`, which will do it itself: {error}")
 
-    def _entries(self, keys: list[str]) -> Iterator[Entry]:
+    def _entries(self, keys: list[str]) -> Iterator[Document]:
         for key in keys:
             if time.monotonic() > self._reads_until:
                 return
-            if entry := read_entry(self._directory, self._directory / f"{key}.json"):
+            if entry := read_document(self._directory, self._directory / f"{key}.json"):
                 yield entry

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from batch.archive.results import inner_of
-from batch.archive.search.documents import Entry
+from batch.archive.search.documents import Document
 from batch.errors import UnavailableError, UsageError
 from batch.storage import private_files, sqlite
 
@@ -56,7 +56,7 @@ class Unwritable(Exception):
 
 
 @contextlib.contextmanager
-def opened(directory: Path, notify: Callable[[str], None]) -> Iterator[sqlite3.Connection]:
+def opened(directory: Path, on_warning: Callable[[str], None]) -> Iterator[sqlite3.Connection]:
     """The index of the results in ``directory``, made if it is not there, and anew if it is damaged or of another
     version. Raises ``Damaged`` for damage that is found later, ``Unwritable`` if it cannot be written."""
     path = inner_of(directory) / FILE
@@ -65,7 +65,7 @@ def opened(directory: Path, notify: Callable[[str], None]) -> Iterator[sqlite3.C
             fcntl.flock(lock, fcntl.LOCK_EX)
             if why := _wrong(path):
                 if path.exists():
-                    notify(f"the search index {path} is made anew: {why}")
+                    on_warning(f"the search index {path} is made anew: {why}")
                 _make(path)
             fcntl.flock(lock, fcntl.LOCK_SH)
         with contextlib.closing(_connect(path)) as db:
@@ -101,7 +101,7 @@ def remove(directory: Path) -> None:
         _unlink(path)
 
 
-def put(db: sqlite3.Connection, entries: Iterable[Entry]) -> None:
+def put(db: sqlite3.Connection, entries: Iterable[Document]) -> None:
     """Put results into the index, over what it had of them; all of them or none."""
     with transaction(db):
         for entry in entries:
@@ -139,7 +139,7 @@ def transaction(db: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[Non
         raise
 
 
-def _insert(db: sqlite3.Connection, entry: Entry) -> None:
+def _insert(db: sqlite3.Connection, entry: Document) -> None:
     about = (entry.key, entry.size_bytes, entry.mtime_ns, entry.source, entry.problem)
     columns = "key, size_bytes, mtime_ns, source, problem"
     recording = db.execute(f"INSERT INTO recordings ({columns}) VALUES (?, ?, ?, ?, ?)", about).lastrowid or 0

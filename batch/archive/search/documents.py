@@ -15,10 +15,10 @@ import msgspec
 
 from batch.archive.results import is_foreign
 from batch.model import Utterance, Word
-from batch.telemetry.redaction import discreet
+from batch.telemetry.redaction import redact
 from batch.transcripts.segmentation import sentences
 from batch.transcripts.speakers import LABEL, read_label
-from batch.transcripts.transcript import UNKNOWN, UNSPACED, Spoken, join, read
+from batch.transcripts.transcript import UNKNOWN, UNSPACED, Transcript, join_words, read_result
 
 SEPARATOR: Final = "\x1f"
 """Stands on either side of each character of a script without spaces, so that each is a word of its own to the index
@@ -29,7 +29,7 @@ Row = tuple[str, str | None, str | None, int, int, str, bytes]
 """Speaker, the row's own name for them, channel, start and end in milliseconds, searchable text, packed times."""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Document(msgspec.Struct, frozen=True):
     """One result, with the size and time of its file; ``problem`` says why it cannot be searched."""
 
     key: str
@@ -41,7 +41,7 @@ class Entry(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
-def read_entry(directory: Path, path: Path) -> Entry | None:
+def read_document(directory: Path, path: Path) -> Document | None:
     """The entry of a file below ``directory``, which says nothing if it is none of ours; None if it is gone."""
     key = path.relative_to(directory).as_posix().removesuffix(".json")
     try:
@@ -50,17 +50,17 @@ def read_entry(directory: Path, path: Path) -> Entry | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        return Entry(key, 0, 0, problem=str(error.strerror))
+        return Document(key, 0, 0, problem=str(error.strerror))
     known = (key, stamp.st_size, stamp.st_mtime_ns)
     if is_foreign(content):
-        return Entry(*known)
+        return Document(*known)
     try:
-        said = read(key, content)
-        return Entry(
-            *known, cleaned(discreet(str(said.recording.get("source") or ""))), _labels(said), list(_rows(said))
+        said = read_result(key, content)
+        return Document(
+            *known, cleaned(redact(str(said.recording.get("source") or ""))), _labels(said), list(_rows(said))
         )
     except (msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
-        return Entry(*known, problem=str(error))
+        return Document(*known, problem=str(error))
 
 
 def searchable(text: str) -> str:
@@ -80,10 +80,10 @@ def cleaned(text: str) -> str:
     return unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode()).replace("\0", "\ufffd")
 
 
-def _labels(said: Spoken) -> dict[str, str]:
+def _labels(said: Transcript) -> dict[str, str]:
     labels = said.recording.get("labels")
     return (
-        {cleaned(name): cleaned(discreet(_text(value))) for name, value in labels.items()}
+        {cleaned(name): cleaned(redact(_text(value))) for name, value in labels.items()}
         if isinstance(labels, dict)
         else {}
     )
@@ -93,7 +93,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _rows(said: Spoken) -> Iterator[Row]:
+def _rows(said: Transcript) -> Iterator[Row]:
     if said.seconds > _LONGEST_SECONDS:
         raise OverflowError(f"{said.seconds:g} seconds are no recording's")
     names: dict[str, str] = {}
@@ -103,7 +103,7 @@ def _rows(said: Spoken) -> Iterator[Row]:
         name = names.get(utterance.speaker)
         for words in _pieces(utterance):
             texts = [cleaned(word.text) for word in words]
-            text = join(texts)
+            text = join_words(texts)
             start, end = words[0].start, max(word.end for word in words)
             yield (
                 cleaned(utterance.speaker), name and cleaned(name), utterance.channel and cleaned(utterance.channel),

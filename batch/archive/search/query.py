@@ -16,7 +16,7 @@ from batch.archive.search import database, sync
 from batch.archive.search.documents import Times, cleaned, readable, searchable
 from batch.errors import UnavailableError, UsageError
 from batch.transcripts.speakers import Names
-from batch.transcripts.transcript import title
+from batch.transcripts.transcript import speaker_label
 
 _MANY: Final = 1000
 _OPENS, _CLOSES = "\x1c", "\x1d"
@@ -39,7 +39,7 @@ class Question(msgspec.Struct, frozen=True):
     names: Names = Names()
 
 
-class Span(msgspec.Struct, frozen=True):
+class TextSpan(msgspec.Struct, frozen=True):
     """Where a phrase was found: ``start`` and ``end`` in milliseconds, ``place`` in the text, from and up to."""
 
     start: int
@@ -63,12 +63,12 @@ class Hit(msgspec.Struct, frozen=True):
     start: int
     end: int
     text: str
-    hits: list[Span]
+    hits: list[TextSpan]
     before: str | None
     after: str | None
 
 
-class Answer(msgspec.Struct, frozen=True):
+class SearchAnswer(msgspec.Struct, frozen=True):
     """``hits`` by key and time; ``utterances`` and ``recordings`` count all that there are."""
 
     hits: list[Hit]
@@ -87,7 +87,9 @@ def read_labels(pairs: Iterable[str]) -> dict[str, str]:
     return labels
 
 
-def search(directory: Path, question: Question, notify: Callable[[str], None] = lambda message: None) -> Answer:
+def search(
+    directory: Path, question: Question, on_warning: Callable[[str], None] = lambda message: None
+) -> SearchAnswer:
     """Answer from the results as they are now: the index is brought up to date first, and made if it is not there.
 
     Raises ``UsageError`` if the phrase has no word or there are no results, ``UnavailableError`` if no index can be
@@ -98,51 +100,51 @@ def search(directory: Path, question: Question, notify: Callable[[str], None] = 
     if not directory.is_dir():
         raise UsageError(f"{directory} is not a directory of results")
     try:
-        return _kept(directory, question, notify)
+        return _kept(directory, question, on_warning)
     except database.Damaged as error:
-        notify(f"the search index of {directory} is made anew: it was damaged ({error})")
+        on_warning(f"the search index of {directory} is made anew: it was damaged ({error})")
     except database.Unwritable as error:
-        return _unkept(directory, question, notify, error)
+        return _unkept(directory, question, on_warning, error)
     try:
         database.remove(directory)
-        return _kept(directory, question, notify)
+        return _kept(directory, question, on_warning)
     except (database.Damaged, database.Unwritable) as error:
-        return _unkept(directory, question, notify, error)
+        return _unkept(directory, question, on_warning, error)
 
 
-def _kept(directory: Path, question: Question, notify: Callable[[str], None]) -> Answer:
-    with database.opened(directory, notify) as db:
-        if count := sync.compare(db, directory):
+def _kept(directory: Path, question: Question, on_warning: Callable[[str], None]) -> SearchAnswer:
+    with database.opened(directory, on_warning) as db:
+        if count := sync.find_changes(db, directory):
             if count >= _MANY:
-                notify(f"bringing the search index up to date: {count:,} results")
-            sync.catch_up(db, directory, notify)
+                on_warning(f"bringing the search index up to date: {count:,} results")
+            sync.apply_changes(db, directory, on_warning)
         return _answer(db, directory, question)
 
 
-def _unkept(directory: Path, question: Question, notify: Callable[[str], None], why: Exception) -> Answer:
+def _unkept(directory: Path, question: Question, on_warning: Callable[[str], None], why: Exception) -> SearchAnswer:
     """Where no index can be written: that which is there, if it knows all results, else one for this search only."""
     try:
         with database.opened_to_read(directory) as db:
-            if not sync.compare(db, directory):
+            if not sync.find_changes(db, directory):
                 return _answer(db, directory, question)
     except (database.Unwritable, database.Damaged):
         pass
-    notify(f"no search index can be kept in {directory} ({why}): one is made for this search only")
+    on_warning(f"no search index can be kept in {directory} ({why}): one is made for this search only")
     try:
         with database.temporary(directory) as db:
-            sync.compare(db, directory)
-            sync.catch_up(db, directory, notify)
+            sync.find_changes(db, directory)
+            sync.apply_changes(db, directory, on_warning)
             return _answer(db, directory, question)
     except (database.Unwritable, database.Damaged) as error:
         raise UnavailableError(f"cannot make a search index: {error}. Free some space for temporary files") from error
 
 
-def _answer(db: sqlite3.Connection, directory: Path, question: Question) -> Answer:
+def _answer(db: sqlite3.Connection, directory: Path, question: Question) -> SearchAnswer:
     with database.transaction(db, "DEFERRED"):
         return _found(db, directory, question)
 
 
-def _found(db: sqlite3.Connection, directory: Path, question: Question) -> Answer:
+def _found(db: sqlite3.Connection, directory: Path, question: Question) -> SearchAnswer:
     if not db.execute("SELECT 1 FROM recordings WHERE problem = '' LIMIT 1").fetchone():
         advice = bucket_advice(directory)
         raise UsageError(f"there are no results in {directory}{advice and '; '}{advice}")
@@ -153,7 +155,7 @@ def _found(db: sqlite3.Connection, directory: Path, question: Question) -> Answe
     columns, order = "said.rowid, recordings.id, key, source", "ORDER BY key, said.rowid LIMIT ?"
     found = db.execute(f"SELECT {columns} {among} {order}", (*values, question.limit)).fetchall()
     hits = [_hit(db, directory, values[0], called, *row) for row in found]
-    return Answer(hits, utterances, recordings)
+    return SearchAnswer(hits, utterances, recordings)
 
 
 def _conditions(db: sqlite3.Connection, question: Question, called: _Called) -> tuple[str, list[Any]]:
@@ -188,7 +190,7 @@ class _Called:
 
     def _is_known_as(self, wanted: str, key: str, speaker: str, own: str | None) -> bool:
         name = self.name(key, speaker, own)
-        return wanted in {cleaned(known).casefold() for known in (speaker, title(speaker), name) if known}
+        return wanted in {cleaned(known).casefold() for known in (speaker, speaker_label(speaker), name) if known}
 
 
 def _hit(
@@ -212,10 +214,10 @@ def _neighbour(db: sqlite3.Connection, rowid: int) -> str | None:
     return readable(found[0]) if found else None
 
 
-def _spans(marked: str, times: Times) -> list[Span]:
+def _spans(marked: str, times: Times) -> list[TextSpan]:
     spans, at, done = [], 0, 0
     for found in _MARKED.finditer(marked):
         at += len(readable(marked[done : found.start()]))
         begin, at, done = at, at + len(readable(found[1])), found.end()
-        spans.append(Span(*times.of(begin, at), (begin, at)))
+        spans.append(TextSpan(*times.of(begin, at), (begin, at)))
     return spans

@@ -14,7 +14,7 @@ from typing import Final
 from batch.archive.parallel import on_all_cores
 from batch.archive.results import inner_of, result_paths
 from batch.archive.search import database
-from batch.archive.search.documents import Entry, read_entry
+from batch.archive.search.documents import Document, read_document
 from batch.storage import sqlite
 
 _GROUP: Final = 500
@@ -27,7 +27,7 @@ CREATE TEMP TABLE gone AS SELECT id FROM recordings WHERE key NOT IN (SELECT key
 """
 
 
-def compare(db: sqlite3.Connection, directory: Path) -> int:
+def find_changes(db: sqlite3.Connection, directory: Path) -> int:
     """Note which results of ``directory`` the index does not know as they are, and which it knows and are gone: how
     many. Notes are in temporary tables, so that memory does not grow with the archive."""
     sqlite.keep_temporaries(db, inner_of(directory))
@@ -45,19 +45,19 @@ def compare(db: sqlite3.Connection, directory: Path) -> int:
     return count
 
 
-def catch_up(db: sqlite3.Connection, directory: Path, notify: Callable[[str], None]) -> None:
-    """Do what ``compare`` has noted, in groups: whoever else reads or writes waits for one of them at most.
+def apply_changes(db: sqlite3.Connection, directory: Path, on_warning: Callable[[str], None]) -> None:
+    """Do what ``find_changes`` has noted, in groups: whoever else reads or writes waits for one of them at most.
 
     A file that is no result is told once, and not looked at again until it changes.
     """
     _drop_gone(db)
     keys = db.execute("SELECT key FROM news ORDER BY rowid")
     paths = (directory / f"{key}.json" for (key,) in keys)
-    with contextlib.closing(on_all_cores(partial(read_entry, directory), paths)) as entries:
+    with contextlib.closing(on_all_cores(partial(read_document, directory), paths)) as entries:
         while group := list(itertools.islice(entries, _GROUP)):
             there = [entry for entry in group if entry]
             database.put(db, there)
-            _tell(there, directory, notify)
+            _tell(there, directory, on_warning)
 
 
 def _drop_gone(db: sqlite3.Connection) -> None:
@@ -68,10 +68,10 @@ def _drop_gone(db: sqlite3.Connection) -> None:
                 database.drop(db, recording)
 
 
-def _tell(entries: list[Entry], directory: Path, notify: Callable[[str], None]) -> None:
+def _tell(entries: list[Document], directory: Path, on_warning: Callable[[str], None]) -> None:
     for entry in entries:
         if entry.problem:
-            notify(f"cannot be searched: {directory / entry.key}.json: {entry.problem}")
+            on_warning(f"cannot be searched: {directory / entry.key}.json: {entry.problem}")
 
 
 def _found(directory: Path) -> Iterator[tuple[str, int, int]]:

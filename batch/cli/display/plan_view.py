@@ -8,15 +8,15 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from batch.config import Prices
-from batch.jobs.planning.planner import FAIL, Expectation, Plan, Row
+from batch.config import PriceTable
+from batch.jobs.planning.planner import FAIL, Expectation, Plan, PlanRow
 from batch.model import Event
-from batch.telemetry.redaction import discreet_tree, harmless
+from batch.telemetry.redaction import harmless, redact_tree
 
 _SHOWN_REJECTS: Final = 10
 
 
-class Explaining:
+class PlanWriter:
     """Writes the answer to ``out``, and what is wrong with rows to ``err``: the first ten, then their number.
     ``cannot_run`` is the number of those that are rejected, or whose audio cannot be read.
 
@@ -43,19 +43,19 @@ class Explaining:
         if self.cannot_run <= _SHOWN_REJECTS:
             self._err.write(f"{harmless(f'{where}: {why}')}\n")
 
-    def row(self, row: Row) -> None:
+    def row(self, row: PlanRow) -> None:
         if row.verdict == FAIL:
             self._cannot_run(row.where, row.reason)
         if not self._rows:
             return
         if self._as_json:
-            self._out.write(msgspec.json.encode(discreet_tree(msgspec.to_builtins(row))).decode() + "\n")
+            self._out.write(msgspec.json.encode(redact_tree(msgspec.to_builtins(row))).decode() + "\n")
         else:
             said = row.note or row.reason
             cells = (row.verdict, row.key, row.why + (f" ({said})" if said else ""))
             self._out.write("\t".join(map(harmless, cells)) + "\n")
 
-    def close(self, plan: Plan, prices: Prices | None, expectation: Expectation, in_flight: int) -> None:
+    def close(self, plan: Plan, prices: PriceTable | None, expectation: Expectation, in_flight: int) -> None:
         """The sum, for so many recordings in flight."""
         seconds = expectation.run_seconds(plan.recordings, plan.seconds, in_flight)
         if self.cannot_run > _SHOWN_REJECTS:
@@ -71,7 +71,7 @@ class Explaining:
             stream.write(f"to do it: {harmless(self._command)}\n")
 
 
-def _as_dict(plan: Plan, prices: Prices | None, rejected: int) -> dict[str, Any]:
+def _as_dict(plan: Plan, prices: PriceTable | None, rejected: int) -> dict[str, Any]:
     return {
         "rows": plan.rows,
         "rejected": rejected,
@@ -93,7 +93,7 @@ def _as_dict(plan: Plan, prices: Prices | None, rejected: int) -> dict[str, Any]
     }
 
 
-def _lines(plan: Plan, prices: Prices | None, rejected: int, seconds: float, basis: str) -> Iterable[str]:
+def _lines(plan: Plan, prices: PriceTable | None, rejected: int, seconds: float, basis: str) -> Iterable[str]:
     for what, count in plan.verdicts.most_common():
         yield f"{count:>9,}  {what}"
     if rejected:
@@ -118,7 +118,7 @@ def _lines(plan: Plan, prices: Prices | None, rejected: int, seconds: float, bas
     yield f"time: about {timedelta(seconds=round(seconds))} ({basis})"
 
 
-def _price_line(plan: Plan, prices: Prices | None) -> str:
+def _price_line(plan: Plan, prices: PriceTable | None) -> str:
     if prices is None or plan.usd is None:
         return "price: none (not the vendor's service)"
     extras = ", ".join(f"{name} {usd:g}" for name, usd in {**prices.models, **prices.extras}.items())

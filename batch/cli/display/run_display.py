@@ -20,8 +20,8 @@ from rich.text import Text
 from batch.cli.display.progress_view import pulse, view
 from batch.model import ENDED, Event, Job, State
 from batch.telemetry import suggestions
-from batch.telemetry.progress import progress
-from batch.telemetry.records import told
+from batch.telemetry.progress import snapshot
+from batch.telemetry.records import to_record
 from batch.telemetry.redaction import harmless
 from batch.telemetry.summary import Summary
 from batch.telemetry.wording import clock_time, sentence
@@ -77,13 +77,13 @@ class _Json:
 
     def show(self, event: Event) -> None:
         if event.name not in _TRAFFIC:
-            self._line(msgspec.to_builtins(told(event)))
+            self._line(msgspec.to_builtins(to_record(event)))
         if self._summary.clock() - self._beat >= _PROGRESS_SECONDS:
             self._beat = self._summary.clock()
-            self._line({"event": "progress"} | msgspec.to_builtins(progress(self._summary)))
+            self._line({"event": "progress"} | msgspec.to_builtins(snapshot(self._summary)))
 
     def end(self) -> None:
-        self._line({"event": "ended"} | msgspec.to_builtins(progress(self._summary, is_over=True)))
+        self._line({"event": "ended"} | msgspec.to_builtins(snapshot(self._summary, is_over=True)))
 
     def _line(self, tree: dict[str, object]) -> None:
         _line(self._stream, msgspec.json.encode(tree).decode())
@@ -103,7 +103,7 @@ class _Plain:
         now = self._clock()
         if now - self._beat >= _HEARTBEAT_SECONDS:
             self._beat = now
-            _line(self._stream, "… " + pulse(progress(self._summary)))
+            _line(self._stream, "… " + pulse(snapshot(self._summary)))
 
     def _text(self, event: Event) -> str:
         if event.name == "moved" and event.job and event.job.state in ENDED:
@@ -130,7 +130,7 @@ class _Live:
         self._summary, self._scrolled = summary, 0
         self._live = Live(
             console=Console(file=stream),
-            get_renderable=lambda: view(progress(summary)),
+            get_renderable=lambda: view(snapshot(summary)),
             refresh_per_second=_REFRESH_PER_SECOND,
             transient=True,
         )
@@ -197,7 +197,7 @@ def closing(summary: Summary, out: Path, elapsed_seconds: float, stream: IO[str]
 
     if summary.shown:
         console.print(_table(summary, out))
-    now = progress(summary, is_over=True)
+    now = snapshot(summary, is_over=True)
     for kind, failure in sorted(summary.failures.items(), key=lambda pair: -pair[1].count):
         example = f"{failure.where}: {failure.key or '(no key)'}: {failure.reason}"
         line(f"{failure.count} x {kind}, for example {example}", "red")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from batch.archive.search.query import Answer, Hit
+from batch.archive.search.query import Hit, SearchAnswer
 from batch.telemetry.redaction import harmless
 from batch.transcripts.formats.prose import clock
-from batch.transcripts.transcript import title
+from batch.transcripts.transcript import speaker_label
 
 _BEFORE: Final = 60
 _WIDTH: Final = 160
@@ -22,11 +22,11 @@ def lines(hits: Sequence[Hit], emphasised: Callable[[str], str]) -> Iterator[str
         if hit.key != key:
             key = hit.key
             yield harmless(key)
-        who = harmless(title(hit.name or hit.speaker))
+        who = harmless(speaker_label(hit.name or hit.speaker))
         yield f"  {_time(hit.hits[0].start)}  {who + '  ' if who else ''}{_around(hit, emphasised)}"
 
 
-def closing(answer: Answer) -> str:
+def closing(answer: SearchAnswer) -> str:
     """How many there are in all."""
     if not answer.utterances:
         return "not found"

@@ -16,7 +16,7 @@ from pyannote.audio import Pipeline
 from batch.engine.diarizers.community.clustering import Bounds
 from batch.engine.interface import EngineMissing
 from batch.engine.segmentation import Stretch
-from batch.engine.spans import RATE, Audio, Floats, Span, Turn, seconds
+from batch.engine.spans import RATE, Audio, Floats, SampleSpan, Turn, seconds
 
 DEFAULT: Final = "pyannote/speaker-diarization-community-1"
 ADVICE: Final = (
@@ -25,7 +25,7 @@ ADVICE: Final = (
 )
 
 
-class Pyannote:
+class PyannoteDiarizer:
     """The pipeline, loaded. See ``composition.Voices``. It looks at the whole recording in one go."""
 
     def __init__(self, model: str = "", device: str = "auto") -> None:
@@ -38,10 +38,10 @@ class Pyannote:
         self._pipeline = _loaded(model or DEFAULT)
         self._pipeline.to(torch.device("cuda" if self.on_gpu else "cpu"))
 
-    def pieces(self, stretches: Sequence[Stretch]) -> list[Span]:
+    def pieces(self, stretches: Sequence[Stretch]) -> list[SampleSpan]:
         return []
 
-    def vectors(self, audio: Audio, pieces: Sequence[Span]) -> Floats:
+    def vectors(self, audio: Audio, pieces: Sequence[SampleSpan]) -> Floats:
         return np.zeros((len(pieces), 0), np.float32)
 
     def turns(self, audio: Audio, stretches: Sequence[Stretch], vectors: Floats, bounds: Bounds) -> list[Turn]:
@@ -51,7 +51,7 @@ class Pyannote:
         said = getattr(told, "speaker_diarization", told)  # before 4.0 the pipeline gave just this
         numbers = {name: number for number, name in enumerate(said.labels())}
         return sorted(
-            Turn(Span(seconds(segment.start), seconds(segment.end)), numbers[name])
+            Turn(SampleSpan(seconds(segment.start), seconds(segment.end)), numbers[name])
             for segment, _, name in said.itertracks(yield_label=True)
         )
 

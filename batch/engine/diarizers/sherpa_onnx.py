@@ -16,12 +16,12 @@ from batch.engine.diarizers.community.clustering import Bounds
 from batch.engine.interface import EngineMissing
 from batch.engine.recognizers.sherpa_onnx import on_gpu
 from batch.engine.segmentation import Stretch
-from batch.engine.spans import Audio, Floats, Span, Turn, seconds
+from batch.engine.spans import Audio, Floats, SampleSpan, Turn, seconds
 
 THRESHOLD: Final = 0.5  # sherpa-onnx's own: the distance beyond which voices are different people
 
 
-class SherpaVoices:
+class SherpaDiarizer:
     """The two models, loaded. See ``composition.Voices``. They look at the whole recording in one go."""
 
     def __init__(self, model: str = "", device: str = "auto") -> None:
@@ -33,16 +33,16 @@ class SherpaVoices:
             raise EngineMissing(f"The speaker models in {model} cannot be used: see the lines above")
         self._diarization = sherpa_onnx.OfflineSpeakerDiarization(config)
 
-    def pieces(self, stretches: Sequence[Stretch]) -> list[Span]:
+    def pieces(self, stretches: Sequence[Stretch]) -> list[SampleSpan]:
         return []
 
-    def vectors(self, audio: Audio, pieces: Sequence[Span]) -> Floats:
+    def vectors(self, audio: Audio, pieces: Sequence[SampleSpan]) -> Floats:
         return np.zeros((len(pieces), 0), np.float32)
 
     def turns(self, audio: Audio, stretches: Sequence[Stretch], vectors: Floats, bounds: Bounds) -> list[Turn]:
         self._diarization.set_config(self._config(bounds))
         told = self._diarization.process(audio.astype(np.float32) / 32768).sort_by_start_time()
-        return [Turn(Span(seconds(turn.start), seconds(turn.end)), turn.speaker) for turn in told]
+        return [Turn(SampleSpan(seconds(turn.start), seconds(turn.end)), turn.speaker) for turn in told]
 
     def _config(self, bounds: Bounds) -> sherpa_onnx.OfflineSpeakerDiarizationConfig:
         """A number of speakers can only be told exactly; a range is left to the threshold."""

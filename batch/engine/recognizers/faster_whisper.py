@@ -14,8 +14,8 @@ import ctranslate2
 import faster_whisper
 import numpy as np
 
-from batch.engine.interface import Abilities, EngineMissing, Request
-from batch.engine.spans import Audio, Span
+from batch.engine.interface import EngineCapabilities, EngineMissing, EngineRequest
+from batch.engine.spans import Audio, SampleSpan
 from batch.model import Word
 
 DEFAULT: Final = "turbo"
@@ -33,16 +33,18 @@ class Piece(NamedTuple):
     probability: float
 
 
-class Whisper:
+class WhisperRecognizer:
     """The model, loaded. ``model`` is a directory, or a name (``large-v3``) in Hugging Face's cache."""
 
     def __init__(self, model: str = "", device: str = "auto") -> None:
         """Loads the model. Raises EngineMissing."""
         runs_on_gpu = on_gpu(device)
         self._model = _loaded(checked(model or DEFAULT), "cuda" if runs_on_gpu else "cpu")
-        self.abilities = Abilities(frozenset(self._model.supported_languages), keyterms=True, on_gpu=runs_on_gpu)
+        self.abilities = EngineCapabilities(
+            frozenset(self._model.supported_languages), keyterms=True, on_gpu=runs_on_gpu
+        )
 
-    def words(self, sound: Audio, speech: Sequence[Span], request: Request) -> list[Word]:
+    def words(self, sound: Audio, speech: Sequence[SampleSpan], request: EngineRequest) -> list[Word]:
         """Without sampling (temperature 0), so that a chunk's words never depend on what came before it."""
         segments, _ = self._model.transcribe(
             sound.astype(np.float32) / 32768, language=request.language, word_timestamps=True, vad_filter=False,

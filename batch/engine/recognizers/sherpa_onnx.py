@@ -17,8 +17,8 @@ import numpy as np
 import sherpa_onnx
 
 from batch.engine.alignment import Alignment, shared
-from batch.engine.interface import Abilities, EngineMissing, Request
-from batch.engine.spans import PER_MS, RATE, Audio, Span, seconds
+from batch.engine.interface import EngineCapabilities, EngineMissing, EngineRequest
+from batch.engine.spans import PER_MS, RATE, Audio, SampleSpan, seconds
 from batch.model import Word
 
 LONGEST_LAST: Final = 0.4  # seconds: a word whose end no token tells lasts no longer
@@ -62,19 +62,19 @@ class Token(NamedTuple):
     log_prob: float | None
 
 
-class Sherpa:
+class SherpaRecognizer:
     """A recogniser, loaded from a directory. It speaks what its model was made for."""
 
     def __init__(self, model: str = "", device: str = "auto") -> None:
         """Loads the model. Raises EngineMissing."""
         runs_on_gpu = on_gpu(device)
-        self.abilities = Abilities(None, on_gpu=runs_on_gpu)
+        self.abilities = EngineCapabilities(None, on_gpu=runs_on_gpu)
         self._found = found(Path(model).expanduser() if model else None)
         self._recognizer = cache(lambda language: _loaded(self._found, language, "cuda" if runs_on_gpu else "cpu"))
         self._recognizer("en")
         self._alignment = Alignment()
 
-    def words(self, sound: Audio, speech: Sequence[Span], request: Request) -> list[Word]:
+    def words(self, sound: Audio, speech: Sequence[SampleSpan], request: EngineRequest) -> list[Word]:
         recognizer = self._recognizer(request.language if self._found.kind in ("whisper", "sense_voice") else "en")
         stream = recognizer.create_stream()
         stream.accept_waveform(RATE, sound.astype(np.float32) / 32768)
@@ -85,7 +85,9 @@ class Sherpa:
         ends = [*(group[0].start or 0.0 for group in groups[1:]), len(sound) / RATE]
         return [_word(group, end) for group, end in zip(groups, ends, strict=False)]
 
-    def _timed(self, groups: list[list[Token]], sound: Audio, speech: Sequence[Span], language: str) -> list[Word]:
+    def _timed(
+        self, groups: list[list[Token]], sound: Audio, speech: Sequence[SampleSpan], language: str
+    ) -> list[Word]:
         """For a model that tells no times: by forced alignment in English, else shared out by syllables."""
         texts = [_text(group) for group in groups]
         spans = self._alignment.spans(sound, texts, speech) if language == "en" else shared(texts, speech)

@@ -14,7 +14,7 @@ _OLD_SECONDS: Final = 3600.0
 """Who has waited for so long is next, however short: an upload does not live for ever."""
 
 
-class Slots:
+class ConcurrencyLimiter:
     """The service's slots, held by key; who weighs most of those that wait is next. Taking or giving back twice does
     no harm.
 
@@ -31,11 +31,11 @@ class Slots:
         self._by_weight: list[tuple[float, int, _Wait]] = []
         self._by_age: deque[_Wait] = deque()
 
-    def occupy(self, key: str) -> None:
+    def count_in(self, key: str) -> None:
         """Count a job that the service already has, whatever the limit says."""
         self._held.add(key)
 
-    async def take(self, key: str, weight: float = 0.0) -> None:
+    async def acquire(self, key: str, weight: float = 0.0) -> None:
         """Wait for a slot. With equal weights first come is first served."""
         if key in self._held:
             return
@@ -46,16 +46,16 @@ class Slots:
         try:
             await wait.turn
         except asyncio.CancelledError:
-            self.give_back(key)
+            self.release(key)
             raise
 
-    def give_back(self, key: str) -> None:
+    def release(self, key: str) -> None:
         if key in self._held:
             self._held.remove(key)
             self._limit = min(self._most, self._limit + 1)
         self._hand_out()
 
-    def hold_back(self, held_back: bool) -> None:
+    def pause(self, held_back: bool) -> None:
         if self.held_back and not held_back:
             self._limit = min(self._most, laws.slots_after_queue(len(self._held)))
         self.held_back = held_back
@@ -92,7 +92,7 @@ class _Wait:
         return asyncio.get_running_loop().time() - self.since > _OLD_SECONDS
 
 
-class Ahead:
+class UploadAheadLimiter:
     """The bytes that are uploaded, or being uploaded, and have no slot yet; held by key, first come first served.
 
     One upload may always go, whatever its size. Taking or giving back twice does no harm.
@@ -103,7 +103,7 @@ class Ahead:
         self._held: dict[str, int] = {}
         self._queue: deque[tuple[_Wait, int]] = deque()
 
-    async def take(self, key: str, size_bytes: int) -> None:
+    async def acquire(self, key: str, size_bytes: int) -> None:
         """Wait until so much more may be uploaded."""
         if key in self._held:
             return
@@ -113,10 +113,10 @@ class Ahead:
         try:
             await wait.turn
         except asyncio.CancelledError:
-            self.give_back(key)
+            self.release(key)
             raise
 
-    def give_back(self, key: str) -> None:
+    def release(self, key: str) -> None:
         """The job has a slot, or needs none any more."""
         self._total -= self._held.pop(key, 0)
         self._hand_out()

@@ -32,7 +32,7 @@ def ramp_allowance(windows: int) -> int:
     return int(RAMP_FIRST * RAMP_GROWTH ** min(windows, 200))
 
 
-def burst(requests: int, window_seconds: float) -> tuple[float, float]:
+def bucket_for(requests: int, window_seconds: float) -> tuple[float, float]:
     """A token bucket (capacity, tokens a second) that in no window lets more than ``requests`` pass.
 
     Two fifths may go at once, so that a small run never waits; the rest is spread over the window.

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from batch import errors
-from batch.config import Patience, Rate
+from batch.config import RateSettings, RetrySettings
 from batch.errors import LINE_DOWN, RECORDINGS_OWN, FailureKind
 from batch.jobs.flow_control import laws
 from batch.model import Event
@@ -35,8 +35,8 @@ class _Bucket:
 
     __slots__ = ("capacity", "filled_at", "rate", "tokens")
 
-    def __init__(self, rate: Rate, now: float) -> None:
-        self.capacity, self.rate = laws.burst(rate.requests, rate.window_seconds)
+    def __init__(self, rate: RateSettings, now: float) -> None:
+        self.capacity, self.rate = laws.bucket_for(rate.requests, rate.window_seconds)
         self.tokens, self.filled_at = self.capacity, now
 
     def wait_seconds(self, now: float) -> float:
@@ -145,16 +145,16 @@ class _Pacing:
 class _Health:
     """How one route does: when it last went well, since when it has not, and for whom not."""
 
-    __slots__ = ("ill_since", "unlucky", "well_at")
+    __slots__ = ("failing_callers", "ill_since", "well_at")
 
     def __init__(self) -> None:
         self.well_at: float | None = None
         self.ill_since: float | None = None
-        self.unlucky: set[str] = set()
+        self.failing_callers: set[str] = set()
 
     def went_well(self, now: float) -> None:
         self.well_at, self.ill_since = now, None
-        self.unlucky.clear()
+        self.failing_callers.clear()
 
     def is_well_since(self, then: float) -> bool:
         return self.well_at is not None and self.well_at >= then
@@ -162,13 +162,13 @@ class _Health:
     def went_ill(self, now: float, what: str) -> float:
         """Returns for how many seconds nothing has gone well."""
         self.ill_since = now if self.ill_since is None else self.ill_since
-        if len(self.unlucky) < 2:
-            self.unlucky.add(what)
+        if len(self.failing_callers) < 2:
+            self.failing_callers.add(what)
         return now - self.ill_since
 
 
 class Throttle:
-    """Every request asks for its turn and tells how it went; ``insist`` does both, and tries again.
+    """Every request asks for its turn and tells how it went; ``retry`` does both, and tries again.
 
     ``rate`` bounds all requests, ``ramp`` submissions as the vendor recommends. Each refusal for their number pauses
     all requests; a limit that such refusals show (``policy.is_throttling``) paces them. Refusals never count against
@@ -181,16 +181,16 @@ class Throttle:
 
     def __init__(
         self,
-        patience: Patience,
+        patience: RetrySettings,
         *,
         rng: random.Random,
-        notify: Callable[[Event], None],
-        rate: Rate | None = None,
+        on_event: Callable[[Event], None],
+        rate: RateSettings | None = None,
         ramp: bool = False,
         longest_pause_seconds: float | None = None,
     ) -> None:
         self._longest_pause = longest_pause_seconds or patience.outage_seconds
-        self._patience, self._rng, self._notify = patience, rng, notify
+        self._patience, self._rng, self._on_event = patience, rng, on_event
         self._bucket = _Bucket(rate, _now()) if rate and rate.requests else None
         self._ramp = _Ramp() if ramp else None
         self._pacing = _Pacing()
@@ -201,17 +201,17 @@ class Throttle:
         self._health = {route: _Health() for route in Route}
         self._at_all = _Health()
 
-    async def once(self, attempt: Callable[[], Awaitable[T]], *, route: Route, what: str, number: int = 1) -> T:
+    async def attempt(self, attempt: Callable[[], Awaitable[T]], *, route: Route, what: str, number: int = 1) -> T:
         """Make one ``attempt``, the ``number``-th, as soon as the service may be asked. Raises what it raises, and
         ``UnavailableError`` when nothing has gone well on the route for too long."""
         await self._allowance(route)
         asked_at = _now()
-        self._notify(Event("asked", kind=route))
-        context.ATTEMPT.set(number)
+        self._on_event(Event("asked", kind=route))
+        context.attempt_number.set(number)
         try:
             answer = await attempt()
         except errors.TransientError as error:
-            self._went_ill(error, route, what, asked_at)
+            self._record_failure(error, route, what, asked_at)
             raise
         finally:
             self._heard.set()
@@ -220,7 +220,7 @@ class Throttle:
         self._pacing.answered(asked_at, _now(), refused=False)
         return answer
 
-    async def insist(
+    async def retry(
         self,
         attempt: Callable[[], Awaitable[T]],
         *,
@@ -240,7 +240,7 @@ class Throttle:
         since = _now()
         while True:
             try:
-                return await self.once(attempt, route=route, what=what, number=tries + 1)
+                return await self.attempt(attempt, route=route, what=what, number=tries + 1)
             except errors.TransientError as error:
                 if isinstance(error, errors.UnknownOutcomeError) and not unanswered:
                     raise
@@ -256,7 +256,7 @@ class Throttle:
         """Whether anything has gone well on the route since ``then`` (loop time)."""
         return self._health[route].is_well_since(then)
 
-    async def turn(self) -> None:
+    async def wait_until_open(self) -> None:
         """Wait until the service may be asked. The client awaits it once more right before it sends: between a turn
         and the request lie a file that is opened, or an intent that is written."""
         while (wait := self._not_before - _now()) > 0:  # noqa: ASYNC110 (it may move)
@@ -279,7 +279,7 @@ class Throttle:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_AHEAD_SECONDS):
                 await self._heard.wait()
-        await self.turn()
+        await self.wait_until_open()
         if self._pacing.slows_down(_now()) and self._ramp:
             self._ramp.fall_back()
         if self._pacing.closed:
@@ -292,7 +292,7 @@ class Throttle:
         pause = laws.backoff_seconds(tries, base=base, cap=cap, rng=self._rng, at_least=at_least)
         if isinstance(error, errors.ThrottledError):
             pause = max(0.0, self._not_before - _now())
-        self._notify(Event("retrying", message=f"{what}: {error}", kind=error.kind, seconds=pause))
+        self._on_event(Event("retrying", message=f"{what}: {error}", kind=error.kind, seconds=pause))
         await asyncio.sleep(pause)
 
     def _is_its_own(self, error: errors.TransientError, route: Route, since: float) -> bool:
@@ -304,7 +304,7 @@ class Throttle:
     def _is_singled_out(self, error: errors.TransientError, since: float) -> bool:
         return isinstance(error, errors.ThrottledError) and self._at_all.is_well_since(since)
 
-    def _went_ill(self, error: errors.TransientError, route: Route, what: str, asked_at: float) -> None:
+    def _record_failure(self, error: errors.TransientError, route: Route, what: str, asked_at: float) -> None:
         now, throttled = _now(), isinstance(error, errors.ThrottledError)
         if (error.retry_after_seconds or 0.0) > self._longest_pause:
             raise self._asked_to_wait(error) from error
@@ -314,7 +314,7 @@ class Throttle:
         if seconds < self._patience.outage_seconds:
             return
         own = route is Route.UPLOAD and not throttled and error.kind not in LINE_DOWN
-        if own and len(health.unlucky) == 1:
+        if own and len(health.failing_callers) == 1:
             raise errors.RecordingError(f"{error} (for {seconds:.0f} s)", kind=error.kind) from error
         raise errors.UnavailableError(
             f"{nothing} has gone well for {seconds:.0f} s; the last error: {error}. "

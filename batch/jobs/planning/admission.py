@@ -11,10 +11,10 @@ from batch import errors
 from batch.archive.journal import Journal
 from batch.archive.results import Results
 from batch.errors import FailureKind
-from batch.jobs.planning.budget import Purse
-from batch.jobs.planning.decision import Decision, Judged, Upkeep, Verdict, Wish
+from batch.jobs.planning.budget import BudgetTracker
+from batch.jobs.planning.decision import Action, Decision, Rerun, RowDecision, Upkeep
 from batch.jobs.planning.judge import Judge, Known
-from batch.jobs.planning.selection import Window
+from batch.jobs.planning.selection import Selection
 from batch.model import WITH_SERVICE, Event, Job, Recording, Reject, State
 from batch.providers.assemblyai.options import differing
 from batch.storage import audio
@@ -38,16 +38,16 @@ class Admission:
         results: Results,
         service: str,
         *,
-        wish: Wish,
-        window: Window,
-        notify: Callable[[Event], None],
-        purse: Purse | None = None,
+        rerun: Rerun,
+        select: Selection,
+        on_event: Callable[[Event], None],
+        budget: BudgetTracker | None = None,
         agreed: bool = False,
     ) -> None:
         self._journal, self._results, self._service = journal, results, service
-        self._rows = iter(window.over(rows, audio.stamp))
-        self._window, self._notify, self._purse = window, notify, purse
-        self._judge = Judge(results, service, wish)
+        self._rows = iter(select.apply(rows, audio.stamp))
+        self._select, self._on_event, self._budget = select, on_event, budget
+        self._judge = Judge(results, service, rerun)
         self._agreed, self._copies_are_listed = agreed, False
         self.exhausted = False
         self._read_rows = 0
@@ -70,23 +70,23 @@ class Admission:
             for judged in batch:
                 job = judged.job_to_carry(self._service)
                 if judged.recording.key in under_way and not judged.asks_for_something_else:
-                    self._tell("admitted", judged.job, "submitted before", Verdict.UNDER_WAY)
+                    self._tell("admitted", judged.job, "submitted before", Action.UNDER_WAY)
                     await self._relabel(judged, relabel)
                 elif job is None:
                     self._tell("skipped", judged.job, judged.decision.why, judged.decision.verdict)
                 elif judged.decision.pays_again and not self._agreed:
-                    self._tell("skipped", judged.job, judged.decision.why, Verdict.HELD)
-                elif admitted == self._window.limit:
+                    self._tell("skipped", judged.job, judged.decision.why, Action.HELD)
+                elif admitted == self._select.limit:
                     return
                 elif over := await self._over_budget(job):
-                    self._notify(Event("budget", message=over))
+                    self._on_event(Event("budget", message=over))
                     return
                 else:
                     admitted += 1
                     self._tell("admitted", job, judged.decision.why, judged.decision.verdict)
                     yield job
         self.exhausted = True
-        self._notify(Event("total", count=self._read_rows, kind="read"))
+        self._on_event(Event("total", count=self._read_rows, kind="read"))
 
     async def _claim_carried(self, under_way: frozenset[str]) -> None:
         carried = [job.recording for job in (await self._journal.find(sorted(under_way))).values()]
@@ -95,11 +95,11 @@ class Admission:
     async def _over_budget(self, job: Job) -> str:
         """The limit that the job does not fit into, if it costs anything and there is a limit."""
         is_paid = job.state in WITH_SERVICE and not job.kind
-        if self._purse is None or not self._purse.is_bounded or is_paid:
+        if self._budget is None or not self._budget.is_bounded or is_paid:
             return ""
-        return await asyncio.to_thread(self._purse.promise, job)
+        return await asyncio.to_thread(self._budget.reserve, job)
 
-    async def _bring_up_to_date(self, judged: Judged) -> None:
+    async def _bring_up_to_date(self, judged: RowDecision) -> None:
         """Let a result that is there say what its row says now, in all formats, in the bucket too: for free."""
         if judged.adopted and judged.job:
             await self._journal.record(judged.job)
@@ -113,21 +113,21 @@ class Admission:
                 await asyncio.to_thread(self._results.put_copies, job.key)
         except (errors.PostponedError, errors.RecordingError, ValueError, OSError) as error:
             message = f"its result could not be brought up to date: {error}"
-            self._notify(Event("notice", job=judged.job, message=message, kind=FailureKind.RESULT_BEHIND))
+            self._on_event(Event("notice", job=judged.job, message=message, kind=FailureKind.RESULT_BEHIND))
             return
         await self._journal.record(job)
 
-    async def _relabel(self, judged: Judged, relabel: Callable[[Recording], bool]) -> None:
+    async def _relabel(self, judged: RowDecision, relabel: Callable[[Recording], bool]) -> None:
         """Let it be known that a row names what is on its way, and a result say what its row says now."""
         row, job = judged.recording, judged.job
         if relabel(row) or job is None or job.recording.labels == row.labels:
             return
         job = (await self._journal.find([row.key]))[row.key]
         if job.state is State.COLLECTED and job.recording.labels != row.labels:
-            done = Decision(Verdict.DONE, "done before")
-            await self._bring_up_to_date(Judged(row, job, done, upkeep=Upkeep.REWRITE, journals=job))
+            done = Decision(Action.DONE, "done before")
+            await self._bring_up_to_date(RowDecision(row, job, done, upkeep=Upkeep.REWRITE, journals=job))
 
-    async def judged(self) -> AsyncIterator[list[Judged]]:
+    async def judged(self) -> AsyncIterator[list[RowDecision]]:
         """Every row of this window that is the first of its key, judged, in batches. Refused rows are told."""
         reading = self._read()
         while batch := await reading:
@@ -168,9 +168,9 @@ class Admission:
                 await self._journal.add_copies(names)
         return await self._journal.copies([name for key in keys for name in self._results.names(key)])
 
-    async def _claimed(self, batch: Iterable[Judged | Reject]) -> list[Judged]:
+    async def _claimed(self, batch: Iterable[RowDecision | Reject]) -> list[RowDecision]:
         """The rows that are the first to use their key, and may."""
-        sound = [each for each in batch if isinstance(each, Judged)]
+        sound = [each for each in batch if isinstance(each, RowDecision)]
         for each in batch:
             if isinstance(each, Reject):
                 self._reject(each)
@@ -187,15 +187,15 @@ class Admission:
     async def _again(self, row: Recording, first: Recording) -> None:
         """A row whose place another has: the same once more, or refused."""
         if not (why := await asyncio.to_thread(_clash, row, first)):
-            self._tell("skipped", Job(row, self._service), f"the same as {first.where}", Verdict.DUPLICATE)
+            self._tell("skipped", Job(row, self._service), f"the same as {first.where}", Action.DUPLICATE)
         else:
             self._reject(Reject(row.manifest, row.line, why, row.key, row))
 
     def _reject(self, reject: Reject) -> None:
-        self._notify(Event("rejected", reject=reject, message=reject.reason))
+        self._on_event(Event("rejected", reject=reject, message=reject.reason))
 
     def _tell(self, name: str, job: Job | None, why: str, kind: str) -> None:
-        self._notify(Event(name, job=job, message=why, kind=kind))
+        self._on_event(Event(name, job=job, message=why, kind=kind))
 
 
 def _clash(row: Recording, first: Recording) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from batch.config import Budget, Prices
+from batch.config import BudgetSettings, PriceTable
 from batch.model import ENDED, Event, Job, State
 from batch.providers.assemblyai.pricing import billed_channels, likely_channels, price
 from batch.storage.audio_headers import Probe, probe
 from batch.storage.locations import is_url
 
 
-class _Promise(NamedTuple):
+class _Reservation(NamedTuple):
     seconds: float
     channels: int
     usd_per_second: float
@@ -21,12 +21,12 @@ class _Promise(NamedTuple):
         return self.seconds * self.channels * self.usd_per_second
 
 
-class Purse:
+class BudgetTracker:
     """``prices`` None: nothing is charged, and only hours count."""
 
-    def __init__(self, budget: Budget, prices: Prices | None) -> None:
+    def __init__(self, budget: BudgetSettings, prices: PriceTable | None) -> None:
         self._budget, self._prices = budget, prices
-        self._promised: dict[str, _Promise] = {}
+        self._reserved: dict[str, _Reservation] = {}
         self.usd = self.seconds = self._spent = 0.0
 
     @property
@@ -38,31 +38,31 @@ class Purse:
     def is_bounded(self) -> bool:
         return bool(self._budget.max_cost or self._budget.max_hours)
 
-    def promise(self, job: Job) -> str:
+    def reserve(self, job: Job) -> str:
         """Count the job in; else say which limit it does not fit into, and leave it out. Blocks: looks at the
         file's header."""
         source = job.recording.source
         found = Probe() if is_url(source) else probe(source, sent=False)  # which may be any size
         unknown = 0.0 if found.problem else self._budget.unknown_seconds  # what fails is free
         channels = billed_channels(job.recording.options, found.channels, self._prices) if self._prices else 1
-        asked = _Promise(found.seconds or unknown, channels, self._usd_per_second(job))
+        asked = _Reservation(found.seconds or unknown, channels, self._usd_per_second(job))
         if wrong := self._exceeded(asked.usd, asked.seconds):
             return wrong
-        self._promised[job.key] = asked
+        self._reserved[job.key] = asked
         self.usd += asked.usd
         self.seconds += asked.seconds
         return ""
 
-    def take(self, event: Event) -> None:
-        """Correct a promise by what became of the job: what failed, or is shared, costs nothing."""
+    def settle(self, event: Event) -> None:
+        """Correct a reservation by what became of the job: what failed, or is shared, costs nothing."""
         job = event.job
         if event.name != "moved" or job is None or not (job.state in ENDED or job.shared_with):
             return
-        promised = self._promised.pop(job.key, None)
+        promised = self._reserved.pop(job.key, None)
         charged = job.state is State.COLLECTED and job.shared_with is None
         if charged and self._prices:
             channels = promised.channels if promised else likely_channels(job, self._prices)
-            self._spent += _Promise(job.audio_seconds or 0.0, channels, self._usd_per_second(job)).usd
+            self._spent += _Reservation(job.audio_seconds or 0.0, channels, self._usd_per_second(job)).usd
         if promised:
             cost = promised._replace(seconds=(job.audio_seconds or 0.0) if charged else 0.0)
             self.usd, self.seconds = (

@@ -13,14 +13,14 @@ from typing import IO, Any
 from batch import errors
 from batch.archive.journal import Journal
 from batch.archive.results import JOURNAL, Results
-from batch.config import Prices, Settings
+from batch.config import PriceTable, Settings
 from batch.jobs.connection import links
 from batch.jobs.places import ASKED, Place, placed
 from batch.jobs.planning.admission import Admission
-from batch.jobs.planning.decision import Wish
+from batch.jobs.planning.decision import Rerun
 from batch.jobs.planning.inputs import rows_of
 from batch.jobs.planning.planner import Plan, Planner
-from batch.jobs.planning.selection import Window
+from batch.jobs.planning.selection import Selection
 from batch.model import Event
 from batch.providers.endpoint import Endpoint
 
@@ -31,30 +31,30 @@ async def open_planner(
     out: Path | str,
     *,
     settings: Settings,
-    wish: Wish,
-    window: Window,
+    rerun: Rerun,
+    select: Selection,
     environ: Mapping[str, str],
     stdin: IO[bytes] | None = None,
-    notify: Callable[[Event], None] = lambda event: None,
+    on_event: Callable[[Event], None] = lambda event: None,
     probing: bool = True,
     place: Place | None = None,
 ) -> AsyncIterator[Planner]:
     """Who says what ``run`` with the same arguments would do. Writes nothing, asks no service.
 
-    Raises ``UsageError`` as ``run`` does. Rows that cannot run are told to ``notify``.
+    Raises ``UsageError`` as ``run`` does. Rows that cannot run are told to ``on_event``.
     """
-    rows = rows_of(manifests, settings, stdin, notify)
+    rows = rows_of(manifests, settings, stdin, on_event)
     place = place if place else await asyncio.to_thread(placed, out, settings, environ)
-    wish, service = place.in_pass(wish, manifests, window), place.service
+    rerun, service = place.in_pass(rerun, manifests, select), place.service
     with contextlib.closing(Journal(place.inner / JOURNAL, read_only=True)) as journal:
         results = Results(
             place.directory, copies=place.copies, formats=settings.formats, inner=place.inner, make=False,
             read_copies=place.read_copies,
         )  # fmt: skip
-        admission = Admission(rows, journal, results, service.name, wish=wish, window=window, notify=notify)
+        admission = Admission(rows, journal, results, service.name, rerun=rerun, select=select, on_event=on_event)
         yield Planner(
-            admission, journal, service.name, prices_of(service, settings), limit=window.limit,
-            since=wish.forced_since if wish.force else 0.0, probing=probing,
+            admission, journal, service.name, prices_of(service, settings), limit=select.limit,
+            since=rerun.forced_since if rerun.force else 0.0, probing=probing,
             linked=links(service, settings) is not None,
         )  # fmt: skip
 
@@ -66,7 +66,7 @@ def local_workers(place: Place, settings: Settings) -> int | None:
     return settings.local.workers or os.cpu_count() or 1
 
 
-def prices_of(service: Endpoint, settings: Settings) -> Prices | None:
+def prices_of(service: Endpoint, settings: Settings) -> PriceTable | None:
     return settings.prices.of(is_vendors=service.is_vendors)
 
 
@@ -103,10 +103,12 @@ async def agreed_to_pay_again(
     return bool(planner.plan.again)
 
 
-def _is_asked_again(manifests: Sequence[str], place: Place, *, settings: Settings, wish: Wish, **given: Any) -> bool:
+def _is_asked_again(
+    manifests: Sequence[str], place: Place, *, settings: Settings, rerun: Rerun, **given: Any
+) -> bool:
     """Whether the last run of the directory asked for just what this one asks for, and left nothing undone that was
     done before: then nothing is paid again, and the rows need not be read twice. (A row that would be, is held.)"""
-    asked = None if wish.force else place.asked(manifests, settings)
+    asked = None if rerun.force else place.asked(manifests, settings)
     return asked is not None and place.notes.get(ASKED) == asked
 
 

@@ -1,6 +1,7 @@
 """What to do about a row of a manifest, and why: pure, a table of what is known of its key.
 
-A key whose recording was paid for belongs to it for good. ``Judged`` is a row with its decision, and what follows.
+A key whose recording was paid for belongs to it for good. ``RowDecision`` is a row with its decision, and what
+follows.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _TAKEN: Final = WITH_SERVICE | {State.COLLECTED}
 """A key whose job is in one of these belongs to its recording for good: it was paid for, or may have been."""
 
 
-class Verdict(StrEnum):
+class Action(StrEnum):
     RUN = "run"
     REFETCH = "refetch"
     DONE = "done"
@@ -38,12 +39,12 @@ class Verdict(StrEnum):
 class Decision(NamedTuple):
     """``pays_again``: the recording is done and its audio has not changed, and it would be paid for once more."""
 
-    verdict: Verdict
+    verdict: Action
     why: str
     pays_again: bool = False
 
 
-class Wish(msgspec.Struct, frozen=True):
+class Rerun(msgspec.Struct, frozen=True):
     """What the user asks to be done again: everything (``force``), or what ``failed`` or also came out ``empty``.
 
     ``forced_since`` is when the forced pass began: what was submitted since then is part of it, and done.
@@ -58,48 +59,48 @@ class Wish(msgspec.Struct, frozen=True):
 
 
 def decide(
-    recording: Recording, job: Job | None, service: str, wish: Wish, *, changed: bool, stored: bool
+    recording: Recording, job: Job | None, service: str, rerun: Rerun, *, changed: bool, stored: bool
 ) -> Decision:
     """What to do about a row.
 
     ``changed``: its audio is not what was staged before; ``stored``: its result is in place, and whole.
     """
     if job is None:
-        return Decision(Verdict.RUN, "new")
+        return Decision(Action.RUN, "new")
     if changed and job.state in _TAKEN and identity(recording.source) != identity(job.recording.source):
-        return Decision(Verdict.REFUSED, _collision(recording, job))
+        return Decision(Action.REFUSED, _collision(recording, job))
     pays_again = job.state is State.COLLECTED and not changed
     if job.service != service:
         if job.state in WITH_SERVICE:
-            return Decision(Verdict.ELSEWHERE, f"still with {job.service}: run with --service {job.service} first")
-        return Decision(Verdict.RUN, f"service changed from {job.service}", pays_again)
+            return Decision(Action.ELSEWHERE, f"still with {job.service}: run with --service {job.service} first")
+        return Decision(Action.RUN, f"service changed from {job.service}", pays_again)
     if changed:
-        return Decision(Verdict.RUN, "audio changed")
+        return Decision(Action.RUN, "audio changed")
     if names := differing(recording.options, job.recording.options):
-        return Decision(Verdict.RUN, f"option changed: {', '.join(names)}", pays_again)
-    return _decide_same(job, wish, stored)
+        return Decision(Action.RUN, f"option changed: {', '.join(names)}", pays_again)
+    return _decide_same(job, rerun, stored)
 
 
-def _decide_same(job: Job, wish: Wish, stored: bool) -> Decision:
+def _decide_same(job: Job, rerun: Rerun, stored: bool) -> Decision:
     """For a row whose audio and options are those of its job."""
     if job.state in WITH_SERVICE:
-        return Decision(Verdict.UNDER_WAY, "submitted before")
-    if wish.force and not _is_of_the_pass(job, wish):
-        return Decision(Verdict.RUN, "forced", pays_again=job.state is State.COLLECTED)
+        return Decision(Action.UNDER_WAY, "submitted before")
+    if rerun.force and not _is_of_the_pass(job, rerun):
+        return Decision(Action.RUN, "forced", pays_again=job.state is State.COLLECTED)
     if job.state is State.FAILED:
-        again = wish.failed or job.kind in RETRIED_UNASKED
-        return Decision(Verdict.RUN if again else Verdict.FAILED_BEFORE, f"failed before: {job.kind}")
+        again = rerun.failed or job.kind in RETRIED_UNASKED
+        return Decision(Action.RUN if again else Action.FAILED_BEFORE, f"failed before: {job.kind}")
     if job.state is not State.COLLECTED:
-        return Decision(Verdict.RUN, "begun before")
-    if wish.empty and job.kind == FailureKind.NO_SPEECH:
-        return Decision(Verdict.RUN, "came out empty before")
-    return Decision(Verdict.DONE, "done before") if stored else Decision(Verdict.REFETCH, "result missing")
+        return Decision(Action.RUN, "begun before")
+    if rerun.empty and job.kind == FailureKind.NO_SPEECH:
+        return Decision(Action.RUN, "came out empty before")
+    return Decision(Action.DONE, "done before") if stored else Decision(Action.REFETCH, "result missing")
 
 
-def _is_of_the_pass(job: Job, wish: Wish) -> bool:
+def _is_of_the_pass(job: Job, rerun: Rerun) -> bool:
     """Whether the job has had its turn in the forced pass, however it ended."""
     since = job.submitted_at if job.state is State.COLLECTED else job.ended_at
-    return (since or 0.0) >= wish.forced_since
+    return (since or 0.0) >= rerun.forced_since
 
 
 def _collision(recording: Recording, job: Job) -> str:
@@ -119,7 +120,7 @@ class Upkeep(StrEnum):
     PUT_COPIES = "put copies"
 
 
-class Judged(NamedTuple):
+class RowDecision(NamedTuple):
     """A row, the job that is known under its key, and what to do. ``stamp`` is the audio's, if it was looked at;
     ``journals`` is the job as the journal has it; ``adopted``: the job is that of a result that was found instead."""
 
@@ -141,7 +142,7 @@ class Judged(NamedTuple):
     def refreshed(self) -> Job | None:
         """The job of a row that is done, with what has changed of the row and the stamps, if anything has: the next
         run need not read the files."""
-        if not self.job or self.decision.verdict is not Verdict.DONE:
+        if not self.job or self.decision.verdict is not Action.DONE:
             return None
         job = msgspec.structs.replace(self.job, **(self.stamp._asdict() if self.stamp else {}))
         moved = job.recording.source != self.recording.source or job.recording.labels != self.recording.labels
@@ -156,9 +157,9 @@ class Judged(NamedTuple):
         """A new job, which keeps what was already staged of the same audio for the same service; or a collected one
         whose result is to be fetched again; or one whose transcript is asked for once more; or None."""
         job = self.job
-        if self.decision.verdict is Verdict.REFETCH and job:
+        if self.decision.verdict is Action.REFETCH and job:
             return msgspec.structs.replace(job.move(State.SUBMITTED), recording=self.recording)
-        if self.decision.verdict is not Verdict.RUN:
+        if self.decision.verdict is not Action.RUN:
             return None
         if job is None:
             return Job(recording=self.recording, service=service)

@@ -11,7 +11,7 @@ from typing import IO, Final
 
 from batch import errors
 from batch.config import Settings
-from batch.jobs.planning.selection import Window
+from batch.jobs.planning.selection import Selection
 from batch.manifest import reader
 from batch.model import Event, Recording, Reject
 
@@ -19,14 +19,14 @@ _COUNTED_ROWS: Final = 2000
 
 
 def rows_of(
-    manifests: Sequence[str], settings: Settings, stdin: IO[bytes] | None, tell: Callable[[Event], None]
+    manifests: Sequence[str], settings: Settings, stdin: IO[bytes] | None, on_event: Callable[[Event], None]
 ) -> Iterator[Recording | Reject]:
-    def notice(message: str) -> None:
-        tell(Event("notice", message=message))
+    def on_warning(message: str) -> None:
+        on_event(Event("notice", message=message))
 
     return reader.read(
         manifests, defaults=settings.options, dialect=settings.dialect or None, prefix=settings.prefix,
-        stdin=stdin, cwd=Path.cwd(), notice=notice,
+        stdin=stdin, cwd=Path.cwd(), on_warning=on_warning,
     )  # fmt: skip
 
 
@@ -43,14 +43,14 @@ def peeked(rows: Iterator[Recording | Reject]) -> Iterator[Recording | Reject]:
 
 
 async def count_rows(
-    manifests: Sequence[str], settings: Settings, window: Window, tell: Callable[[Event], None]
+    manifests: Sequence[str], settings: Settings, select: Selection, on_event: Callable[[Event], None]
 ) -> None:
     """Tell how many rows there are, for what is left of them: reads the manifests once more, beside the run."""
-    if "-" in manifests or not window.is_countable:
+    if "-" in manifests or not select.is_countable:
         return
     rows = rows_of(manifests, settings, None, lambda event: None)
     total = 0
     with contextlib.suppress(errors.RunError):  # told by the run itself
         while batch := await asyncio.to_thread(lambda: list(itertools.islice(rows, _COUNTED_ROWS))):
-            total += sum(isinstance(row, Reject) or window.of_shard(row.key) for row in batch)
-        tell(Event("total", count=total))
+            total += sum(isinstance(row, Reject) or select.in_shard(row.key) for row in batch)
+        on_event(Event("total", count=total))

@@ -15,7 +15,7 @@ import msgspec
 
 from batch import errors
 from batch.archive.results import Placed, Results
-from batch.jobs.planning.decision import Decision, Judged, Upkeep, Verdict, Wish, decide
+from batch.jobs.planning.decision import Action, Decision, Rerun, RowDecision, Upkeep, decide
 from batch.model import WITH_SERVICE, Job, Recording, Reject, State
 from batch.providers.assemblyai.options import differing
 from batch.storage import audio
@@ -24,7 +24,7 @@ from batch.storage.object_stores import is_stored
 from batch.storage.same_audio import compared
 
 _LOOKS_AT_ONCE: Final = 32
-_BEFORE: Final = Decision(Verdict.REFETCH, "transcribed before")
+_BEFORE: Final = Decision(Action.REFETCH, "transcribed before")
 
 
 class Known(NamedTuple):
@@ -39,15 +39,15 @@ class Known(NamedTuple):
 class Judge:
     """Knows the results in place, the service of the run, and what the user wishes to be done again."""
 
-    def __init__(self, results: Results, service: str, wish: Wish) -> None:
-        self._results, self._service, self._wish = results, service, wish
+    def __init__(self, results: Results, service: str, rerun: Rerun) -> None:
+        self._results, self._service, self._rerun = results, service, rerun
 
-    def judge(self, recordings: Sequence[Recording], known: Sequence[Known]) -> list[Judged | Reject]:
+    def judge(self, recordings: Sequence[Recording], known: Sequence[Known]) -> list[RowDecision | Reject]:
         """Each row judged, or why it cannot run. Blocks: looks at the files."""
         recordings = _looked_up(recordings, known)
         return [self._judged(recording, each) for recording, each in zip(recordings, known, strict=True)]
 
-    def _judged(self, recording: Recording, known: Known) -> Judged | Reject:
+    def _judged(self, recording: Recording, known: Known) -> RowDecision | Reject:
         """A row judged, or why it cannot run: whatever goes wrong with one is told of that one."""
         try:
             judged = self._judge(recording, known)
@@ -56,24 +56,26 @@ class Judge:
         except Exception as error:
             why = f"an unexpected internal error ({error!r}): please report it"
             return Reject(recording.manifest, recording.line, why, recording.key, recording)
-        if judged.decision.pays_again and self._wish.keep_done:
-            return judged._replace(decision=Decision(Verdict.KEPT, judged.decision.why))
-        if judged.decision.verdict is not Verdict.REFUSED:
+        if judged.decision.pays_again and self._rerun.keep_done:
+            return judged._replace(decision=Decision(Action.KEPT, judged.decision.why))
+        if judged.decision.verdict is not Action.REFUSED:
             return judged
         return Reject(recording.manifest, recording.line, judged.decision.why, recording.key, recording)
 
-    def _judge(self, recording: Recording, known: Known) -> Judged:
+    def _judge(self, recording: Recording, known: Known) -> RowDecision:
         """Blocks: looks at the files."""
         job, placed = known.job, self._results.look(recording.key)
         if placed and placed.in_the_way:
-            return Judged(recording, job, Decision(Verdict.REFUSED, f"no result can be written: {placed.in_the_way}"))
+            return RowDecision(
+                recording, job, Decision(Action.REFUSED, f"no result can be written: {placed.in_the_way}")
+            )
         changed, stamp = compared(recording, job) if job else (False, None)
         whole = self._whole(job, placed, known) if job and job.state is State.COLLECTED else None
-        decision = decide(recording, job, self._service, self._wish, changed=changed, stored=whole is not None)
-        judged = Judged(recording, whole or job, decision, changed, stamp, journals=job)
-        if decision.verdict is Verdict.DONE:
+        decision = decide(recording, job, self._service, self._rerun, changed=changed, stored=whole is not None)
+        judged = RowDecision(recording, whole or job, decision, changed, stamp, journals=job)
+        if decision.verdict is Action.DONE:
             return judged._replace(upkeep=self._upkeep(judged, placed, known))
-        return self._paid_before(judged, placed, known) if decision.verdict is Verdict.RUN else judged
+        return self._paid_before(judged, placed, known) if decision.verdict is Action.RUN else judged
 
     def _whole(self, job: Job, placed: Placed | None, known: Known) -> Job | None:
         """The job, with the stamp and the labels of its result, if the result is in place and whole: on disk, or
@@ -91,7 +93,7 @@ class Judge:
         stamp_now = {"result_bytes": placed.size_bytes, "result_mtime_ns": placed.mtime_ns}
         return msgspec.structs.replace(job, recording=says, **stamp_now)
 
-    def _upkeep(self, judged: Judged, placed: Placed | None, known: Known) -> Upkeep:
+    def _upkeep(self, judged: RowDecision, placed: Placed | None, known: Known) -> Upkeep:
         job, names = judged.job, self._results.names(judged.recording.key)
         if job is None:
             return Upkeep.NONE
@@ -103,7 +105,7 @@ class Judge:
             return Upkeep.PUT_COPIES
         return Upkeep.NONE
 
-    def _paid_before(self, judged: Judged, placed: Placed | None, known: Known) -> Judged:
+    def _paid_before(self, judged: RowDecision, placed: Placed | None, known: Known) -> RowDecision:
         """A row that would be paid for, unless a transcript that answers it is found."""
         if not self._results.can_hold(judged.recording.key):
             return self._refused(judged, "this disk cannot hold a file of that name")
@@ -111,13 +113,13 @@ class Judge:
         if there is None and (foreign := self._foreign(judged.recording.key, placed, known)):
             return self._refused(judged, f"{foreign} is not diarist's, and stays as it is: move it")
         if there and self._answers(there, judged.recording):
-            decision = decide(judged.recording, there, self._service, self._wish, changed=False, stored=whole)
-            if decision.verdict is Verdict.DONE and judged.journals and judged.journals.state in WITH_SERVICE:
+            decision = decide(judged.recording, there, self._service, self._rerun, changed=False, stored=whole)
+            if decision.verdict is Action.DONE and judged.journals and judged.journals.state in WITH_SERVICE:
                 return judged._replace(job=there, decision=_BEFORE)  # what is under way will have replaced it
             adopted = judged._replace(job=there, decision=decision, adopted=True)
-            upkeep = self._upkeep(adopted, placed, known) if decision.verdict is Verdict.DONE else Upkeep.NONE
+            upkeep = self._upkeep(adopted, placed, known) if decision.verdict is Action.DONE else Upkeep.NONE
             return adopted._replace(upkeep=upkeep)
-        if not self._wish.force:
+        if not self._rerun.force:
             for old in itertools.chain(known.replaced, self._results.kept_jobs(judged.recording.key)):
                 if self._answers(old, judged.recording):
                     return judged._replace(job=old, decision=_BEFORE)
@@ -132,7 +134,7 @@ class Judge:
             f"know, and that does not answer this row: let `diarist recover` make the journal know it",
         )
 
-    def _paid_anew(self, judged: Judged, there: Job | None) -> Judged:
+    def _paid_anew(self, judged: RowDecision, there: Job | None) -> RowDecision:
         """A row that is paid for: once more, if a result of the same audio stands in its place, whatever the journal
         says of the key."""
         of_this = there is not None and there.key == judged.recording.key and not compared(judged.recording, there)[0]
@@ -156,9 +158,9 @@ class Judge:
         is_foreign = name in known.copies and self._results.is_foreign_copy(name)
         return self._results.copy(name) if is_foreign else ""
 
-    def _refused(self, judged: Judged, why: str) -> Judged:
+    def _refused(self, judged: RowDecision, why: str) -> RowDecision:
         advice = "give the row another id, put the keys of this run under a --prefix, or choose another --out"
-        return judged._replace(decision=Decision(Verdict.REFUSED, f"{why}, {advice}"))
+        return judged._replace(decision=Decision(Action.REFUSED, f"{why}, {advice}"))
 
     def _answers(self, job: Job, recording: Recording) -> bool:
         """Whether a transcript is one of the recording's audio, by this service, with these options."""

@@ -16,17 +16,17 @@ from typing import Final
 import msgspec
 
 from batch.archive.journal import Journal
-from batch.config import Prices
+from batch.config import PriceTable
 from batch.errors import FailureKind, UnavailableError
 from batch.jobs.planning.admission import Admission
-from batch.jobs.planning.decision import Judged, Verdict
+from batch.jobs.planning.decision import Action, RowDecision
 from batch.model import Job, Recording
 from batch.providers.assemblyai.pricing import billed_channels, price
 from batch.storage import sqlite
 from batch.storage.audio import digest
 from batch.storage.audio_headers import Probe, channels_are_identical, probe
 from batch.storage.locations import is_url
-from batch.telemetry.redaction import discreet
+from batch.telemetry.redaction import redact
 
 _ENOUGH_HISTORY: Final = 20
 REJECT: Final = "would be refused"
@@ -35,7 +35,7 @@ SHARED: Final = "shared"
 _PROBING_THREADS: Final = 16
 
 
-class Row(msgspec.Struct, frozen=True, omit_defaults=True):
+class PlanRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """What would become of one row. ``usd`` is None where nothing is charged; ``note`` is advice; ``reason`` is what
     the run will say of a row that would fail."""
 
@@ -93,12 +93,12 @@ class Plan(msgspec.Struct):
     again_usd: float = 0.0
     unpriced: set[str] = msgspec.field(default_factory=set)
 
-    def add(self, row: Row, unpriced: Sequence[str] = ()) -> None:
+    def add(self, row: PlanRow, unpriced: Sequence[str] = ()) -> None:
         self.rows += 1
         self.verdicts[f"{row.verdict}: {row.why}"] += 1
         if row.note:
             self.notes[row.note] += 1
-        if row.verdict != Verdict.RUN:
+        if row.verdict != Action.RUN:
             return
         self.recordings += 1
         self.size_bytes += row.size_bytes or 0
@@ -121,7 +121,7 @@ class Planner:
         admission: Admission,
         journal: Journal,
         service: str,
-        prices: Prices | None,
+        prices: PriceTable | None,
         *,
         limit: int | None = None,
         since: float = 0.0,
@@ -133,12 +133,12 @@ class Planner:
         self.prices = prices
         self.plan = Plan(usd=0.0 if prices else None)
 
-    async def rows(self) -> AsyncIterator[Row]:
+    async def rows(self) -> AsyncIterator[PlanRow]:
         """The rows, in order; ``plan`` is their sum afterwards. Raises what reading the manifest raises."""
         with _probing() as pool, closing(_Seen(self._journal.path.parent)) as seen:
             admitted = 0
             async for batch in self._admission.judged():
-                run = [judged for judged in batch if self._probing and judged.decision.verdict is Verdict.RUN]
+                run = [judged for judged in batch if self._probing and judged.decision.verdict is Action.RUN]
                 probes = await _probed(pool, [judged.recording for judged in run], sent=not self._linked)
                 sound = [
                     judged.recording for judged in run
@@ -148,36 +148,36 @@ class Planner:
                 shared = await asyncio.to_thread(seen.before, sound, sizes)
                 shared |= await self._transcribed(sound, sizes)
                 for judged in batch:
-                    would_run = judged.decision.verdict in (Verdict.RUN, Verdict.REFETCH)
+                    would_run = judged.decision.verdict in (Action.RUN, Action.REFETCH)
                     if would_run and admitted == self._limit:
                         return
                     admitted += would_run
                     yield self._row(judged, probes.get(judged.recording.source), shared)
 
-    def _row(self, judged: Judged, found: Probe | None, shared: Mapping[str, str]) -> Row:
+    def _row(self, judged: RowDecision, found: Probe | None, shared: Mapping[str, str]) -> PlanRow:
         recording, (verdict, why, pays_again) = judged.recording, judged.decision
-        row = Row(recording.key, recording.manifest, recording.line, verdict, why, pays_again=pays_again)
+        row = PlanRow(recording.key, recording.manifest, recording.line, verdict, why, pays_again=pays_again)
         unpriced: tuple[str, ...] = ()
         if recording.key in shared:
             row = msgspec.structs.replace(row, verdict=SHARED, why=shared[recording.key])
-        elif verdict is Verdict.RUN:
+        elif verdict is Action.RUN:
             row, unpriced = self._priced(row, recording, found or Probe())
         self.plan.add(row, unpriced)
-        if row.pays_again and row.verdict == Verdict.RUN and judged.job:
+        if row.pays_again and row.verdict == Action.RUN and judged.job:
             self._add_again(row, judged.job.audio_seconds or row.seconds or 0.0, recording)
         return row
 
-    def _add_again(self, row: Row, seconds: float, recording: Recording) -> None:
+    def _add_again(self, row: PlanRow, seconds: float, recording: Recording) -> None:
         self.plan.again[row.why] += 1
         self.plan.again_seconds += seconds
         if self.prices:
             channels = billed_channels(recording.options, row.channels, self.prices)
             self.plan.again_usd += price(recording.options, self.prices).usd(seconds, channels)
 
-    def _priced(self, row: Row, recording: Recording, found: Probe) -> tuple[Row, tuple[str, ...]]:
+    def _priced(self, row: PlanRow, recording: Recording, found: Probe) -> tuple[PlanRow, tuple[str, ...]]:
         if found.problem:
             if found.kind:
-                return msgspec.structs.replace(row, verdict=FAIL, why=found.kind, reason=discreet(found.problem)), ()
+                return msgspec.structs.replace(row, verdict=FAIL, why=found.kind, reason=redact(found.problem)), ()
             what = found.problem.partition(":")[0]
             return msgspec.structs.replace(row, verdict=REJECT, why=what, size_bytes=found.size_bytes), ()
         facts = {name: getattr(found, name) for name in ("seconds", "codec", "channels")}

@@ -13,7 +13,7 @@ from batch.errors import UsageError
 from batch.model import Recording, Reject, Stamp
 
 
-class Window(msgspec.Struct, frozen=True):
+class Selection(msgspec.Struct, frozen=True):
     """At most ``limit`` jobs; shard ``shard`` of ``shards``; files and stored objects modified from ``since`` to
     ``until`` (seconds since the epoch); of those ``sample`` recordings, always the same."""
 
@@ -34,11 +34,11 @@ class Window(msgspec.Struct, frozen=True):
         """Whether its rows, those behind the limit among them, can be told without looking at what they name."""
         return self.since is None and self.until is None and self.sample is None
 
-    def of_shard(self, key: str) -> bool:
+    def in_shard(self, key: str) -> bool:
         """Whether the key belongs to this shard: by its CRC-32, so that it does on every machine and every night."""
         return self.shards == 1 or zlib.crc32(key.encode()) % self.shards == self.shard - 1
 
-    def over(
+    def apply(
         self, rows: Iterable[Recording | Reject], stamp: Callable[[str], Stamp | None]
     ) -> Iterator[Recording | Reject]:
         """The rows that are in it, in order. Bad rows are in every window but a sample. Blocks: looks at the sources
@@ -46,7 +46,7 @@ class Window(msgspec.Struct, frozen=True):
         time, and reads all rows before the first if it is a sample."""
         inside = (
             row for row in rows
-            if isinstance(row, Reject) or (self.of_shard(row.key) and self._in_time(row, stamp))
+            if isinstance(row, Reject) or (self.in_shard(row.key) and self._in_time(row, stamp))
         )  # fmt: skip
         return inside if self.sample is None else _sampled(inside, self.sample)
 

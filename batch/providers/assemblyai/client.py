@@ -21,7 +21,7 @@ import msgspec
 from yarl import URL
 
 from batch import __version__, errors
-from batch.config import Deadlines
+from batch.config import TimeoutSettings
 from batch.errors import FailureKind
 from batch.model import Call
 from batch.network import http_client
@@ -38,7 +38,7 @@ from batch.providers.assemblyai.protocol import (
     refusal,
 )
 from batch.storage import disk_errors
-from batch.telemetry.context import ATTEMPT, KEY
+from batch.telemetry.context import attempt_number, recording_key
 
 T = TypeVar("T")
 _LARGE_BYTES: Final = 1 << 20
@@ -72,10 +72,10 @@ class Client:
     """One service at ``base_url``. Raises only ``batch.errors``: see ``protocol.REFUSALS`` for which answer is which.
 
     ``session`` keeps its connections; ``fresh`` must not reuse them: a request on a connection that the service is
-    just closing is lost without an answer, which for a submission costs a look at the list. ``turn`` is awaited
-    right before each request: it returns when the service may be asked. ``webhook`` are parameters that go with every
-    submission. ``notify`` is told each call once it has ended, ``notice`` is given sentences for the log. ``date`` is
-    the time that the service gave with its last answer (RFC 9110, section 6.6.1).
+    just closing is lost without an answer, which for a submission costs a look at the list. ``turn`` is awaited right
+    before each request: it returns when the service may be asked. ``webhook`` are parameters that go with every
+    submission. ``on_request`` is told each call once it has ended, ``on_warning`` is given sentences for the log.
+    ``date`` is the time that the service gave with its last answer (RFC 9110, section 6.6.1).
     """
 
     def __init__(
@@ -84,20 +84,20 @@ class Client:
         fresh: aiohttp.ClientSession,
         base_url: str,
         key: str | None,
-        deadlines: Deadlines | None = None,
+        deadlines: TimeoutSettings | None = None,
         turn: Callable[[], Awaitable[None]] = _at_once,
         webhook: Mapping[str, str] | None = None,
-        notify: Callable[[Call], None] = lambda call: None,
-        notice: Callable[[str], None] = lambda message: None,
+        on_request: Callable[[Call], None] = lambda call: None,
+        on_warning: Callable[[str], None] = lambda message: None,
     ) -> None:
         self._session, self._fresh, self._base, self._turn = session, fresh, URL(base_url), turn
-        self._webhook, self._notify, self._notice = webhook or {}, notify, notice
+        self._webhook, self._on_request, self._on_warning = webhook or {}, on_request, on_warning
         self._odd = ""
         self._name, self._numbers = uuid.uuid4().hex[:16], itertools.count(1)
         self.date: str | None = None
         self._proxy = http_client.proxy_for(self._base)
         self._headers = {"Authorization": key} if key else {}
-        self._deadlines = deadlines or Deadlines()
+        self._deadlines = deadlines or TimeoutSettings()
         self._has_spoken = False
         self._doubts = {route: doubt.Doubt(self._deadlines.doubt_seconds) for route in Route}
 
@@ -139,7 +139,7 @@ class Client:
         answer = await self._call(Route.LIST, "GET", "v2/transcript", params=params)
         page, odd = self._understood(Route.LIST, answer, read_page)
         if odd and not self._odd:
-            self._notice(f"a line of the service's list is not what v2 documents ({odd}): it counts as not ended")
+            self._on_warning(f"a line of the service's list is not what v2 documents ({odd}): it counts as not ended")
         self._odd = self._odd or odd
         return page
 
@@ -226,12 +226,12 @@ class Client:
             kind = "cut"
             raise
         finally:
-            self._notify(
+            self._on_request(
                 Call(
                     request_id=f"{self._name}-{next(self._numbers)}", route=route, method=method, path=f"/{path}",
-                    attempt=ATTEMPT.get(), seconds=round(loop.time() - began, 4),
+                    attempt=attempt_number.get(), seconds=round(loop.time() - began, 4),
                     sent_bytes=note.sent_bytes, received_bytes=note.received_bytes, status=note.status, kind=kind,
-                    key=KEY.get(), transcript_id=transcript_id,
+                    key=recording_key.get(), transcript_id=transcript_id,
                 )
             )  # fmt: skip
 
@@ -246,11 +246,11 @@ async def connect(
     key: str | None,
     *,
     connections: int,
-    deadlines: Deadlines | None = None,
+    deadlines: TimeoutSettings | None = None,
     turn: Callable[[], Awaitable[None]] = _at_once,
     webhook: Mapping[str, str] | None = None,
-    notify: Callable[[Call], None] = lambda call: None,
-    notice: Callable[[str], None] = lambda message: None,
+    on_request: Callable[[Call], None] = lambda call: None,
+    on_warning: Callable[[str], None] = lambda message: None,
 ) -> AsyncIterator[Client]:
     """A client with sessions of its own, closed at the end. ``connections`` bounds each of the two sessions.
 
@@ -264,7 +264,7 @@ async def connect(
         "limit": connections,
     }
     async with http_client.session(**given) as session, http_client.session(**given, force_close=True) as fresh:
-        yield Client(session, fresh, base_url, key, deadlines, turn, webhook, notify, notice)
+        yield Client(session, fresh, base_url, key, deadlines, turn, webhook, on_request, on_warning)
 
 
 async def _count_sent(

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from batch.config import Prices
+from batch.config import PriceTable
 from batch.model import Job
 
 
@@ -34,7 +34,7 @@ FREE: Final = frozenset(
 """Options that cost nothing by themselves."""
 
 
-def price(options: Mapping[str, Any], prices: Prices) -> Price:
+def price(options: Mapping[str, Any], prices: PriceTable) -> Price:
     """The price of a request with these options."""
     model = next(iter(options.get("speech_models") or ()), None) or options.get("speech_model") or prices.model
     asked = sorted(name for name, value in options.items() if value not in (None, False) and name not in FREE)
@@ -46,11 +46,11 @@ def price(options: Mapping[str, Any], prices: Prices) -> Price:
     return Price(rate, model, extras, tuple(unknown))
 
 
-def billed_channels(options: Mapping[str, Any], channels: int | None, prices: Prices) -> int:
+def billed_channels(options: Mapping[str, Any], channels: int | None, prices: PriceTable) -> int:
     """How many channels of a recording are billed."""
     return channels or 1 if options.get("multichannel") and prices.each_channel else 1
 
 
-def likely_channels(job: Job, prices: Prices) -> int:
+def likely_channels(job: Job, prices: PriceTable) -> int:
     """Of a recording that nobody has looked into: two, where each is billed."""
     return billed_channels(job.recording.options, 2, prices)

@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 
 from batch.model import Utterance
-from batch.transcripts.segmentation import PAUSE_MS, Words, divided, end, length, sentences
-from batch.transcripts.transcript import Spoken, gap, title
+from batch.transcripts.segmentation import PAUSE_MS, Words, duration_ms, end_ms, sentences, split_to_fit
+from batch.transcripts.transcript import Transcript, separator, speaker_label
 
 LINE_CHARACTERS: Final = 42
 CUE_MS: Final = 7000
@@ -35,7 +35,7 @@ class Cue(msgspec.Struct):
     lines: list[str] = []
 
 
-def srt(spoken: Spoken) -> str:
+def srt(spoken: Transcript) -> str:
     """SubRip. Where the speaker changes the text says who it is, since SubRip has no place of its own for that."""
     blocks = [
         f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{_plain(cue.lines)}\n"
@@ -44,7 +44,7 @@ def srt(spoken: Spoken) -> str:
     return "\n".join(blocks)
 
 
-def vtt(spoken: Spoken) -> str:
+def vtt(spoken: Transcript) -> str:
     """WebVTT (https://www.w3.org/TR/webvtt1/), the speaker as a voice span."""
     blocks = [
         f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{_voice(cue)}\n"
@@ -53,7 +53,7 @@ def vtt(spoken: Spoken) -> str:
     return "\n".join(["WEBVTT\n", *blocks])
 
 
-def cues(spoken: Spoken, prefix: Callable[[str], str]) -> list[Cue]:
+def cues(spoken: Transcript, prefix: Callable[[str], str]) -> list[Cue]:
     """The cues of a recording in order. ``prefix`` is what one begins with that is not the same speaker's as the one
     before it, and there is room for that in every one.
 
@@ -85,19 +85,23 @@ def _set_lines(made: list[Cue], prefix: Callable[[str], str]) -> None:
 
 def _of(utterance: Utterance, prefix: str) -> Iterator[Cue]:
     def fits(words: Words) -> bool:
-        return length(words) <= CUE_MS and _lines(words, prefix) is not None
+        return duration_ms(words) <= CUE_MS and _lines(words, prefix) is not None
 
-    pieces = (piece for sentence in sentences(utterance.words) for piece in divided(sentence, fits))
+    pieces = (piece for sentence in sentences(utterance.words) for piece in split_to_fit(sentence, fits))
     for words in _without_flashes(pieces, fits):
         start = words[0].start
-        yield Cue(utterance.speaker, start, min(end(words), start + CUE_MS), words)
+        yield Cue(utterance.speaker, start, min(end_ms(words), start + CUE_MS), words)
 
 
 def _without_flashes(pieces: Iterable[Words], fits: Callable[[Words], bool]) -> Iterator[Words]:
     """Pieces too short to be read are joined with their neighbour, unless a pause is between them."""
     kept: Words = ()
     for piece in pieces:
-        if kept and min(length(kept), length(piece)) < SHORT_CUE_MS and piece[0].start - kept[-1].end < PAUSE_MS:
+        if (
+            kept
+            and min(duration_ms(kept), duration_ms(piece)) < SHORT_CUE_MS
+            and piece[0].start - kept[-1].end < PAUSE_MS
+        ):
             both = [*kept, *piece]
             if fits(both):
                 kept = both
@@ -147,7 +151,7 @@ def _set(texts: list[str]) -> tuple[str, list[int]]:
     """The text in one line, and the places in it where a word begins."""
     text, places = texts[0], []
     for following in texts[1:]:
-        text += gap(text, following)
+        text += separator(text, following)
         places.append(len(text))
         text += following
     return text, places
@@ -161,7 +165,7 @@ def _width(text: str) -> int:
 
 
 def _prefix(speaker: str) -> str:
-    name = title(speaker)
+    name = speaker_label(speaker)
     if len(name) > _PREFIX_CHARACTERS:
         name = name[: _PREFIX_CHARACTERS - 1].rstrip() + "…"
     return f"{name}:" if name else ""
@@ -169,7 +173,7 @@ def _prefix(speaker: str) -> str:
 
 def _voice(cue: Cue) -> str:
     text = "\n".join(_escaped(line) for line in cue.lines)
-    return f"<v {_escaped(title(cue.speaker))}>{text}" if cue.speaker else text
+    return f"<v {_escaped(speaker_label(cue.speaker))}>{text}" if cue.speaker else text
 
 
 def _escaped(text: str) -> str:

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from batch.model import Word
-from batch.transcripts.segmentation import Words, end, segmented
-from batch.transcripts.transcript import Spoken, joined
+from batch.transcripts.segmentation import Words, end_ms, segmented
+from batch.transcripts.transcript import Transcript, joined
 
 
-def whisper(spoken: Spoken) -> bytes:
+def whisper(spoken: Transcript) -> bytes:
     """``openai-whisper``'s result: segments of at most 30 s and their words, each word with the space before it;
     ``speaker``, ``score`` and ``word_segments`` as WhisperX adds them."""
     made = [_segment(number, speaker, words) for number, (speaker, words) in enumerate(segmented(spoken))]
@@ -24,7 +24,7 @@ def whisper(spoken: Spoken) -> bytes:
     return msgspec.json.encode(whole) + b"\n"
 
 
-def lhotse(spoken: Spoken) -> bytes:
+def lhotse(spoken: Transcript) -> bytes:
     """A line for each segment, as a ``SupervisionSegment`` of lhotse is written; channels count from 0 there."""
     encode = msgspec.json.encode
     lines = [
@@ -33,7 +33,7 @@ def lhotse(spoken: Spoken) -> bytes:
     return b"".join(lines)
 
 
-def language(spoken: Spoken) -> str | None:
+def language(spoken: Transcript) -> str | None:
     """The language alone, as these tools write it: ``en`` of ``en_us``."""
     return spoken.language.replace("-", "_").partition("_")[0] if spoken.language else None
 
@@ -42,7 +42,7 @@ def _segment(number: int, speaker: str, words: Words) -> dict[str, Any]:
     return {
         "id": number,
         "start": words[0].start / 1000,
-        "end": end(words) / 1000,
+        "end": end_ms(words) / 1000,
         "text": " " + joined(words),
         "words": [_word(word) for word in words],
         **({"speaker": speaker} if speaker else {}),
@@ -57,13 +57,13 @@ def _word(word: Word) -> dict[str, Any]:
     return said | ({"speaker": word.speaker} if word.speaker else {})
 
 
-def _supervision(spoken: Spoken, number: int, speaker: str, words: Words) -> dict[str, Any]:
+def _supervision(spoken: Transcript, number: int, speaker: str, words: Words) -> dict[str, Any]:
     start, channel = words[0].start, words[0].channel or "1"
     facts = {
         "id": f"{spoken.key}-{number:05}",
         "recording_id": spoken.key,
         "start": start / 1000,
-        "duration": max(1, end(words) - start) / 1000,
+        "duration": max(1, end_ms(words) - start) / 1000,
         "channel": int(channel) - 1 if channel.isdecimal() and int(channel) else 0,
         "text": joined(words),
         "language": language(spoken),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from batch.transcripts.formats.svg import svg
-from batch.transcripts.transcript import Spoken
+from batch.transcripts.transcript import Transcript
 
 _ZOOM: Final = 2.0
 _LETTER: Final = '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20"><text y="15">{}</text></svg>'
 
 
-def png(spoken: Spoken) -> bytes:
+def png(spoken: Transcript) -> bytes:
     """Raises ImportError without resvg."""
     return _drawn(svg(spoken), zoom=_ZOOM)
 

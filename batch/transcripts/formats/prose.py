@@ -7,20 +7,20 @@ from collections.abc import Iterator
 from typing import Final
 
 from batch.transcripts.segmentation import paragraphs
-from batch.transcripts.transcript import Spoken, joined, title
+from batch.transcripts.transcript import Transcript, joined, speaker_label
 
 _MARKS: Final = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 
-def txt(spoken: Spoken) -> str:
+def txt(spoken: Transcript) -> str:
     """``[0:00:05] Speaker B: The roof is the first problem.``"""
     lines = (f"[{clock(start)}] {name + ': ' if name else ''}{text}\n" for start, name, text in _paragraphs(spoken))
     return "\n".join(lines)
 
 
-def md(spoken: Spoken) -> str:
+def md(spoken: Transcript) -> str:
     facts = [f"length {clock(round(1000 * spoken.seconds))}"]
-    if names := [title(speaker) for speaker in spoken.speakers if speaker]:
+    if names := [speaker_label(speaker) for speaker in spoken.speakers if speaker]:
         facts.append(f"speakers: {', '.join(map(_escaped, names))}")
     parts = [f"# {_escaped(spoken.key)}\n", " · ".join(facts) + "\n"]
     for start, name, text in _paragraphs(spoken):
@@ -28,11 +28,11 @@ def md(spoken: Spoken) -> str:
     return "\n".join(parts)
 
 
-def _paragraphs(spoken: Spoken) -> Iterator[tuple[int, str, str]]:
+def _paragraphs(spoken: Transcript) -> Iterator[tuple[int, str, str]]:
     """Start in milliseconds, who speaks, and the text."""
     for utterance in spoken.utterances:
         for words in paragraphs(utterance.words):
-            yield words[0].start, title(utterance.speaker), joined(words)
+            yield words[0].start, speaker_label(utterance.speaker), joined(words)
 
 
 def clock(milliseconds: int) -> str:

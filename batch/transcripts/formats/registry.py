@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from batch.transcripts.formats import captions, corpora, png, prose, scoring, svg, textgrid
-from batch.transcripts.transcript import Spoken
+from batch.transcripts.transcript import Transcript
 
 
 class Format(msgspec.Struct, frozen=True):
@@ -19,10 +19,10 @@ class Format(msgspec.Struct, frozen=True):
     machine from writing it (empty: nothing)."""
 
     suffix: str
-    render: Callable[[Spoken], str | bytes]
+    render: Callable[[Transcript], str | bytes]
     missing: Callable[[], str] = str
 
-    def content(self, spoken: Spoken) -> bytes:
+    def content(self, spoken: Transcript) -> bytes:
         """The file. What UTF-8 cannot hold (a lone surrogate that JSON has escaped) becomes a question mark."""
         made = self.render(spoken)
         return made if isinstance(made, bytes) else made.encode("utf-8", "replace")

@@ -10,16 +10,16 @@ from typing import Final
 import msgspec
 
 from batch.model import Word
-from batch.transcripts.segmentation import Words, end, segmented
-from batch.transcripts.speech_spans import spans
-from batch.transcripts.transcript import Spoken, joined, spread
+from batch.transcripts.segmentation import Words, end_ms, segmented
+from batch.transcripts.speech_spans import speech_spans
+from batch.transcripts.transcript import Transcript, estimate_times, joined
 
 NOBODY: Final = "unknown"
 _STM_MARKS: Final = str.maketrans("{}()<>", "[][][]")
 """In an STM text, braces are alternatives, parentheses optional words, and what begins with ``<`` is a label."""
 
 
-def rttm(spoken: Spoken) -> str:
+def rttm(spoken: Transcript) -> str:
     """Who speaks when: a line for each stretch of speech, words less than half a second apart joined.
 
     NIST's evaluation plan RT-09, appendix A.
@@ -28,11 +28,11 @@ def rttm(spoken: Spoken) -> str:
     return "".join(
         f"SPEAKER {name} {field(span.channel)} {_seconds(span.start)} {_seconds(span.end - span.start)} <NA> <NA> "
         f"{field(span.speaker or NOBODY)} <NA> <NA>\n"
-        for span in spans(spoken)
+        for span in speech_spans(spoken)
     )
 
 
-def ctm(spoken: Spoken) -> str:
+def ctm(spoken: Transcript) -> str:
     """A line for each word, by channel and time (https://github.com/usnistgov/SCTK, doc/infmts.htm)."""
     name = field(spoken.key)
     words = [word for utterance in spoken.utterances for whole in utterance.words for word in _tokens(whole)]
@@ -44,7 +44,7 @@ def ctm(spoken: Spoken) -> str:
     )
 
 
-def stm(spoken: Spoken) -> str:
+def stm(spoken: Transcript) -> str:
     """A line for each segment, by channel and time (the same document)."""
     name = field(spoken.key)
     lines = sorted(
@@ -58,7 +58,7 @@ def stm(spoken: Spoken) -> str:
     )
 
 
-def seglst(spoken: Spoken) -> bytes:
+def seglst(spoken: Transcript) -> bytes:
     """A JSON list of segments (https://github.com/fgnt/meeteval)."""
     rows = [
         {
@@ -86,13 +86,13 @@ def _tokens(word: Word) -> list[Word]:
         return [word]
     return [
         msgspec.structs.replace(part, speaker=word.speaker, channel=word.channel)
-        for part in spread(word.text, word.start, word.end, word.confidence)
+        for part in estimate_times(word.text, word.start, word.end, word.confidence)
     ]
 
 
 def _until(words: Words) -> int:
     """At least a millisecond after the start: scorers refuse segments without length."""
-    return max(words[0].start + 1, end(words))
+    return max(words[0].start + 1, end_ms(words))
 
 
 def _seconds(milliseconds: int) -> str:

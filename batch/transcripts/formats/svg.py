@@ -7,9 +7,9 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 from batch.transcripts.formats.prose import clock
-from batch.transcripts.speech_spans import Span, spans
-from batch.transcripts.talk_stats import measures
-from batch.transcripts.transcript import Spoken, title
+from batch.transcripts.speech_spans import SpeechSpan, speech_spans
+from batch.transcripts.talk_stats import talk_stats
+from batch.transcripts.transcript import Transcript, speaker_label
 
 COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d3b", "#555555")
 """Told apart by the colour-blind too: Okabe and Ito, https://jfly.uni-koeln.de/color/ (black and yellow replaced)."""
@@ -18,10 +18,10 @@ _TICKS_SECONDS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600
 _MOST_TICKS: Final = 12
 
 
-def svg(spoken: Spoken) -> str:
-    rows = {measure.speaker: measure for measure in measures(spoken)}
+def svg(spoken: Transcript) -> str:
+    rows = {measure.speaker: measure for measure in talk_stats(spoken)}
     height = _TOP + _ROW * max(1, len(rows)) + 34
-    said = spans(spoken)
+    said = speech_spans(spoken)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif"'
         ' font-size="13" role="img">',
@@ -31,7 +31,7 @@ def svg(spoken: Spoken) -> str:
         *_axis(spoken.seconds, height - 34),
     ]
     for number, (speaker, measure) in enumerate(rows.items()):
-        label = f"{_shortened(title(speaker) or 'speech')} {measure.share:.0%}"
+        label = f"{_shortened(speaker_label(speaker) or 'speech')} {measure.share:.0%}"
         top = _TOP + _ROW * number
         lines.append(f'<text x="12" y="{top + 21}">{_text(label)}</text>')
         lines.append(f'<g fill="{COLOURS[number % len(COLOURS)]}">')
@@ -48,9 +48,9 @@ def _axis(seconds: float, bottom: int) -> Iterator[str]:
         yield f'<text x="{x}" y="{bottom + 20}" text-anchor="middle" fill="#555555">{clock(1000 * tick)}</text>'
 
 
-def _bar(span: Span, top: int, seconds: float) -> str:
+def _bar(span: SpeechSpan, top: int, seconds: float) -> str:
     left, right = _place(span.start / 1000, seconds), _place(span.end / 1000, seconds)
-    said = f"{_text(title(span.speaker))} {clock(span.start)}-{clock(span.end)}".strip()
+    said = f"{_text(speaker_label(span.speaker))} {clock(span.start)}-{clock(span.end)}".strip()
     return (
         f'<rect x="{left}" y="{top + 5}" width="{max(0.5, right - left):.1f}" height="{_ROW - 10}" rx="2">'
         f"<title>{said}</title></rect>"

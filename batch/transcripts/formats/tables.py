@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from batch.transcripts.talk_stats import Measure, measures
-from batch.transcripts.transcript import Spoken
+from batch.transcripts.talk_stats import TalkStats, talk_stats
+from batch.transcripts.transcript import Transcript
 
 Row = tuple[Any, ...]
 
@@ -24,8 +24,8 @@ RECORDINGS: Final = {
 }  # fmt: skip
 """One row a recording; ``labels`` and ``options`` are JSON objects."""
 
-SPEAKERS: Final = ("key", *Measure.__struct_fields__)
-"""One row for each speaker of each recording: see ``Measure``."""
+SPEAKERS: Final = ("key", *TalkStats.__struct_fields__)
+"""One row for each speaker of each recording: see ``TalkStats``."""
 
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", *"\uff1d\uff0b\uff0d\uff20")
@@ -38,7 +38,7 @@ def inert(row: Row) -> Row:
     return tuple(f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in row)
 
 
-def utterance_rows(spoken: Spoken) -> list[Row]:
+def utterance_rows(spoken: Transcript) -> list[Row]:
     return [
         (spoken.key, number, said.speaker or None, said.channel, said.start, said.end, said.text, said.confidence,
          len(said.words))
@@ -46,7 +46,7 @@ def utterance_rows(spoken: Spoken) -> list[Row]:
     ]  # fmt: skip
 
 
-def recording_row(spoken: Spoken) -> Row:
+def recording_row(spoken: Transcript) -> Row:
     about = spoken.recording
     words = sum(len(said.words) for said in spoken.utterances)
     return (
@@ -57,8 +57,8 @@ def recording_row(spoken: Spoken) -> Row:
     )  # fmt: skip
 
 
-def speaker_rows(spoken: Spoken) -> list[Row]:
-    return [(spoken.key, *msgspec.structs.astuple(measure)) for measure in measures(spoken)]
+def speaker_rows(spoken: Transcript) -> list[Row]:
+    return [(spoken.key, *msgspec.structs.astuple(measure)) for measure in talk_stats(spoken)]
 
 
 def _json(value: Any) -> str:

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from batch.transcripts.segmentation import segments
-from batch.transcripts.transcript import Spoken, joined
+from batch.transcripts.transcript import Transcript, joined
 
 _NOBODY: Final = "speech"
 Interval = tuple[int, int, str]
 
 
-def textgrid(spoken: Spoken) -> str:
+def textgrid(spoken: Transcript) -> str:
     """The long text form (https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html), UTF-8.
 
     Speakers who speak at once are on tiers of their own; one who overlaps himself is cut at the next start.
@@ -26,7 +26,7 @@ def textgrid(spoken: Spoken) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _intervals(spoken: Spoken, speaker: str, end: int) -> list[Interval]:
+def _intervals(spoken: Transcript, speaker: str, end: int) -> list[Interval]:
     """The segments of one speaker, none of them overlapping: one that would have no length joins the next."""
     own = (utterance.words for utterance in spoken.utterances if utterance.speaker == speaker)
     found = sorted(

@@ -1,4 +1,4 @@
-"""``diarist report`` tells what happened, from real journals and results, in figures, charts and commands."""
+"""``diarist report`` tells what happened, from real journals and results, in statistics, charts and commands."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ import pytest
 
 import batch
 from batch.archive.report import build, rows
-from batch.archive.report.recording_details import Heard
-from batch.archive.report.statistics import Figures
+from batch.archive.report.recording_details import RecordingDetails
+from batch.archive.report.statistics import Statistics
 from batch.archive.results import result_files
-from batch.config import Prices
+from batch.config import PriceTable
 from batch.engine.interface import BadAudio
 from batch.model import Job, Recording, State
 from batch.storage import lock
@@ -191,17 +191,17 @@ def test_cost_is_told_by_model_and_extra_and_what_is_shared_is_free() -> None:
         recording = Recording(key, "/a.wav", "/m.csv", 2, {"speaker_labels": True, **options})
         return Job(recording, service, State.COLLECTED, audio_seconds=7200.0, shared_with=shared)
 
-    figures = Figures(Prices())
-    heard = Heard(b"{}", 0.9, 10)
-    figures.take(job("a", None), heard)
-    figures.take(job("b", None, speech_models=["universal-2"], summarization=True), heard)
-    figures.take(job("c", "a"), heard)
-    figures.take(job("d", None, "local"), heard)
-    told = {charge.what: (charge.hours, round(charge.usd, 4)) for charge in figures.charges}
+    statistics = Statistics(PriceTable())
+    heard = RecordingDetails(b"{}", 0.9, 10)
+    statistics.note(job("a", None), heard)
+    statistics.note(job("b", None, speech_models=["universal-2"], summarization=True), heard)
+    statistics.note(job("c", "a"), heard)
+    statistics.note(job("d", None, "local"), heard)
+    told = {charge.what: (charge.hours, round(charge.usd, 4)) for charge in statistics.charges}
     assert told == {"universal-3-5-pro": (2, 0.42), "universal-2": (2, 0.3), "speaker_labels": (4, 0.08)}
-    assert figures.usd == pytest.approx(0.8)
-    assert figures.shared_usd == pytest.approx(0.46)
-    assert figures.unknown == {"summarization"}
+    assert statistics.usd == pytest.approx(0.8)
+    assert statistics.shared_usd == pytest.approx(0.46)
+    assert statistics.unknown == {"summarization"}
 
 
 def test_what_costs_nothing_is_not_priced(tmp_path: Path) -> None:
@@ -212,18 +212,18 @@ def test_what_costs_nothing_is_not_priced(tmp_path: Path) -> None:
 
 def test_figures_over_time_add_up() -> None:
     """A hundred recordings of a minute, one begun each ten seconds, each taking forty."""
-    figures = Figures(Prices())
+    statistics = Statistics(PriceTable())
     for number in range(100):
         sent, recording = 1_000_000 + 10.0 * number, Recording(str(number), "/a.wav", "/m.csv", number)
         job = Job(recording, "local", State.COLLECTED, submitted_at=sent, ended_at=sent + 40, audio_seconds=60)
-        figures.take(job, Heard(b"{}", 0.9, 10))
-    throughput, in_flight = figures.throughput(), figures.in_flight()
+        statistics.note(job, RecordingDetails(b"{}", 0.9, 10))
+    throughput, in_flight = statistics.throughput(), statistics.in_flight()
     assert throughput and in_flight
     assert sum(throughput.values) * throughput.step_seconds == pytest.approx(6000)
     assert sum(in_flight.values) * in_flight.step_seconds == pytest.approx(4000)
-    assert (max(in_flight.values), figures.most_in_flight()) == (pytest.approx(4), 4)
-    assert figures.turnaround == (40, 40)
-    assert [(one.count, one.median) for one in figures.took_by_length()] == [(100, 40)]
+    assert (max(in_flight.values), statistics.most_in_flight()) == (pytest.approx(4), 4)
+    assert statistics.turnaround == (40, 40)
+    assert [(one.count, one.median) for one in statistics.took_by_length()] == [(100, 40)]
 
 
 def test_only_what_ended_since_is_told_and_what_has_not_ended(tmp_path: Path) -> None:

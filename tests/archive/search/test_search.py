@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 
 import batch
 from batch.archive.search import database, sync
-from batch.archive.search.background import Arrivals
-from batch.archive.search.query import Answer, Hit, Question, read_labels, search
+from batch.archive.search.background import BackgroundIndexer
+from batch.archive.search.query import Hit, Question, SearchAnswer, read_labels, search
 from batch.cli.display import search_view
 from batch.errors import UsageError
 from batch.model import Event
@@ -48,7 +48,7 @@ def asked(directory: Path, phrase: str, **given: Any) -> list[Hit]:
     return search(directory, Question(phrase, **given)).hits
 
 
-def told(directory: Path, phrase: str, **given: Any) -> tuple[Answer, list[str]]:
+def told(directory: Path, phrase: str, **given: Any) -> tuple[SearchAnswer, list[str]]:
     notices: list[str] = []
     return search(directory, Question(phrase, **given), notices.append), notices
 
@@ -284,7 +284,7 @@ def test_300_results_are_indexed_by_processes_and_looked_at_once(
         said(tmp_path, f"{number:03}", f"the roof number {number}")
     answer = search(tmp_path, Question("roof number"))
     assert (answer.utterances, answer.recordings, len(answer.hits)) == (300, 300, 50)
-    monkeypatch.setattr("batch.archive.search.sync.read_entry", None)
+    monkeypatch.setattr("batch.archive.search.sync.read_document", None)
     assert [hit.key for hit in asked(tmp_path, "number 299")] == ["299"]
 
 
@@ -433,8 +433,8 @@ def test_what_a_run_indexes_while_a_search_looks_around_is_not_taken_for_gone(
     def meanwhile(directory: Path) -> Iterator[tuple[str, int, int]]:
         yield from looked(directory)
         said(directory, "new", "a roof")
-        with Arrivals(directory, pytest.fail) as arrivals:
-            arrivals.take("new")
+        with BackgroundIndexer(directory, pytest.fail) as indexer:
+            indexer.enqueue("new")
 
     monkeypatch.setattr(sync, "_found", meanwhile)
     assert "new" in {hit.key for hit in asked(archive, "roof")}
@@ -462,7 +462,7 @@ async def test_a_run_that_cannot_index_says_so_once_and_goes_on(tmp_path: Path) 
     events: list[Event] = []
     async with start_service(tmp_path / "service", seconds=0.3, slots=2) as service:
         given = settings(service.base_url, concurrency=2)
-        summary = await batch.run(str(manifest), out, settings=given, notify=events.append)
+        summary = await batch.run(str(manifest), out, settings=given, on_event=events.append)
     assert (summary.collected, summary.exit_code) == (20, 0)
     assert len([event for event in events if "not indexed" in event.message]) == 1
     assert search(out, Question("sha256")).recordings == 20
@@ -481,8 +481,8 @@ def test_a_run_that_is_over_does_not_wait_for_what_a_search_can_do(
 ) -> None:
     monkeypatch.setattr("batch.archive.search.background._CLOSING_SECONDS", -1.0)
     said(tmp_path, "x", "a roof")
-    with Arrivals(tmp_path, pytest.fail) as arrivals:
-        arrivals.take("x")
+    with BackgroundIndexer(tmp_path, pytest.fail) as indexer:
+        indexer.enqueue("x")
     assert indexed(tmp_path) == {}
     assert search(tmp_path, Question("roof")).recordings == 1
 
@@ -493,9 +493,9 @@ def test_whoever_notes_an_arrival_never_waits_and_what_is_too_much_is_left_to_se
     monkeypatch.setattr("batch.archive.search.background._WAITING", 10)
     for number in range(30):
         said(tmp_path, f"{number}", "a roof")
-    with Arrivals(tmp_path, pytest.fail) as arrivals:
+    with BackgroundIndexer(tmp_path, pytest.fail) as indexer:
         for number in range(30):
-            arrivals.take(f"{number}")
+            indexer.enqueue(f"{number}")
     assert len(indexed(tmp_path)) == 10
     assert search(tmp_path, Question("roof")).recordings == 30
 

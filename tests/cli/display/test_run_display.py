@@ -19,8 +19,8 @@ from batch import errors
 from batch.cli.display.progress_view import pulse, view
 from batch.cli.display.run_display import closing, display
 from batch.model import Event, Reject, State
-from batch.telemetry.progress import Progress, progress
-from batch.telemetry.summary import Stage, Summary
+from batch.telemetry.progress import Progress, snapshot
+from batch.telemetry.summary import RunContext, Summary
 from tests.support.jobs import collected, failed, numbered_job
 
 
@@ -28,7 +28,7 @@ def said(mode: str, *events: Event) -> str:
     stream, summary = io.StringIO(), Summary()
     with display(mode, summary, stream) as shown:
         for event in events:
-            summary.take(event)
+            summary.apply(event)
             shown.show(event)
     return stream.getvalue()
 
@@ -88,7 +88,7 @@ def test_a_stream_that_is_no_terminal_gets_plain_lines() -> None:
 def ending(*events: Event, **facts: object) -> str:
     stream, summary = io.StringIO(), Summary()
     for event in events:
-        summary.take(event)
+        summary.apply(event)
     for name, value in facts.items():
         setattr(summary, name, value)
     closing(summary, Path("out"), 12.3, stream)
@@ -127,8 +127,8 @@ def at_work(rows: int = 100) -> tuple[Summary, Clock]:
     """A run of ``rows`` that began just now."""
     clock = Clock()
     summary = Summary(clock)
-    summary.stage = Stage(("calls.csv",), "results", "assemblyai", 200, 18_000, "2026-10-07")
-    summary.take(Event("total", count=rows))
+    summary.stage = RunContext(("calls.csv",), "results", "assemblyai", 200, 18_000, "2026-10-07")
+    summary.apply(Event("total", count=rows))
     return summary, clock
 
 
@@ -136,8 +136,8 @@ def test_a_heartbeat_tells_how_far_how_fast_and_for_how_long() -> None:
     summary, clock = at_work()
     for number in range(25):
         clock.seconds += 2
-        summary.take(collected(number))
-    assert pulse(progress(summary)) == "25 of 100 done · 0.42 h of audio · 31.2 h an hour · 2:24 left · 0:50 so far"
+        summary.apply(collected(number))
+    assert pulse(snapshot(summary)) == "25 of 100 done · 0.42 h of audio · 31.2 h an hour · 2:24 left · 0:50 so far"
 
 
 def big_run() -> Summary:
@@ -148,11 +148,11 @@ def big_run() -> Summary:
         clock.seconds += 1
         submitted = numbered_job(number, State.SUBMITTED, submitted_at=1.0, size_bytes=1_000_000)
         for event in (Event("moved", job=submitted), Event("asked", kind="list"), Event("sent", count=50_000_000)):
-            summary.take(event)
-        summary.take(collected(number) if number % 100 else failed(number))
-        summary.take(Event("retrying", kind="throttled" if number % 3 else "broken_connection"))
+            summary.apply(event)
+        summary.apply(collected(number) if number % 100 else failed(number))
+        summary.apply(Event("retrying", kind="throttled" if number % 3 else "broken_connection"))
     summary.skipped["done"] = 600_000
-    summary.take(
+    summary.apply(
         Event("moved", job=numbered_job(10**60, State.FAILED, kind="bad_audio", reason="no audio in it " * 9))
     )
     return summary
@@ -160,7 +160,7 @@ def big_run() -> Summary:
 
 def drawn(summary: Summary, columns: int) -> str:
     stream = io.StringIO()
-    Console(file=stream, width=columns, height=24, force_terminal=False).print(view(progress(summary)))
+    Console(file=stream, width=columns, height=24, force_terminal=False).print(view(snapshot(summary)))
     return stream.getvalue()
 
 
@@ -191,14 +191,14 @@ def test_on_a_terminal_the_view_is_live_and_a_run_ends_with_its_table(tmp_path: 
     code = (
         "import sys, pathlib\n"
         "from batch.cli.display.run_display import closing, display\n"
-        "from batch.telemetry.summary import Stage, Summary\n"
+        "from batch.telemetry.summary import RunContext, Summary\n"
         "from tests.support.jobs import collected, failed\n"
         "from batch.model import Event\n"
         "summary = Summary()\n"
-        "summary.stage = Stage(concurrency=64)\n"
+        "summary.stage = RunContext(concurrency=64)\n"
         "with display('auto', summary, sys.stderr) as shown:\n"
         "    for event in [Event('total', count=30), *map(collected, range(25)), failed(26)]:\n"
-        "        summary.take(event); shown.show(event)\n"
+        "        summary.apply(event); shown.show(event)\n"
         "    import time; time.sleep(0.5)\n"
         "closing(summary, pathlib.Path('out'), 1.0, sys.stderr)\n"
     )

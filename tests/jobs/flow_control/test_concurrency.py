@@ -10,67 +10,67 @@ import pytest
 
 import batch
 from batch.jobs.flow_control import concurrency
-from batch.jobs.flow_control.concurrency import Ahead, Slots
+from batch.jobs.flow_control.concurrency import ConcurrencyLimiter, UploadAheadLimiter
 from tests.support.recordings import settings
 from tests.support.service import start_service
 
 
-async def order_of(waits: dict[str, float], limit: Slots) -> list[str]:
+async def order_of(waits: dict[str, float], limit: ConcurrencyLimiter) -> list[str]:
     """The order in which slots are given to these keys, by weight, one after the other."""
     served: list[str] = []
 
     async def work(key: str, weight: float) -> None:
-        await limit.take(key, weight)
+        await limit.acquire(key, weight)
         served.append(key)
         await asyncio.sleep(0)
-        limit.give_back(key)
+        limit.release(key)
 
-    await limit.take("first")
+    await limit.acquire("first")
     async with asyncio.TaskGroup() as group:
         for key, weight in waits.items():
             group.create_task(work(key, weight))
         await asyncio.sleep(0)
-        limit.give_back("first")
+        limit.release("first")
     return served
 
 
 async def test_the_heaviest_of_those_that_wait_is_next_and_with_equal_weights_the_first() -> None:
-    assert await order_of({"a": 1, "b": 3, "c": 2, "d": 3}, Slots(1)) == ["b", "d", "c", "a"]
-    assert await order_of({"a": 0, "b": 0, "c": 0}, Slots(1)) == ["a", "b", "c"]
+    assert await order_of({"a": 1, "b": 3, "c": 2, "d": 3}, ConcurrencyLimiter(1)) == ["b", "d", "c", "a"]
+    assert await order_of({"a": 0, "b": 0, "c": 0}, ConcurrencyLimiter(1)) == ["a", "b", "c"]
 
 
 async def test_who_has_waited_for_too_long_is_next_however_light(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(concurrency, "_OLD_SECONDS", -1.0)
-    assert await order_of({"a": 1, "b": 3, "c": 2}, Slots(1)) == ["a", "b", "c"]
+    assert await order_of({"a": 1, "b": 3, "c": 2}, ConcurrencyLimiter(1)) == ["a", "b", "c"]
 
 
 async def test_who_gives_up_waiting_takes_no_slot() -> None:
-    limit = Slots(1)
-    await limit.take("a")
-    waiting = asyncio.create_task(limit.take("b", 9))
+    limit = ConcurrencyLimiter(1)
+    await limit.acquire("a")
+    waiting = asyncio.create_task(limit.acquire("b", 9))
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    limit.give_back("a")
+    limit.release("a")
     async with asyncio.timeout(1):
-        await limit.take("c")
+        await limit.acquire("c")
 
 
 async def test_uploads_ahead_are_bounded_in_bytes_but_one_always_goes() -> None:
-    ahead = Ahead(100)
-    await ahead.take("large", 500)
-    small = [asyncio.create_task(ahead.take(key, 60)) for key in "ab"]
+    ahead = UploadAheadLimiter(100)
+    await ahead.acquire("large", 500)
+    small = [asyncio.create_task(ahead.acquire(key, 60)) for key in "ab"]
     await asyncio.sleep(0)
     assert not any(task.done() for task in small)
-    ahead.give_back("large")
+    ahead.release("large")
     await small[0]
     await asyncio.sleep(0)
     assert not small[1].done()
-    await ahead.take("a", 60)
-    ahead.give_back("a")
-    ahead.give_back("a")
+    await ahead.acquire("a", 60)
+    ahead.release("a")
+    ahead.release("a")
     await small[1]
-    await ahead.take("c", 40)
+    await ahead.acquire("c", 40)
 
 
 async def test_the_longest_recordings_of_those_that_are_staged_are_submitted_first(tmp_path: Path) -> None:
@@ -103,27 +103,27 @@ async def test_a_recording_larger_than_all_that_may_go_ahead_is_uploaded_all_the
 
 
 async def test_slots_are_held_back_while_the_service_has_a_queue_of_its_own() -> None:
-    concurrency = Slots(8)
-    concurrency.hold_back(True)
-    waiting = asyncio.create_task(concurrency.take("a"))
+    concurrency = ConcurrencyLimiter(8)
+    concurrency.pause(True)
+    waiting = asyncio.create_task(concurrency.acquire("a"))
     await asyncio.sleep(0)
     assert not waiting.done()
-    concurrency.hold_back(False)
+    concurrency.pause(False)
     await waiting
 
 
 async def test_slots_come_back_by_and_by_when_the_services_own_queue_is_gone() -> None:
-    concurrency = Slots(100)
+    concurrency = ConcurrencyLimiter(100)
     for number in range(10):
-        concurrency.occupy(str(number))
-    concurrency.hold_back(True)
-    waiting = [asyncio.create_task(concurrency.take(f"more {number}")) for number in range(80)]
+        concurrency.count_in(str(number))
+    concurrency.pause(True)
+    waiting = [asyncio.create_task(concurrency.acquire(f"more {number}")) for number in range(80)]
     await asyncio.sleep(0)
-    concurrency.hold_back(False)
+    concurrency.pause(False)
     await asyncio.sleep(0)
     assert sum(task.done() for task in waiting) == 5, "half as many again"
     for number in range(10):
-        concurrency.give_back(str(number))
+        concurrency.release(str(number))
     await asyncio.sleep(0)
     assert sum(task.done() for task in waiting) == 25, "two for each job that has ended"
     for task in waiting:

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 
 from batch import errors
-from batch.config import Patience, Rate
+from batch.config import RateSettings, RetrySettings
 from batch.jobs.flow_control import laws, throttle
-from batch.jobs.flow_control.concurrency import Slots
+from batch.jobs.flow_control.concurrency import ConcurrencyLimiter
 from batch.jobs.flow_control.throttle import Throttle
 from batch.providers.assemblyai.protocol import Route
 
@@ -141,21 +141,21 @@ class Played(NamedTuple):
 
 async def _night(service: Service, recordings: int, in_flight: int) -> Played:
     """Upload, submit and fetch recordings as a run does, with a look at the list four times a second."""
-    gate = Throttle(Patience(), rng=random.Random(2), notify=lambda event: None)
-    slots, uploads, loop, failed = Slots(in_flight), asyncio.Semaphore(8), asyncio.get_running_loop(), 0
+    gate = Throttle(RetrySettings(), rng=random.Random(2), on_event=lambda event: None)
+    slots, uploads, loop, failed = ConcurrencyLimiter(in_flight), asyncio.Semaphore(8), asyncio.get_running_loop(), 0
     jobs: dict[str, tuple[float, asyncio.Future[None]]] = {}
 
     async def carry(key: str) -> None:
         nonlocal failed
         try:
             async with uploads:
-                await gate.insist(service.ask, route=Route.UPLOAD, what=key)
-            await slots.take(key)
-            await gate.insist(service.ask, route=Route.SUBMIT, what=key)
+                await gate.retry(service.ask, route=Route.UPLOAD, what=key)
+            await slots.acquire(key)
+            await gate.retry(service.ask, route=Route.SUBMIT, what=key)
             jobs[key] = (loop.time() + JOB_SECONDS, loop.create_future())
             await jobs[key][1]
-            slots.give_back(key)
-            await gate.insist(service.ask, route=Route.FETCH, what=key)
+            slots.release(key)
+            await gate.retry(service.ask, route=Route.FETCH, what=key)
         except errors.RecordingError:
             failed += 1
 
@@ -164,7 +164,7 @@ async def _night(service: Service, recordings: int, in_flight: int) -> Played:
             await asyncio.sleep(0.25)
             with contextlib.suppress(errors.TransientError):
                 if jobs:
-                    await gate.once(service.ask, route=Route.LIST, what="list")
+                    await gate.attempt(service.ask, route=Route.LIST, what="list")
                     for key in [key for key, (ends_at, _) in jobs.items() if ends_at <= loop.time()]:
                         jobs.pop(key)[1].set_result(None)
 
@@ -282,13 +282,13 @@ def test_refusals_on_one_route_are_no_outage_while_others_go_well() -> None:
         raise errors.ThrottledError("429", kind="throttled", retry_after_seconds=1.0)
 
     async def work() -> None:
-        gate = Throttle(Patience(outage_seconds=10.0), rng=random.Random(2), notify=lambda event: None)
+        gate = Throttle(RetrySettings(outage_seconds=10.0), rng=random.Random(2), on_event=lambda event: None)
         for _ in range(30):
-            await gate.once(well, route=Route.FETCH, what="a")
+            await gate.attempt(well, route=Route.FETCH, what="a")
             with pytest.raises(errors.ThrottledError):
-                await gate.once(refused, route=Route.UPLOAD, what="b")
+                await gate.attempt(refused, route=Route.UPLOAD, what="b")
         with pytest.raises(errors.UnavailableError, match="no request has gone well for 1[01] s"):
-            await gate.insist(refused, route=Route.UPLOAD, what="b")
+            await gate.retry(refused, route=Route.UPLOAD, what="b")
 
     played(work())
 
@@ -298,14 +298,14 @@ def test_whoever_alone_is_refused_for_ever_is_left_for_the_next_run() -> None:
         await asyncio.sleep(LATENCY_SECONDS)
 
     async def singled_out() -> None:
-        await gate.insist(well, route=Route.FETCH, what="another")
+        await gate.retry(well, route=Route.FETCH, what="another")
         raise errors.ThrottledError("429", kind="throttled", retry_after_seconds=1.0)
 
     async def work() -> None:
         nonlocal gate
-        gate = Throttle(Patience(), rng=random.Random(2), notify=lambda event: None)
+        gate = Throttle(RetrySettings(), rng=random.Random(2), on_event=lambda event: None)
         with pytest.raises(errors.PostponedError, match=r"429 \(after 100 tries\)"):
-            await gate.insist(singled_out, route=Route.UPLOAD, what="this")
+            await gate.retry(singled_out, route=Route.UPLOAD, what="this")
 
     gate: Throttle
     played(work())
@@ -314,8 +314,10 @@ def test_whoever_alone_is_refused_for_ever_is_left_for_the_next_run() -> None:
 def test_the_bucket_bounds_the_requests_of_every_window_at_the_gate() -> None:
     async def work() -> list[float]:
         service = Service(no_limit, 0.0, None)
-        gate = Throttle(Patience(), rng=random.Random(2), notify=lambda event: None, rate=Rate(100, 10.0))
-        asks = (gate.once(service.ask, route=Route.FETCH, what=str(number)) for number in range(400))
+        gate = Throttle(
+            RetrySettings(), rng=random.Random(2), on_event=lambda event: None, rate=RateSettings(100, 10.0)
+        )
+        asks = (gate.attempt(service.ask, route=Route.FETCH, what=str(number)) for number in range(400))
         await asyncio.gather(*asks)
         return service.came
 
@@ -328,13 +330,13 @@ def test_what_is_paced_goes_in_the_order_in_which_it_came() -> None:
     """Nobody overtakes: with a crowd before the gate the last would otherwise wait by chance, and for ever."""
 
     async def work() -> list[int]:
-        gate, served = Throttle(Patience(), rng=random.Random(2), notify=lambda event: None), list[int]()
+        gate, served = Throttle(RetrySettings(), rng=random.Random(2), on_event=lambda event: None), list[int]()
         gate._pacing._got_through, gate._pacing._since = 10.0, 0.0
 
         async def ask(number: int) -> None:
             served.append(number)
 
-        await asyncio.gather(*(gate.once(lambda n=n: ask(n), route=Route.FETCH, what="") for n in range(50)))  # type: ignore[misc]
+        await asyncio.gather(*(gate.attempt(lambda n=n: ask(n), route=Route.FETCH, what="") for n in range(50)))  # type: ignore[misc]
         assert asyncio.get_running_loop().time() > 3.0
         return served
 
@@ -382,7 +384,7 @@ def test_slowing_down_is_in_vain_if_most_of_the_refusals_stay(
 def test_the_ramp_steps_back_for_a_limit_and_not_for_noise() -> None:
     async def work(noise: float, limiter: Callable[[float], bool]) -> int:
         fallen, service = 0, Service(limiter, noise, 1.0)
-        gate = Throttle(Patience(), rng=random.Random(2), notify=lambda event: None, ramp=True)
+        gate = Throttle(RetrySettings(), rng=random.Random(2), on_event=lambda event: None, ramp=True)
         fall_back = throttle._Ramp.fall_back
 
         def note(ramp: throttle._Ramp) -> None:
@@ -392,7 +394,7 @@ def test_the_ramp_steps_back_for_a_limit_and_not_for_noise() -> None:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(throttle._Ramp, "fall_back", note)
-            asks = (gate.insist(service.ask, route=Route.FETCH, what=str(number)) for number in range(300))
+            asks = (gate.retry(service.ask, route=Route.FETCH, what=str(number)) for number in range(300))
             await asyncio.gather(*asks)
         return fallen
 

@@ -9,18 +9,18 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from batch import errors
-from batch.config import Patience, Rate
+from batch.config import RateSettings, RetrySettings
 from batch.jobs.flow_control import laws
 from batch.jobs.flow_control.throttle import Throttle, _Bucket, _Ramp
 from batch.model import Event
 from batch.providers.assemblyai.protocol import Route
 
-QUICK = Patience(attempts=3, base_seconds=0.001, cap_seconds=0.01, outage_seconds=60)
+QUICK = RetrySettings(attempts=3, base_seconds=0.001, cap_seconds=0.01, outage_seconds=60)
 
 
-def gate(patience: Patience = QUICK, told: list[Event] | None = None) -> Throttle:
+def gate(patience: RetrySettings = QUICK, told: list[Event] | None = None) -> Throttle:
     events = told if told is not None else []
-    return Throttle(patience, rng=random.Random(1), notify=events.append)
+    return Throttle(patience, rng=random.Random(1), on_event=events.append)
 
 
 def failing(*misfortunes: Exception) -> Callable[[], Awaitable[str]]:
@@ -40,7 +40,7 @@ async def test_a_transient_error_is_tried_again_and_told() -> None:
     attempt = failing(
         errors.NoEffectError("busy", kind="throttled"), errors.UnknownOutcomeError("lost", kind="timeout")
     )
-    assert await gate(told=told).insist(attempt, route=Route.FETCH, what="fetch of a.wav") == "done"
+    assert await gate(told=told).retry(attempt, route=Route.FETCH, what="fetch of a.wav") == "done"
     asked = ("asked", "fetch")
     retrying = [("retrying", "throttled"), ("retrying", "timeout")]
     assert [(event.name, event.kind) for event in told] == [asked, retrying[0], asked, retrying[1], asked]
@@ -49,7 +49,7 @@ async def test_a_transient_error_is_tried_again_and_told() -> None:
 async def test_a_submission_is_repeated_only_when_it_certainly_had_no_effect() -> None:
     attempt = failing(errors.NoEffectError("busy"), errors.UnknownOutcomeError("lost", kind="timeout"))
     with pytest.raises(errors.UnknownOutcomeError, match="lost"):
-        await gate().insist(attempt, route=Route.FETCH, what="submission", unanswered=False)
+        await gate().retry(attempt, route=Route.FETCH, what="submission", unanswered=False)
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,14 @@ async def test_a_submission_is_repeated_only_when_it_certainly_had_no_effect() -
 )
 async def test_what_cannot_get_better_is_not_repeated(error: errors.DiaristError) -> None:
     with pytest.raises(type(error)):
-        await gate().insist(failing(error), route=Route.FETCH, what="x")
+        await gate().retry(failing(error), route=Route.FETCH, what="x")
 
 
 async def test_a_retry_after_holds_everybody_back_and_not_only_the_one_who_met_it() -> None:
     throttle = gate()
     loop = asyncio.get_running_loop()
     began = loop.time()
-    unlucky = throttle.insist(
+    unlucky = throttle.retry(
         failing(errors.NoEffectError("busy", retry_after_seconds=0.3)), route=Route.FETCH, what="a"
     )
     other_went_at = 0.0
@@ -75,7 +75,7 @@ async def test_a_retry_after_holds_everybody_back_and_not_only_the_one_who_met_i
 
     first = asyncio.create_task(unlucky)
     await asyncio.sleep(0.05)
-    await throttle.insist(other, route=Route.FETCH, what="b")
+    await throttle.retry(other, route=Route.FETCH, what="b")
     await first
     assert other_went_at - began >= 0.3
 
@@ -86,19 +86,19 @@ async def test_a_recording_that_fails_while_others_go_well_is_given_up() -> None
     async def well() -> None: ...
 
     async def attempt() -> None:
-        await throttle.insist(well, route=Route.FETCH, what="another")
+        await throttle.retry(well, route=Route.FETCH, what="another")
         raise errors.UnknownOutcomeError("reset", kind="broken_connection")
 
     with pytest.raises(errors.RecordingError, match=r"reset \(after 3 tries\)") as caught:
-        await throttle.insist(attempt, route=Route.FETCH, what="a")
+        await throttle.retry(attempt, route=Route.FETCH, what="a")
     assert caught.value.kind == "broken_connection"
 
 
 async def test_an_outage_for_everybody_is_no_recordings_failure_and_in_the_end_stops_the_run() -> None:
-    patience = Patience(attempts=2, base_seconds=0.01, cap_seconds=0.02, outage_seconds=0.3)
+    patience = RetrySettings(attempts=2, base_seconds=0.01, cap_seconds=0.02, outage_seconds=0.3)
     outage = [errors.NoEffectError("no connection", kind="not_connected")] * 1000
     with pytest.raises(errors.UnavailableError, match="no fetch has gone well.*no connection"):
-        await gate(patience).insist(failing(*outage), route=Route.FETCH, what="a")
+        await gate(patience).retry(failing(*outage), route=Route.FETCH, what="a")
 
 
 @pytest.mark.parametrize("attempt", [1, 2, 5, 50])
@@ -125,7 +125,7 @@ def test_the_ramp_is_the_vendors() -> None:
 
 @pytest.mark.parametrize("requests", [300, 18_000, 20_000])
 def test_no_window_lets_more_requests_pass_than_the_rate(requests: int) -> None:
-    bucket = _Bucket(Rate(requests=requests, window_seconds=300), now=0.0)
+    bucket = _Bucket(RateSettings(requests=requests, window_seconds=300), now=0.0)
     sent, now = [], 0.0
     while now < 900:
         if wait := bucket.wait_seconds(now):

@@ -12,17 +12,17 @@ import pytest
 
 import batch
 from batch import errors, jobs
-from batch.config import Budget, Prices
-from batch.jobs.planning.admission import Wish
-from batch.jobs.planning.budget import Purse
+from batch.config import BudgetSettings, PriceTable
+from batch.jobs.planning.admission import Rerun
+from batch.jobs.planning.budget import BudgetTracker
 from batch.jobs.planning.planner import Expectation, Planner
-from batch.jobs.planning.selection import Window
+from batch.jobs.planning.selection import Selection
 from batch.model import Event, Job, Recording, State
 from batch.providers.assemblyai.pricing import billed_channels, price
 from tests.support.recordings import agree, settings, wav
 from tests.support.service import start_service
 
-CHARGED = Prices(apply="always", models={"m": 0.2}, model="m", extras={"speaker_labels": 0.1})
+CHARGED = PriceTable(apply="always", models={"m": 0.2}, model="m", extras={"speaker_labels": 0.1})
 HOUR = 3600
 
 
@@ -38,10 +38,10 @@ def archive(folder: Path, lengths: list[float], columns: str = "") -> Path:
 
 
 async def planned(manifest: Path, out: Path, **given: Any) -> Planner:
-    window = given.pop("window", Window())
+    select = given.pop("select", Selection())
     async with jobs.open_planner(
         [str(manifest)], out, settings=settings("http://127.0.0.1:9", prices=CHARGED, **given),
-        wish=given.pop("wish", Wish()), window=window, environ={},
+        rerun=given.pop("rerun", Rerun()), select=select, environ={},
     ) as planner:  # fmt: skip
         planner.seen = [row async for row in planner.rows()]  # type: ignore[attr-defined]
     return planner
@@ -90,7 +90,7 @@ async def test_a_plan_says_what_the_run_will_say_of_what_cannot_be_read(tmp_path
 
 async def test_a_limit_bounds_the_plan_as_it_bounds_the_run(tmp_path: Path) -> None:
     manifest = archive(tmp_path / "in", [10.0] * 6)
-    assert (await planned(manifest, tmp_path / "out", window=Window(limit=2))).plan.seconds == pytest.approx(20)
+    assert (await planned(manifest, tmp_path / "out", select=Selection(limit=2))).plan.seconds == pytest.approx(20)
 
 
 async def test_advice_is_given_before_it_costs(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ async def test_changing_one_option_runs_exactly_the_rows_that_it_touches(tmp_pat
         await batch.run(str(manifest), tmp_path / "out", settings=first)
         changed = settings(service.base_url, options={"speaker_labels": True, "disfluencies": True})
         async with jobs.open_planner(
-            [str(manifest)], tmp_path / "out", settings=changed, wish=Wish(), window=Window(), environ={}
+            [str(manifest)], tmp_path / "out", settings=changed, rerun=Rerun(), select=Selection(), environ={}
         ) as planner:
             why = {row.key: (row.verdict, row.why) async for row in planner.rows()}
         summary = await batch.run(str(manifest), tmp_path / "out", settings=changed, confirm=agree)
@@ -130,7 +130,7 @@ async def test_audio_that_was_transcribed_before_under_another_key_is_planned_as
         await batch.run(str(manifest), tmp_path / "out", settings=settings(service.base_url))
         manifest.write_text("id,audio\nanother,0.wav\n")
         async with jobs.open_planner(
-            [str(manifest)], tmp_path / "out", settings=settings(service.base_url), wish=Wish(), window=Window(),
+            [str(manifest)], tmp_path / "out", settings=settings(service.base_url), rerun=Rerun(), select=Selection(),
             environ={},
         ) as planner:  # fmt: skip
             rows = [row async for row in planner.rows()]
@@ -149,7 +149,7 @@ async def test_the_expected_time_is_learnt_from_what_recordings_took(tmp_path: P
     async with start_service(tmp_path / "service", seconds=0.2) as service:
         await batch.run(str(manifest), tmp_path / "out", settings=settings(service.base_url))
         async with jobs.open_planner(
-            [str(manifest)], tmp_path / "out", settings=settings(service.base_url), wish=Wish(), window=Window(),
+            [str(manifest)], tmp_path / "out", settings=settings(service.base_url), rerun=Rerun(), select=Selection(),
             environ={},
         ) as planner:  # fmt: skip
             learnt = await planner.expectation(None)
@@ -170,11 +170,11 @@ async def test_the_expected_time_is_learnt_from_what_recordings_took(tmp_path: P
 def test_a_price_says_what_it_leaves_out(
     options: dict[str, Any], usd_per_hour: float, unknown: tuple[str, ...]
 ) -> None:
-    asked = price(options, Prices())
+    asked = price(options, PriceTable())
     assert asked.usd_per_hour == pytest.approx(usd_per_hour)
     assert asked.unknown == unknown
-    assert billed_channels({"multichannel": True}, 2, Prices()) == 2
-    assert billed_channels({}, 2, Prices()) == billed_channels({"multichannel": True}, None, Prices()) == 1
+    assert billed_channels({"multichannel": True}, 2, PriceTable()) == 2
+    assert billed_channels({}, 2, PriceTable()) == billed_channels({"multichannel": True}, None, PriceTable()) == 1
 
 
 # ── budgets ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -187,31 +187,35 @@ def job(folder: Path, seconds: float, key: str = "a") -> Job:
 
 
 def test_what_failed_or_was_shared_is_given_back_and_the_rest_costs_what_it_had(tmp_path: Path) -> None:
-    purse = Purse(Budget(max_cost=1.0), Prices(models={"m": 3600.0}, model="m"))
+    tracker = BudgetTracker(BudgetSettings(max_cost=1.0), PriceTable(models={"m": 3600.0}, model="m"))
     waiting = {key: job(tmp_path, 0.3, key) for key in "abc"}
-    assert [bool(purse.promise(each)) for each in waiting.values()] == [False, False, False]
-    assert purse.usd == pytest.approx(0.9)
-    assert "--max-cost 1" in purse.promise(job(tmp_path, 0.3, "d"))
+    assert [bool(tracker.reserve(each)) for each in waiting.values()] == [False, False, False]
+    assert tracker.usd == pytest.approx(0.9)
+    assert "--max-cost 1" in tracker.reserve(job(tmp_path, 0.3, "d"))
 
     def becomes(key: str, **facts: Any) -> None:
         made = Job(waiting[key].recording, "s", **facts)
-        purse.take(Event("moved", job=made))
-        purse.take(Event("moved", job=made))
+        tracker.settle(Event("moved", job=made))
+        tracker.settle(Event("moved", job=made))
 
     becomes("a", state=State.FAILED)
     becomes("b", state=State.SUBMITTED, shared_with="z")
     becomes("c", state=State.COLLECTED, audio_seconds=0.5)
-    assert purse.usd == pytest.approx(0.5)
-    assert purse.seconds == pytest.approx(0.5)
-    assert purse.promise(job(tmp_path, 0.3, "d")) == ""
+    assert tracker.usd == pytest.approx(0.5)
+    assert tracker.seconds == pytest.approx(0.5)
+    assert tracker.reserve(job(tmp_path, 0.3, "d")) == ""
 
 
 @pytest.mark.parametrize(
     ("budget", "collected"),
-    [(Budget(max_cost=0.0026), 3), (Budget(max_hours=25 / HOUR), 2), (Budget(max_cost=0.0001), 0)],
+    [
+        (BudgetSettings(max_cost=0.0026), 3),
+        (BudgetSettings(max_hours=25 / HOUR), 2),
+        (BudgetSettings(max_cost=0.0001), 0),
+    ],
 )
 async def test_a_budget_stops_admission_softly_and_with_more_the_same_command_continues(
-    tmp_path: Path, budget: Budget, collected: int
+    tmp_path: Path, budget: BudgetSettings, collected: int
 ) -> None:
     manifest = archive(tmp_path / "in", [10.0] * 6)
     async with start_service(tmp_path / "service") as service:
@@ -227,7 +231,7 @@ async def test_a_run_that_would_cost_more_than_is_allowed_unasked_asks_first(tmp
     manifest = archive(tmp_path / "in", [36.0] * 4)
     asked: list[str] = []
     async with start_service(tmp_path / "service") as service:
-        dear = settings(service.base_url, prices=CHARGED, budget=Budget(confirm_above=0.01))
+        dear = settings(service.base_url, prices=CHARGED, budget=BudgetSettings(confirm_above=0.01))
         with pytest.raises(errors.BudgetExceededError, match=r"about \$0.01 for 0.0 h .*--yes"):
             await batch.run(str(manifest), tmp_path / "out", settings=dear)
         assert not service.requests

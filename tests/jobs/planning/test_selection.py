@@ -10,7 +10,7 @@ import pytest
 
 from batch.config import read_time
 from batch.errors import UsageError
-from batch.jobs.planning.selection import Window, read_shard
+from batch.jobs.planning.selection import Selection, read_shard
 from batch.model import Recording, Reject
 from batch.storage.audio import stamp
 
@@ -23,7 +23,7 @@ def row(number: int, source: str = "") -> Recording:
 
 def test_shards_part_the_rows_among_them_and_keep_bad_rows() -> None:
     rows = [*map(row, range(1000)), Reject("m.csv", 1002, "bad")]
-    shards = [list(Window(shard=n, shards=4).over(rows, stamp)) for n in (1, 2, 3, 4)]
+    shards = [list(Selection(shard=n, shards=4).apply(rows, stamp)) for n in (1, 2, 3, 4)]
     keys = [each.key for shard in shards for each in shard if isinstance(each, Recording)]
     assert sorted(keys) == sorted(f"calls/{n}" for n in range(1000))
     assert all(len(shard) > 200 and isinstance(shard[-1], Reject) for shard in shards)
@@ -31,7 +31,7 @@ def test_shards_part_the_rows_among_them_and_keep_bad_rows() -> None:
 
 def test_a_sample_is_always_the_same_from_all_over_and_in_order() -> None:
     rows = list(map(row, range(1000)))
-    first, again = (list(Window(sample=20).over(rows, stamp)) for _ in range(2))
+    first, again = (list(Selection(sample=20).apply(rows, stamp)) for _ in range(2))
     lines = [each.line for each in first]
     assert first == again
     assert len(first) == 20
@@ -55,7 +55,7 @@ def test_time_bounds_files_by_their_modification_and_leaves_urls_and_missing_one
     ]
 
     def within(**bounds: float) -> list[int]:
-        return [each.line - 2 for each in Window(**bounds).over(rows, stamp) if isinstance(each, Recording)]
+        return [each.line - 2 for each in Selection(**bounds).apply(rows, stamp) if isinstance(each, Recording)]
 
     week = (NOW - timedelta(days=7)).timestamp()
     assert within(since=week) == [2, 3, 4]
@@ -72,7 +72,7 @@ def test_what_a_listing_has_told_is_not_looked_at_again() -> None:
         raise AssertionError(source)
 
     week = (NOW - timedelta(days=7)).timestamp()
-    recent = Window(since=week).over([told(10), told(1)], asked)
+    recent = Selection(since=week).apply([told(10), told(1)], asked)
     assert [each.key for each in recent] == ["1"]
 
 

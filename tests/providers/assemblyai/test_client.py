@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from batch import errors
-from batch.config import Deadlines
+from batch.config import TimeoutSettings
 from batch.providers.assemblyai import client
 from batch.providers.assemblyai.client import Client
 from batch.providers.assemblyai.protocol import REFUSALS, Route, Status, job_error, refusal
@@ -277,13 +277,13 @@ async def test_an_upload_states_its_length_and_sends_every_byte() -> None:
 
 
 async def test_a_slow_upload_that_still_moves_is_healthy() -> None:
-    deadlines = Deadlines(stall_seconds=0.4)
+    deadlines = TimeoutSettings(stall_seconds=0.4)
     async with Upstream(count_bytes) as url, client.connect(url, None, connections=1, deadlines=deadlines) as api:
         assert await api.upload(slow_chunks(0.1, 8), 8000) == "http://x/8000"
 
 
 async def test_an_upload_that_stands_still_is_given_up() -> None:
-    deadlines = Deadlines(stall_seconds=0.2)
+    deadlines = TimeoutSettings(stall_seconds=0.2)
     async with Upstream(count_bytes) as url, client.connect(url, None, connections=1, deadlines=deadlines) as api:
         with pytest.raises(errors.UnknownOutcomeError, match="stands still"):
             await api.upload(slow_chunks(5.0, 2), 2000)

@@ -15,7 +15,7 @@ from batch.transcripts.formats.registry import FORMATS
 from tests.support.demo_results import KEYS, of, stored, utterance
 
 
-def cues(said: transcript.Spoken) -> list[Cue]:
+def cues(said: transcript.Transcript) -> list[Cue]:
     return captions.cues(said, lambda speaker: "")
 
 

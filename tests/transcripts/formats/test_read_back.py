@@ -24,19 +24,19 @@ from batch.archive.export import read_formats
 from batch.transcripts.formats import corpora, png
 from batch.transcripts.formats.registry import FORMATS
 from batch.transcripts.formats.svg import COLOURS
-from batch.transcripts.speech_spans import spans
-from batch.transcripts.talk_stats import measures
-from batch.transcripts.transcript import Spoken, title
+from batch.transcripts.speech_spans import speech_spans
+from batch.transcripts.talk_stats import talk_stats
+from batch.transcripts.transcript import Transcript, speaker_label
 from tests.support.demo_results import of
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def text_of(said: Spoken) -> list[str]:
+def text_of(said: Transcript) -> list[str]:
     return [word.text for utterance in said.utterances for word in utterance.words]
 
 
-def content(name: str, said: Spoken) -> bytes:
+def content(name: str, said: Transcript) -> bytes:
     return FORMATS[name].content(said)
 
 
@@ -51,26 +51,26 @@ def test_every_format_is_as_it_was_when_a_person_looked_at_it(name: str) -> None
     assert content(name, of("support-call")).decode() == golden.read_text("utf-8")
 
 
-def test_webvtt_py_reads_the_captions_with_every_word_and_every_speaker(said: Spoken) -> None:
+def test_webvtt_py_reads_the_captions_with_every_word_and_every_speaker(said: Transcript) -> None:
     captions = list(webvtt.from_string(content("vtt", said).decode()))
     assert " ".join(caption.text.replace("\n", " ") for caption in captions).split() == text_of(said)
-    assert {caption.voice for caption in captions} == {title(speaker) for speaker in said.speakers}
+    assert {caption.voice for caption in captions} == {speaker_label(speaker) for speaker in said.speakers}
     assert all(caption.start_in_seconds <= caption.end_in_seconds for caption in captions)
 
 
-def test_pysubs2_reads_the_subrip_captions_whole_and_in_order(said: Spoken) -> None:
+def test_pysubs2_reads_the_subrip_captions_whole_and_in_order(said: Transcript) -> None:
     events = list(pysubs2.SSAFile.from_string(content("srt", said).decode(), "srt"))
     turns = [list(own) for _, own in groupby(said.utterances, lambda utterance: utterance.speaker)]
-    heard = [f"{title(own[0].speaker)}: {' '.join(one.text for one in own)}" for own in turns]
+    heard = [f"{speaker_label(own[0].speaker)}: {' '.join(one.text for one in own)}" for own in turns]
     assert " ".join(event.plaintext.replace("\n", " ") for event in events) == " ".join(heard)
     assert [event.start for event in events] == sorted(event.start for event in events)
     assert all(event.start < event.end for event in events)
 
 
-def test_the_picture_of_the_timeline_has_as_much_colour_of_each_speaker_as_they_talk(said: Spoken) -> None:
+def test_the_picture_of_the_timeline_has_as_much_colour_of_each_speaker_as_they_talk(said: Transcript) -> None:
     with av.open(io.BytesIO(content("png", said))) as container:
         pixels = next(container.decode(video=0)).to_ndarray(format="rgb24")
-    shares = {measure.speaker: measure.share for measure in measures(said)}
+    shares = {measure.speaker: measure.share for measure in talk_stats(said)}
     painted = [np.all(pixels == bytearray.fromhex(colour[1:]), axis=2).sum() for colour in COLOURS[: len(shares)]]
     assert [area / sum(painted) for area in painted] == pytest.approx([*shares.values()], abs=0.02)
 
@@ -86,7 +86,9 @@ def test_without_resvg_or_a_font_the_picture_is_refused_before_anything_is_writt
         read_formats("srt,png")
 
 
-def test_pyannote_reads_the_rttm_and_finds_the_same_speakers_at_the_same_times(said: Spoken, tmp_path: Path) -> None:
+def test_pyannote_reads_the_rttm_and_finds_the_same_speakers_at_the_same_times(
+    said: Transcript, tmp_path: Path
+) -> None:
     (tmp_path / "said.rttm").write_bytes(content("rttm", said))
     [(key, annotation)] = load_rttm(tmp_path / "said.rttm").items()
     found = sorted(
@@ -94,11 +96,11 @@ def test_pyannote_reads_the_rttm_and_finds_the_same_speakers_at_the_same_times(s
     )
     assert key == said.key
     assert [(round(1000 * start), round(1000 * end), label) for start, end, label in found] == sorted(
-        (span.start, span.end, span.speaker) for span in spans(said)
+        (span.start, span.end, span.speaker) for span in speech_spans(said)
     )
 
 
-def test_pyannote_scores_the_rttm_of_the_demo_recordings_as_right(said: Spoken, tmp_path: Path) -> None:
+def test_pyannote_scores_the_rttm_of_the_demo_recordings_as_right(said: Transcript, tmp_path: Path) -> None:
     (tmp_path / "said.rttm").write_bytes(content("rttm", said))
     [heard] = load_rttm(tmp_path / "said.rttm").values()
     reference = load_rttm(Path("configs/demo") / f"{said.key}.rttm")[said.key]
@@ -106,7 +108,7 @@ def test_pyannote_scores_the_rttm_of_the_demo_recordings_as_right(said: Spoken, 
     assert DiarizationErrorRate(collar=0.5)(reference, heard, uem=whole) < 0.05
 
 
-def test_meeteval_reads_ctm_stm_and_seglst_and_finds_the_same_words(said: Spoken) -> None:
+def test_meeteval_reads_ctm_stm_and_seglst_and_finds_the_same_words(said: Transcript) -> None:
     meeteval = pytest.importorskip("meeteval", reason="meeteval, which needs a compiler, is not installed")
     ctm = meeteval.io.CTM.parse(content("ctm", said).decode())
     stm = meeteval.io.STM.parse(content("stm", said).decode())
@@ -120,7 +122,7 @@ def test_meeteval_reads_ctm_stm_and_seglst_and_finds_the_same_words(said: Spoken
     assert rates[said.key].error_rate == 0
 
 
-def test_praatio_reads_the_textgrid_with_a_tier_for_each_speaker(said: Spoken, tmp_path: Path) -> None:
+def test_praatio_reads_the_textgrid_with_a_tier_for_each_speaker(said: Transcript, tmp_path: Path) -> None:
     (tmp_path / "said.TextGrid").write_bytes(content("textgrid", said))
     grid = textgrid.openTextgrid(str(tmp_path / "said.TextGrid"), includeEmptyIntervals=False, reportingMode="error")
     assert grid.tierNames == tuple(said.speakers)
@@ -129,7 +131,7 @@ def test_praatio_reads_the_textgrid_with_a_tier_for_each_speaker(said: Spoken, t
     assert sorted(spoken_in_tiers) == sorted(text_of(said))
 
 
-def test_the_whisper_json_is_what_readers_of_whispers_take(said: Spoken) -> None:
+def test_the_whisper_json_is_what_readers_of_whispers_take(said: Transcript) -> None:
     whisper = json.loads(content("whisper", said))
     events = list(pysubs2.load_from_whisper(whisper))
     assert " ".join(event.plaintext for event in events).split() == text_of(said)
@@ -139,7 +141,7 @@ def test_the_whisper_json_is_what_readers_of_whispers_take(said: Spoken) -> None
     assert all(segment["end"] - segment["start"] <= 30 for segment in whisper["segments"])
 
 
-def test_lhotse_reads_the_supervisions_and_trims_its_words_from_them(said: Spoken) -> None:
+def test_lhotse_reads_the_supervisions_and_trims_its_words_from_them(said: Transcript) -> None:
     lhotse = pytest.importorskip("lhotse", reason="lhotse, which asks for 3 GB of torch, is not installed")
     supervisions = lhotse.SupervisionSet.from_dicts(map(json.loads, corpora.lhotse(said).splitlines()))
     assert " ".join(one.text for one in supervisions).split() == text_of(said)
@@ -150,14 +152,14 @@ def test_lhotse_reads_the_supervisions_and_trims_its_words_from_them(said: Spoke
     lhotse.validate(supervisions)
 
 
-def test_the_timeline_is_xml_with_a_bar_for_each_stretch_of_speech(said: Spoken) -> None:
+def test_the_timeline_is_xml_with_a_bar_for_each_stretch_of_speech(said: Transcript) -> None:
     root = ET.parse(io.BytesIO(content("svg", said))).getroot()
     bars = root.findall(".//{http://www.w3.org/2000/svg}g/{http://www.w3.org/2000/svg}rect")
-    assert len(bars) == len(spans(said))
+    assert len(bars) == len(speech_spans(said))
     assert all(float(bar.get("x", 0)) + float(bar.get("width", 0)) <= 981 for bar in bars)
 
 
-def test_markdown_and_text_hold_every_word_with_times(said: Spoken) -> None:
+def test_markdown_and_text_hold_every_word_with_times(said: Transcript) -> None:
     for name in ("txt", "md"):
         text = content(name, said).decode().replace("**", "")
         positions = [text.find(word) for word in text_of(said)]

@@ -15,7 +15,7 @@ from batch.engine.diarizers.community.clustering import Bounds
 from batch.engine.diarizers.community.embedding import Embedding
 from batch.engine.interface import EngineMissing
 from batch.engine.segmentation import VOICES, Stretch
-from batch.engine.spans import RATE, Audio, Floats, Span, Turn, seconds
+from batch.engine.spans import RATE, Audio, Floats, SampleSpan, Turn, seconds
 
 LONGEST_PIECE = seconds(2.0)
 SHORTEST_PIECE = seconds(0.5)  # less sound does not tell a voice
@@ -24,20 +24,20 @@ SHORTEST_PIECE = seconds(0.5)  # less sound does not tell a voice
 class Piece(NamedTuple):
     """Sound of one voice alone, short enough for one speaker to be right about all of it."""
 
-    span: Span
+    span: SampleSpan
     track: tuple[int, int]
 
 
-def community(model: str, device: str) -> Diarization:
+def community(model: str, device: str) -> CommunityDiarizer:
     """What the package of the built-in engine carries: on the CPU, whatever the ``device``. Raises EngineMissing."""
     if model:
         raise EngineMissing(
             f"community-1 brings its own models and does not read {model!r}: write `community-1` alone"
         )
-    return Diarization(Embedding())
+    return CommunityDiarizer(Embedding())
 
 
-class Diarization:
+class CommunityDiarizer:
     """The way from sound to turns, with a model of what voices sound like. See ``composition.Voices``."""
 
     on_gpu = False
@@ -45,10 +45,10 @@ class Diarization:
     def __init__(self, embedding: Embedding) -> None:
         self._embedding = embedding
 
-    def pieces(self, stretches: Sequence[Stretch]) -> list[Span]:
+    def pieces(self, stretches: Sequence[Stretch]) -> list[SampleSpan]:
         return [piece.span for piece in _pieces(stretches) if piece.span.length >= SHORTEST_PIECE]
 
-    def vectors(self, audio: Audio, pieces: Sequence[Span]) -> Floats:
+    def vectors(self, audio: Audio, pieces: Sequence[SampleSpan]) -> Floats:
         return self._embedding.of(audio, pieces)
 
     def turns(self, audio: Audio, stretches: Sequence[Stretch], vectors: Floats, bounds: Bounds) -> list[Turn]:
@@ -73,10 +73,12 @@ def cut(stretch: Stretch) -> Iterator[Piece]:
     span, count = stretch.span, -(-stretch.span.length // LONGEST_PIECE)
     edges = [span.start + span.length * i // count for i in range(count + 1)]
     for start, end in pairwise(edges):
-        yield Piece(Span(start, end), (stretch.window, stretch.voice))
+        yield Piece(SampleSpan(start, end), (stretch.window, stretch.voice))
 
 
-def _unlabelled(stretches: Sequence[Stretch], pieces: Sequence[Piece]) -> Iterator[tuple[Span, tuple[int, int]]]:
+def _unlabelled(
+    stretches: Sequence[Stretch], pieces: Sequence[Piece]
+) -> Iterator[tuple[SampleSpan, tuple[int, int]]]:
     """What got no vector of its own: pieces too short for one, and voices that talk at the same time."""
     yield from ((piece.span, piece.track) for piece in pieces if piece.span.length < SHORTEST_PIECE)
     yield from ((stretch.span, (stretch.window, stretch.voice)) for stretch in stretches if not stretch.alone)
@@ -91,27 +93,27 @@ class _Guess:
 
     def __init__(self, known: Sequence[Turn], tracks: Sequence[tuple[int, int]]) -> None:
         votes: dict[tuple[int, int], Counter[int]] = defaultdict(Counter)
-        self._spans: dict[int, list[Span]] = defaultdict(list)
+        self._spans: dict[int, list[SampleSpan]] = defaultdict(list)
         for turn, track in zip(known, tracks, strict=True):
             votes[track][turn.speaker] += turn.span.length
             self._spans[turn.speaker].append(turn.span)
         self._by_track = {track: count.most_common(1)[0][0] for track, count in votes.items()}
 
-    def speaker(self, span: Span, track: tuple[int, int]) -> int:
+    def speaker(self, span: SampleSpan, track: tuple[int, int]) -> int:
         if track in self._by_track:
             return self._by_track[track]
         window, voice = track
         taken = {self._by_track.get((window, other)) for other in range(VOICES) if other != voice}
         return min(self._spans, key=lambda speaker: (speaker in taken, self._distance(speaker, span)))
 
-    def _distance(self, speaker: int, span: Span) -> int:
+    def _distance(self, speaker: int, span: SampleSpan) -> int:
         """How far from the span the speaker talks, in samples. The speaker's spans are in order of time."""
         spans = self._spans[speaker]
         at = bisect_left(spans, span)
         return min(_gap(near, span) for near in spans[max(0, at - 1) : at + 1])
 
 
-def _gap(one: Span, other: Span) -> int:
+def _gap(one: SampleSpan, other: SampleSpan) -> int:
     return max(one.start, other.start) - min(one.end, other.end)
 
 
@@ -123,7 +125,7 @@ def joined(turns: Sequence[Turn]) -> list[Turn]:
         at = latest.get(turn.speaker)
         if at is not None and turn.span.start <= whole[at].span.end:
             before = whole[at].span
-            whole[at] = Turn(Span(before.start, max(before.end, turn.span.end)), turn.speaker)
+            whole[at] = Turn(SampleSpan(before.start, max(before.end, turn.span.end)), turn.speaker)
         else:
             latest[turn.speaker] = len(whole)
             whole.append(turn)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batch.engine import onnx
-from batch.engine.spans import RATE, Audio, Floats, Span, seconds
+from batch.engine.spans import RATE, Audio, Floats, SampleSpan, seconds
 
 FRAME, SHIFT, FFT, BINS = 400, 160, 512, 80
 LOWEST_HZ = 20.0
@@ -30,7 +30,7 @@ class Embedding:
     def __init__(self) -> None:
         self._net = onnx.session("embedding")
 
-    def of(self, audio: Audio, pieces: Sequence[Span]) -> Floats:
+    def of(self, audio: Audio, pieces: Sequence[SampleSpan]) -> Floats:
         """Unit vectors, shape (pieces, 256), in the order of the pieces, which must be in order of time.
 
         One at a time: on one thread a batch of sixteen takes exactly as long as sixteen calls.
@@ -48,7 +48,7 @@ def unit(vectors: Floats) -> Floats:
     return np.divide(vectors, lengths)
 
 
-def _features(audio: Audio, pieces: Sequence[Span]) -> Iterator[Floats]:
+def _features(audio: Audio, pieces: Sequence[SampleSpan]) -> Iterator[Floats]:
     """For each piece its features, shape (frames, 80)."""
     for block, group in groupby(pieces, key=lambda piece: piece.start // BLOCK):
         within = list(group)

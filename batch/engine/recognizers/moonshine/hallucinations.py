@@ -22,7 +22,7 @@ FILLERS = re.compile(r"thank you|thanks|bye( bye)?|so|oh|uh|um|hmm?|the|i|i'm|ok
 _MUSIC = re.compile(r"[\W_♪♫]*")
 
 
-def believable(words: Sequence[Heard], seconds: float) -> list[Heard]:
+def drop_hallucinations(words: Sequence[Heard], seconds: float) -> list[Heard]:
     """The words of a chunk that has so many seconds of speech, less what is most likely noise."""
     kept = [word for word in words if not _MUSIC.fullmatch(word.text)]
     if _starts_astray(kept):

@@ -41,7 +41,7 @@ class Heard(NamedTuple):
     confidence: float
 
 
-class Recognition:
+class MoonshineModel:
     """The recogniser, loaded."""
 
     def __init__(self) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from batch.engine.alignment import Alignment
-from batch.engine.interface import BUILT_IN, EngineMissing, Request
-from batch.engine.recognizers.moonshine.hallucinations import believable
-from batch.engine.recognizers.moonshine.model import Recognition
-from batch.engine.spans import PER_MS, RATE, Audio, Span
+from batch.engine.interface import BUILT_IN, EngineMissing, EngineRequest
+from batch.engine.recognizers.moonshine.hallucinations import drop_hallucinations
+from batch.engine.recognizers.moonshine.model import MoonshineModel
+from batch.engine.spans import PER_MS, RATE, Audio, SampleSpan
 from batch.model import Word
 from batch.transcripts.sentences import mean_confidence
 
@@ -17,7 +17,7 @@ UNSURE = 0.55  # English is heard with at least 0.6 on average, other languages 
 UNSURE_WARNING = "The recording may not be English or too noisy: the words are mostly guesses."
 
 
-class English:
+class MoonshineRecognizer:
     """Moonshine tiny for words, pocketsphinx for their times."""
 
     abilities = BUILT_IN
@@ -30,13 +30,13 @@ class English:
             )
         if device == "cuda":
             raise EngineMissing("moonshine runs on the CPU only: leave `device` out, or use faster-whisper")
-        self._recognition = Recognition()
+        self._recognition = MoonshineModel()
         self._alignment = Alignment()
         self._keyterms = lru_cache(maxsize=1)(self._recognition.keyterms)  # they are a whole recording's
 
-    def words(self, sound: Audio, speech: Sequence[Span], request: Request) -> list[Word]:
+    def words(self, sound: Audio, speech: Sequence[SampleSpan], request: EngineRequest) -> list[Word]:
         written = self._recognition.words(sound, self._keyterms(request.keyterms))
-        heard = believable(written, sum(span.length for span in speech) / RATE)
+        heard = drop_hallucinations(written, sum(span.length for span in speech) / RATE)
         spans = self._alignment.spans(sound, [word.text for word in heard], speech) if heard else []
         return [
             Word(word.text, span.start // PER_MS, span.end // PER_MS, round(min(1.0, max(0.0, word.confidence)), 5))

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from batch.engine.diarizers.community.clustering import Bounds
-from batch.engine.diarizers.community.diarizer import Diarization, cut, joined
+from batch.engine.diarizers.community.diarizer import CommunityDiarizer, cut, joined
 from batch.engine.segmentation import Stretch
-from batch.engine.spans import RATE, Span, Turn
+from batch.engine.spans import RATE, SampleSpan, Turn
 
 ANYBODY = Bounds()
 
 
-def during(start: float, end: float) -> Span:
-    return Span(round(start * RATE), round(end * RATE))
+def during(start: float, end: float) -> SampleSpan:
+    return SampleSpan(round(start * RATE), round(end * RATE))
 
 
 def talk(start: float, end: float, window: int, voice: int, alone: bool = True) -> Stretch:
@@ -34,7 +34,7 @@ class Voices:
 
 
 def turns(voices: Voices, *stretches: Stretch, bounds: Bounds = ANYBODY) -> list[tuple[float, float, int]]:
-    audio, diarization = np.zeros(0, np.int16), Diarization(voices)
+    audio, diarization = np.zeros(0, np.int16), CommunityDiarizer(voices)
     vectors = diarization.vectors(audio, diarization.pieces(stretches))
     found = diarization.turns(audio, stretches, vectors, bounds)
     return [(turn.span.start / RATE, turn.span.end / RATE, turn.speaker) for turn in found]
@@ -83,9 +83,9 @@ def test_stretches_are_cut_in_equal_pieces_of_at_most_two_seconds() -> None:
 
 
 def test_turns_of_one_speaker_that_touch_are_one() -> None:
-    one, two, three = Span(0, 10), Span(10, 20), Span(30, 40)
-    assert joined([Turn(three, 0), Turn(two, 0), Turn(Span(5, 8), 1), Turn(one, 0)]) == [
-        Turn(Span(0, 20), 0),
-        Turn(Span(5, 8), 1),
+    one, two, three = SampleSpan(0, 10), SampleSpan(10, 20), SampleSpan(30, 40)
+    assert joined([Turn(three, 0), Turn(two, 0), Turn(SampleSpan(5, 8), 1), Turn(one, 0)]) == [
+        Turn(SampleSpan(0, 20), 0),
+        Turn(SampleSpan(5, 8), 1),
         Turn(three, 0),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batch.engine.recognizers.moonshine.hallucinations import believable
+from batch.engine.recognizers.moonshine.hallucinations import drop_hallucinations
 from batch.engine.recognizers.moonshine.model import Heard, Token, words
 
 
@@ -34,7 +34,7 @@ def heard(text: str, *confidences: float) -> list[Heard]:
     ],
 )
 def test_noise_leaves_no_words(chunk: list[Heard], seconds: float, left: str) -> None:
-    assert " ".join(word.text for word in believable(chunk, seconds)) == left
+    assert " ".join(word.text for word in drop_hallucinations(chunk, seconds)) == left
 
 
 def test_pieces_are_joined_to_words_with_the_mean_of_their_confidence() -> None:

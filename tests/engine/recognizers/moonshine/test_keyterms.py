@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from batch.engine.interface import Request
+from batch.engine.interface import EngineRequest
 from batch.engine.recognizers.moonshine.beam_search import search
 from batch.engine.recognizers.moonshine.keyterms import BONUS, ROOT, Keyterms
 
@@ -71,9 +71,9 @@ def test_a_term_wins_a_doubtful_word_and_no_clear_one(sure: float, name: str) ->
 
 def test_an_expected_name_is_heard_and_an_absent_one_is_not_written(engine, record, speech) -> None:
     path = record("a.wav", speech("two_cities"))
-    plain = engine.transcribe(path, Request()).text
+    plain = engine.transcribe(path, EngineRequest()).text
     terms = ("epoch of incredulity", "Kubernetes", "Ebenezer", "atorvastatin")
-    told = engine.transcribe(path, Request(keyterms=terms)).text
+    told = engine.transcribe(path, EngineRequest(keyterms=terms)).text
     assert "epoch of incredulity" in told
     assert not any(term in told for term in terms[1:])
     assert abs(len(told.split()) - len(plain.split())) <= 5

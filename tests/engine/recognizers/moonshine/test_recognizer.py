@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from batch.engine import weights
-from batch.engine.interface import BadAudio, EngineMissing, Request
+from batch.engine.interface import BadAudio, EngineMissing, EngineRequest
 from batch.engine.pipeline import bounds, styled
 from batch.engine.registry import load
 from tests.support.transcripts import TRIED, assert_well_formed, plain, wrong_words
@@ -30,7 +30,7 @@ SILENCES = {
 
 @pytest.mark.parametrize("name", SILENCES)
 def test_where_nobody_speaks_there_are_no_words(engine, record, name: str) -> None:
-    transcript = engine.transcribe(record("a.wav", SILENCES[name]), Request(speaker_labels=True))
+    transcript = engine.transcribe(record("a.wav", SILENCES[name]), EngineRequest(speaker_labels=True))
     assert (transcript.text, transcript.words, transcript.utterances) == ("", (), ())
     assert transcript.confidence == 0
     assert transcript.warnings == ()
@@ -38,7 +38,7 @@ def test_where_nobody_speaks_there_are_no_words(engine, record, name: str) -> No
 
 def test_speech_is_heard_with_times_and_confidences(engine, record, speech) -> None:
     sound = np.concatenate([np.zeros(3 * RATE, np.int16), speech("beckett")])
-    transcript = engine.transcribe(record("a.flac", sound, "flac"), Request())
+    transcript = engine.transcribe(record("a.flac", sound, "flac"), EngineRequest())
     assert wrong_words(TRIED, transcript.text) <= 0.25
     assert 3000 <= transcript.words[0].start <= 4500
     assert transcript.audio_seconds == pytest.approx(len(sound) / RATE, abs=0.01)
@@ -49,7 +49,7 @@ def test_speech_is_heard_with_times_and_confidences(engine, record, speech) -> N
 
 
 def test_one_voice_is_one_utterance_of_speaker_a(engine, record, speech) -> None:
-    transcript = engine.transcribe(record("a.wav", speech("beckett")), Request(speaker_labels=True))
+    transcript = engine.transcribe(record("a.wav", speech("beckett")), EngineRequest(speaker_labels=True))
     assert [one.speaker for one in transcript.utterances] == ["A"]
     assert transcript.utterances[0].text == transcript.text
     assert transcript.utterances[0].words == transcript.words
@@ -57,7 +57,7 @@ def test_one_voice_is_one_utterance_of_speaker_a(engine, record, speech) -> None
 
 def test_two_voices_are_told_apart(engine, record, speech) -> None:
     path = record("a.wav", speech("endgame_nagg_nell"))
-    transcript = engine.transcribe(path, Request(speaker_labels=True))
+    transcript = engine.transcribe(path, EngineRequest(speaker_labels=True))
     said = transcript.utterances
     assert [one.speaker for one in said[:2]] == ["A", "B"]
     assert {one.speaker for one in said} == {"A", "B"}
@@ -70,7 +70,7 @@ def test_two_voices_are_told_apart(engine, record, speech) -> None:
 def test_the_number_of_speakers_can_be_given(engine, record, speech) -> None:
     path = record("a.wav", speech("endgame_nagg_nell"))
     for count in (1, 2):
-        request = Request(speaker_labels=True, speakers_expected=count)
+        request = EngineRequest(speaker_labels=True, speakers_expected=count)
         assert len({one.speaker for one in engine.transcribe(path, request).utterances}) == count
 
 
@@ -78,19 +78,19 @@ def test_each_channel_is_heard_by_itself(engine, record, speech) -> None:
     one, silence = speech("beckett"), np.zeros(12 * RATE, np.int16)
     left, right = np.concatenate([one, silence]), np.concatenate([silence, one])
     path = record("call.wav", np.stack([left, right]))
-    transcript = engine.transcribe(path, Request(multichannel=True))
+    transcript = engine.transcribe(path, EngineRequest(multichannel=True))
     assert transcript.channels == 2
     assert [(said.channel, said.speaker) for said in transcript.utterances] == [("1", "1"), ("2", "2")]
     assert wrong_words(TRIED, transcript.utterances[1].text) <= 0.25
     assert_well_formed(transcript)
-    both = engine.transcribe(path, Request(multichannel=True, speaker_labels=True))
+    both = engine.transcribe(path, EngineRequest(multichannel=True, speaker_labels=True))
     assert [(said.channel, said.speaker) for said in both.utterances] == [("1", "1A"), ("2", "2A")]
 
 
 def test_channels_that_talk_at_once_are_merged_by_time(engine, record, speech) -> None:
     one = speech("beckett")
     path = record("call.wav", np.stack([one, np.roll(one, RATE)]))
-    transcript = engine.transcribe(path, Request(multichannel=True))
+    transcript = engine.transcribe(path, EngineRequest(multichannel=True))
     assert {word.channel for word in transcript.words} == {"1", "2"}
     assert_well_formed(transcript)
 
@@ -98,25 +98,25 @@ def test_channels_that_talk_at_once_are_merged_by_time(engine, record, speech) -
 def test_a_part_keeps_the_times_of_the_whole(engine, record, speech) -> None:
     sound = np.concatenate([speech("two_cities")[: 6 * RATE], speech("beckett")])
     path = record("a.wav", sound)
-    transcript = engine.transcribe(path, Request(audio_start_from=6000, audio_end_at=11_000))
+    transcript = engine.transcribe(path, EngineRequest(audio_start_from=6000, audio_end_at=11_000))
     assert plain(transcript.text)[:2] == ["ever", "tried"]
     assert all(6000 <= word.start < word.end <= 11_000 for word in transcript.words)
     assert transcript.audio_seconds == pytest.approx(len(sound) / RATE, abs=0.01)
     with pytest.raises(BadAudio, match="Audio duration is too short"):
-        engine.transcribe(path, Request(audio_start_from=60_000))
+        engine.transcribe(path, EngineRequest(audio_start_from=60_000))
 
 
 def test_fillers_are_left_out_unless_they_are_asked_for(engine, record, speech) -> None:
     path = record("a.flac", speech("clone-test"), "flac")
-    spoken = engine.transcribe(path, Request(disfluencies=True))
+    spoken = engine.transcribe(path, EngineRequest(disfluencies=True))
     assert "Um," in spoken.text.split()
-    fluent = engine.transcribe(path, Request())
+    fluent = engine.transcribe(path, EngineRequest())
     assert fluent.text == spoken.text.replace(" Um,", "")
     assert fluent.words == tuple(word for word in spoken.words if word.text != "Um,")
 
 
 def test_case_and_punctuation_can_be_left_out(engine, record, speech) -> None:
-    request = Request(punctuate=False, format_text=False)
+    request = EngineRequest(punctuate=False, format_text=False)
     text = engine.transcribe(record("a.wav", speech("beckett")), request).text
     assert text == text.lower()
     assert not set(text) & set(".,?!")
@@ -139,18 +139,18 @@ def test_case_and_punctuation_can_be_left_out(engine, record, speech) -> None:
 def test_punctuation_is_stripped_from_around_words(written: str, bare: str) -> None:
     from batch.model import Word
 
-    assert styled(Word(written, 0, 1, 1.0), Request(punctuate=False)).text == bare
+    assert styled(Word(written, 0, 1, 1.0), EngineRequest(punctuate=False)).text == bare
 
 
 @pytest.mark.parametrize(
     ("request_", "seconds", "allowed"),
     [
-        (Request(), 60, (None, None)),
-        (Request(), 300, (None, 10)),
-        (Request(), 3600, (None, 30)),
-        (Request(speakers_expected=4), 3600, (4, 4)),
-        (Request(min_speakers=2, max_speakers=6), 60, (2, 6)),
-        (Request(min_speakers=12), 300, (12, 12)),
+        (EngineRequest(), 60, (None, None)),
+        (EngineRequest(), 300, (None, 10)),
+        (EngineRequest(), 3600, (None, 30)),
+        (EngineRequest(speakers_expected=4), 3600, (4, 4)),
+        (EngineRequest(min_speakers=2, max_speakers=6), 60, (2, 6)),
+        (EngineRequest(min_speakers=12), 300, (12, 12)),
     ],
 )
 def test_the_number_of_speakers_is_bounded_as_v2_documents(request_, seconds: float, allowed) -> None:
