@@ -65,7 +65,8 @@ def test_a_settings_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
         ("eu", {"service": "assemblyai-eu"}),
     ],
 )
-def test_every_profile_loads_is_explained_and_differs_from_the_defaults(name: str, facts: dict[str, object]) -> None:
+def test_every_profile_loads_is_explained_and_is_not_default(name: str, facts: dict[str, object]) -> None:
+    """Every profile loads, is explained, and differs from the defaults."""
     path = CONFIGS / f"{name}.toml"
     settings = load_settings(path, environ={}, flags={})
     assert {key: getattr(settings, key) for key in facts} == facts

@@ -32,3 +32,10 @@ def test_the_tests_stand_in_the_rooms_of_what_they_test() -> None:
     beside = {"acceptance", "bench", "docs", "fuzz", "mutations", "support", "typing"}
     rooms = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert rooms <= ROOMS | beside
+
+
+def test_test_names_have_sixty_characters_at_most() -> None:
+    names = [
+        name for path in (ROOT / "tests").rglob("*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    ]
+    assert [name for name in names if len(name) > 60] == []

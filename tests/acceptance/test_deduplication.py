@@ -40,7 +40,8 @@ def check(folder: Path, out: Path, rows: int) -> None:
         assert result["recording"]["source"].endswith(f"/{n}.wav")
 
 
-async def test_1000_rows_of_100_different_recordings_make_100_submissions_and_1000_results(tmp_path: Path) -> None:
+async def test_1000_rows_of_100_recordings_make_100_submissions(tmp_path: Path) -> None:
+    """1000 rows of 100 different recordings make 100 submissions and 1000 results."""
     manifest = laden(tmp_path / "in", 1000, 100)
     async with start_service(tmp_path / "service", seconds=0.05) as service:
         summary = await batch.run(str(manifest), tmp_path / "out", settings=settings(service.base_url))
@@ -61,7 +62,8 @@ async def test_other_options_are_paid_for_apart(tmp_path: Path) -> None:
     assert sorted(body["speakers_expected"] for body in service.submissions) == [1, 2, 3]
 
 
-async def test_what_an_earlier_run_has_paid_is_shared_without_an_upload_unless_it_is_forced(tmp_path: Path) -> None:
+async def test_earlier_paid_transcript_is_shared_without_an_upload(tmp_path: Path) -> None:
+    """What an earlier run has paid for is shared without an upload, unless it is forced."""
     (tmp_path / "in").mkdir()
     first, second = tmp_path / "in" / "a.wav", tmp_path / "in" / "b.wav"
     first.write_bytes(b"RIFF once")
@@ -102,9 +104,10 @@ def _file_of(folder: Path, url: str) -> Path:
     ("error", "submissions", "failed"),
     [("Audio duration is too short.", 1, 6), ("Server error, developers have been alerted", 3, 6)],
 )
-async def test_when_the_one_that_is_paid_fails_all_fail_for_the_same_reason(
+async def test_copies_fail_for_the_same_reason_as_the_paid_recording(
     tmp_path: Path, error: str, submissions: int, failed: int
 ) -> None:
+    """When the one that is paid for fails, all its copies fail for the same reason."""
     manifest = laden(tmp_path / "in", 6, 1)
     async with start_service(tmp_path / "service", failing=lambda audio: BadAudio(error)) as service:
         summary = await batch.run(str(manifest), tmp_path / "out", settings=settings(service.base_url))
@@ -120,7 +123,7 @@ async def test_when_the_first_cannot_be_submitted_the_next_is(tmp_path: Path) ->
     assert (summary.failed, summary.collected, len(service.submissions)) == (1, 5, 1)
 
 
-async def test_a_lost_answer_is_looked_up_before_an_identical_recording_is_paid_for(tmp_path: Path) -> None:
+async def test_lost_answer_is_looked_up_before_a_copy_is_paid_for(tmp_path: Path) -> None:
     manifest = laden(tmp_path / "in", 6, 1)
     faults = Faults((Fault(FaultKind.DROP_AFTER, "submit", at=(1,)),), random.Random(1))
     async with start_service(tmp_path / "service", faults=faults) as service:

@@ -57,7 +57,7 @@ def result(out: Path, key: str) -> dict[str, Any]:
     ("key", "speakers"),
     [("kitchen-talk", "ABC"), ("planning-meeting", "ABC"), ("radio-interview", "AB"), ("support-call", "1A2A")],
 )
-def test_each_demo_recording_has_the_right_words_and_the_right_speakers(
+def test_demo_recordings_have_the_right_words_and_speakers(
     finished: tuple[Path, str], key: str, speakers: str
 ) -> None:
     accuracy = pytest.importorskip("tests.bench.accuracy")
@@ -70,7 +70,7 @@ def test_each_demo_recording_has_the_right_words_and_the_right_speakers(
     assert "".join(dict.fromkeys(utterance["speaker"] for utterance in said["utterances"])) == speakers
 
 
-def test_labels_and_options_are_in_the_result_and_words_are_in_order(finished: tuple[Path, str]) -> None:
+def test_demo_results_have_labels_and_options_and_ordered_words(finished: tuple[Path, str]) -> None:
     said = result(finished[0], "planning-meeting")
     assert said["recording"]["labels"] == {"topic": "library building"}
     assert said["recording"]["options"] == {"speaker_labels": True, "speakers_expected": 3}
@@ -106,7 +106,8 @@ def service_processes(out: Path) -> list[str]:
     return found
 
 
-def test_killed_with_its_local_service_the_run_leaves_no_orphan_and_the_next_one_continues(tmp_path: Path) -> None:
+def test_killed_demo_leaves_no_orphan_and_the_next_run_continues(tmp_path: Path) -> None:
+    """A run that is killed leaves no orphan of its local service, and the next run continues."""
     child = subprocess.Popen(command(tmp_path), env=environ(), stderr=subprocess.PIPE, text=True)
     assert child.stderr
     deadline = time.monotonic() + 120

@@ -63,7 +63,8 @@ def command(request: pytest.FixtureRequest) -> list[str]:
     return [*container()["command"], *container()["args"]]
 
 
-def test_a_night_may_cost_so_much_unasked_and_agrees_to_paying_for_nothing_again(command: list[str]) -> None:
+def test_nightly_command_caps_its_cost_and_never_agrees_to_repay(command: list[str]) -> None:
+    """A night may cost so much unasked, and agrees to paying for nothing again."""
     budget = given(command).budget
     assert "--yes" not in command
     assert 0 < budget.max_cost <= (budget.confirm_above or budget.max_cost)
@@ -74,7 +75,8 @@ def longest_end_seconds(ping: HealthcheckSettings) -> float:
     return config.Settings().drain_seconds + 4 * ping.timeout_seconds + 1
 
 
-def test_the_service_runs_a_command_that_we_understand_and_outlives_its_drain() -> None:
+def test_systemd_command_is_valid_and_its_timeout_outlasts_drain() -> None:
+    """The systemd service runs a command that we understand, and leaves it the time to drain."""
     service = unit("diarist.service")["Service"]
     made = given(shlex.split(service["ExecStart"]))
     assert (made.progress, made.metrics.port, made.budget.max_cost) == ("plain", 8519, 50.0)
@@ -114,7 +116,8 @@ def test_kubernetes_accepts_every_document(version: str) -> None:
         kubernetes_validate.validate(document, version, strict=True)
 
 
-def test_the_container_runs_a_command_that_we_understand_and_outlives_its_drain() -> None:
+def test_container_command_is_valid_and_its_grace_outlasts_drain() -> None:
+    """The container runs a command that we understand, and leaves it the time to drain."""
     ran = container()
     made = given(ran["command"] + ran["args"])
     pod = job()["jobTemplate"]["spec"]["template"]

@@ -91,9 +91,10 @@ async def test_one_that_is_stopped_says_by_which_signal(tmp_path: Path, number: 
         ),
     ],
 )
-async def test_one_that_could_not_begin_says_so_where_another_had_run_and_makes_nothing_where_none_had(
+async def test_run_that_cannot_begin_updates_only_an_existing_summary(
     tmp_path: Path, arguments: list[str], environ: dict[str, str], code: int, why: str
 ) -> None:
+    """One that could not begin says so where another had run, and makes nothing where none had."""
     manifest = archive(tmp_path / "audio", 2)
     async with start_service(tmp_path / "service") as service:
         await diarist("run", manifest, "--out", tmp_path / "out", "--service", service.base_url, "--limit", 1)
@@ -108,7 +109,7 @@ async def test_one_that_could_not_begin_says_so_where_another_had_run_and_makes_
     assert not (tmp_path / "nowhere").exists()
 
 
-async def test_one_that_was_locked_out_leaves_the_summary_to_the_one_at_work(tmp_path: Path) -> None:
+async def test_locked_out_run_leaves_the_summary_to_the_run_at_work(tmp_path: Path) -> None:
     manifest, out = archive(tmp_path / "audio", 2), tmp_path / "out"
     async with start_service(tmp_path / "service", seconds=60) as service:
         child = await start("run", manifest, "--out", out, "--service", service.base_url)

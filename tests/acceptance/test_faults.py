@@ -100,7 +100,7 @@ JOB_ERRORS = [
 
 
 @pytest.mark.parametrize(("error", "end", "submissions"), JOB_ERRORS)
-async def test_a_job_that_ends_in_error_is_dealt_with_by_what_the_error_says(
+async def test_job_in_error_is_handled_by_what_the_error_says(
     tmp_path: Path, error: str, end: str, submissions: int
 ) -> None:
     manifest, faults = (
@@ -128,7 +128,8 @@ async def test_no_spoken_audio_is_an_empty_result_and_not_a_failure(tmp_path: Pa
     assert (out / "calls" / "0.json").is_file()
 
 
-async def test_a_service_that_fails_a_job_again_and_again_is_given_up_after_three_submissions(tmp_path: Path) -> None:
+async def test_job_that_keeps_failing_is_given_up_after_three_tries(tmp_path: Path) -> None:
+    """A service that fails a job again and again is given up after three submissions."""
     manifest = archive(tmp_path / "audio", 2)
     bad = (tmp_path / "audio" / "1.wav").read_bytes()
     failing = lambda audio: RuntimeError() if audio == bad else None  # noqa: E731
@@ -150,7 +151,8 @@ async def test_a_negative_balance_stops_everything_once(tmp_path: Path) -> None:
         assert (await batch.run(str(manifest), tmp_path / "out", settings=quick(service))).collected == 60
 
 
-async def test_a_wrong_key_with_300_recordings_is_told_once_in_fewer_than_60_requests(tmp_path: Path) -> None:
+async def test_wrong_key_with_300_recordings_is_reported_once(tmp_path: Path) -> None:
+    """A wrong key with 300 recordings is reported once, in fewer than 60 requests."""
     manifest = archive(tmp_path / "audio", 300)
     async with start_service(tmp_path / "service", key="right") as service:
         environ = {"ASSEMBLYAI_API_KEY": "wrong"}
@@ -159,7 +161,7 @@ async def test_a_wrong_key_with_300_recordings_is_told_once_in_fewer_than_60_req
         assert len(service.answers) == 1
 
 
-async def test_a_key_that_is_withdrawn_in_the_middle_stops_everything_once(tmp_path: Path) -> None:
+async def test_key_withdrawn_in_the_middle_stops_everything_once(tmp_path: Path) -> None:
     manifest = archive(tmp_path / "audio", 300)
     refused = [Fault(FaultKind.STATUS, route=route, probability=1.0, status=401, error="no") for route in ROUTES[:2]]
     faults = Faults(refused, random.Random(1))
@@ -174,7 +176,7 @@ def throttled(service: Double) -> Iterator[tuple[float, float]]:
     yield from ((answered, answered + 1.0) for _, answered, status in service.answers if status == 429)
 
 
-async def test_300_recordings_with_4_percent_of_each_misfortune_all_end_right(tmp_path: Path) -> None:
+async def test_300_recordings_with_4_percent_of_each_fault_end_right(tmp_path: Path) -> None:
     manifest, out, took = archive(tmp_path / "audio", 300), tmp_path / "out", {}
     for label, faults in (("without", None), ("with", Faults(FOUR_PERCENT, random.Random(3)))):
         began = time.monotonic()
@@ -222,7 +224,7 @@ def _older(job: Any) -> Any:
     return msgspec.structs.replace(job, staged_at=job.staged_at - 23 * 3600)
 
 
-async def test_an_id_that_the_service_does_not_know_is_told_and_not_paid_again_unasked(tmp_path: Path) -> None:
+async def test_unknown_id_is_reported_and_not_paid_again_unasked(tmp_path: Path) -> None:
     manifest, out = archive(tmp_path / "audio", 1), tmp_path / "out"
     async with start_service(tmp_path / "service") as service:
         await batch.run(str(manifest), out, settings=quick(service))
@@ -251,9 +253,7 @@ async def test_a_deleted_transcript_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("route", [Route.UPLOAD, Route.SUBMIT])
-async def test_one_route_that_is_down_for_everybody_stops_the_run_to_be_continued(
-    tmp_path: Path, route: Route
-) -> None:
+async def test_route_down_for_everybody_stops_the_run_to_be_continued(tmp_path: Path, route: Route) -> None:
     manifest, out = archive(tmp_path / "audio", 20), tmp_path / "out"
     faults = befallen(Fault(FaultKind.HTML, probability=1.0, status=503), route)
     patience = RetrySettings(attempts=3, base_seconds=0.02, cap_seconds=0.1, outage_seconds=1.0)
@@ -291,9 +291,10 @@ def test_probabilities_are_kept() -> None:
     assert 900 < Counter(bool(faults._due(Route.LIST)) for _ in range(10_000))[True] < 1100
 
 
-async def test_a_list_that_lags_shows_the_newest_later_and_its_pages_may_be_shuffled_and_repeat_items(
+async def test_list_faults_delay_shuffle_and_repeat_items(
     tmp_path: Path,
 ) -> None:
+    """A list that lags shows the newest items later, and its pages may be shuffled and repeat items."""
     wrong = [Fault(FaultKind.LIST_LAG, probability=1, seconds=0.3), Fault(FaultKind.LIST_SHUFFLED, probability=1)]
     wrong.append(Fault(FaultKind.LIST_REPEATED, probability=1))
     async with (
@@ -313,7 +314,7 @@ async def test_a_list_that_lags_shows_the_newest_later_and_its_pages_may_be_shuf
 
 
 @pytest.mark.parametrize(("what", "status"), [(FaultKind.ACCEPT_LATE, 504), (FaultKind.HOLD, None)])
-async def test_a_submission_may_be_accepted_after_the_client_has_given_it_up(
+async def test_submission_can_be_accepted_after_the_client_gave_it_up(
     tmp_path: Path, what: FaultKind, status: int | None
 ) -> None:
     faults = Faults([Fault(what, route="submit", at=(1,), status=504, seconds=0.3)], random.Random(1))
@@ -355,9 +356,8 @@ async def until_done(manifest: Path, out: Path, at: Any, runs: int = 6) -> int:
 
 
 @pytest.mark.parametrize("late", LATE, ids=["lost", "late", "held", "late and lost"])
-async def test_what_is_accepted_late_by_a_service_whose_list_lags_is_paid_once(
-    tmp_path: Path, late: list[Fault]
-) -> None:
+async def test_late_acceptance_on_a_lagging_list_is_paid_once(tmp_path: Path, late: list[Fault]) -> None:
+    """What is accepted late by a service whose list lags is paid once."""
     manifest, out = archive(tmp_path / "audio", COUNT), tmp_path / "out"
     faults = Faults([*late, *A_REPLICA], random.Random(1))
     async with start_service(tmp_path / "service", seconds=0.02, faults=faults) as service:
@@ -367,7 +367,8 @@ async def test_what_is_accepted_late_by_a_service_whose_list_lags_is_paid_once(
     check_results(tmp_path / "audio", out, COUNT)
 
 
-async def test_without_a_witness_a_recording_is_left_to_the_next_run_and_so_is_its_twin(tmp_path: Path) -> None:
+async def test_recording_without_a_witness_waits_with_its_twin(tmp_path: Path) -> None:
+    """Without a witness a recording is left to the next run, and so is its twin."""
     manifest, out, told = archive(tmp_path / "audio", 1), tmp_path / "out", list[Event]()
     manifest.write_text(manifest.read_text() + "twin,0.wav,,\n")
     faults = Faults([Fault(FaultKind.DROP_BEFORE, route="submit", at=(1,))], random.Random(1))
@@ -383,9 +384,10 @@ async def test_without_a_witness_a_recording_is_left_to_the_next_run_and_so_is_i
     assert (last.exit_code, last.collected, len(service.submissions)) == (0, 2, 1)
 
 
-async def test_what_an_earlier_run_may_have_submitted_is_submitted_again_only_if_a_row_still_asks_for_it(
+async def test_uncertain_submission_is_repeated_only_if_a_row_asks(
     tmp_path: Path,
 ) -> None:
+    """What an earlier run may have submitted is submitted again only if a row still asks for it."""
     manifest, out = archive(tmp_path / "audio", 6), tmp_path / "out"
     rows = manifest.read_text().splitlines(keepends=True)
     manifest.write_text("".join(rows[:3]))
@@ -402,9 +404,10 @@ async def test_what_an_earlier_run_may_have_submitted_is_submitted_again_only_if
     assert not (out / "calls" / "0.json").exists()
 
 
-async def test_a_transcript_of_ours_that_no_job_owns_is_told_at_the_end_of_a_run_and_by_the_doctor(
+async def test_unowned_transcript_is_reported_by_run_and_doctor(
     tmp_path: Path,
 ) -> None:
+    """A transcript of ours that no job owns is reported at the end of a run and by the doctor."""
     manifest, out, told = archive(tmp_path / "audio", 3), tmp_path / "out", list[Event]()
     async with (
         start_service(tmp_path / "service", seconds=0.05) as service,
@@ -430,7 +433,8 @@ LONG = {"concurrency": 1, "reconcile_grace_seconds": 0.3, "reconcile_lag_seconds
 
 
 @pytest.mark.parametrize("wrong", ["another id", "other audio", "in error", "not ended"])
-async def test_an_answer_that_is_not_the_one_that_was_asked_for_is_none(tmp_path: Path, wrong: str) -> None:
+async def test_answer_to_another_request_counts_as_none(tmp_path: Path, wrong: str) -> None:
+    """An answer that is not the one that was asked for counts as none, and the request is repeated."""
     manifest, out, met = archive(tmp_path / "audio", 4), tmp_path / "out", list[str]()
     others = {"another id": {"id": "another"}, "other audio": {"audio_url": "http://127.0.0.1/upload/another"}}
     others |= {"in error": {"status": "error", "error": "oops"}, "not ended": {"status": "processing"}}
@@ -450,7 +454,8 @@ async def test_an_answer_that_is_not_the_one_that_was_asked_for_is_none(tmp_path
     check_results(tmp_path / "audio", out, 4)
 
 
-async def test_a_transcript_that_is_not_as_long_as_its_audio_is_told_once_and_kept(tmp_path: Path) -> None:
+async def test_transcript_of_wrong_length_is_reported_once_and_kept(tmp_path: Path) -> None:
+    """A transcript that is not as long as its audio is reported once and kept."""
     manifest, told = archive(tmp_path / "audio", 3), list[Event]()
     for number, name in enumerate(sorted((tmp_path / "audio").glob("*.wav"))):
         name.write_bytes(wav(bytes([number + 1]) * 8000 * 20))
@@ -470,7 +475,7 @@ async def test_a_transcript_that_is_not_as_long_as_its_audio_is_told_once_and_ke
     assert said.endswith("is of 7 s of audio, and the file holds 20 s: look at both")
 
 
-async def test_the_whole_of_a_public_url_never_gets_the_transcript_of_an_excerpt(tmp_path: Path) -> None:
+async def test_whole_public_url_never_gets_transcript_of_an_excerpt(tmp_path: Path) -> None:
     async def talk(request: web.Request) -> web.Response:
         return web.Response(body=wav(b"talk" * 500))
 

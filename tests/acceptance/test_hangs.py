@@ -104,7 +104,7 @@ async def test_a_run_whose_standard_input_is_silent_can_be_stopped(
     assert not service.submissions
 
 
-async def test_a_run_that_has_all_it_may_admit_does_not_wait_for_more_rows(tmp_path: Path) -> None:
+async def test_run_with_all_it_may_admit_does_not_wait_for_more_rows(tmp_path: Path) -> None:
     archive(tmp_path / "audio", 600)
     rows = (tmp_path / "audio" / "manifest.csv").read_bytes().splitlines(keepends=True)
     async with start_service(tmp_path / "service") as service:
@@ -137,7 +137,7 @@ async def test_a_run_that_reads_large_files_again_can_be_stopped(tmp_path: Path,
             assert await interrupted(child) == 130
 
 
-async def test_a_run_that_looks_for_identical_recordings_can_be_stopped(tmp_path: Path) -> None:
+async def test_run_looking_for_identical_recordings_can_be_stopped(tmp_path: Path) -> None:
     folder, out = tmp_path / "audio", tmp_path / "out"
     async with start_service(tmp_path / "service") as service:
         await done(folder, out, service, HUGE_COUNT)
@@ -152,7 +152,7 @@ async def test_a_run_that_looks_for_identical_recordings_can_be_stopped(tmp_path
         assert await interrupted(child) == 130
 
 
-async def test_identical_recordings_that_are_uploaded_ahead_do_not_wait_for_the_one_that_has_no_room(
+async def test_copies_uploaded_ahead_do_not_wait_for_one_without_room(
     tmp_path: Path,
 ) -> None:
     """The first of them are uploaded before anything is known; one that comes later is compared, and is to pay."""
@@ -175,7 +175,7 @@ async def test_identical_recordings_that_are_uploaded_ahead_do_not_wait_for_the_
 
 
 @pytest.mark.parametrize("lists_it_as_ended", [True, False])
-async def test_a_transcript_that_is_being_made_again_is_waited_for_with_patience(
+async def test_transcript_being_made_again_is_awaited_with_patience(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lists_it_as_ended: bool
 ) -> None:
     monkeypatch.setattr("batch.jobs.watcher._UNSEEN_SECONDS", 2.0)
@@ -231,7 +231,7 @@ def look_until(path: Path, over: threading.Event) -> None:
         lock.holder(path)
 
 
-def test_two_runs_that_begin_at_once_are_told_of_each_other_at_once(tmp_path: Path) -> None:
+def test_two_runs_beginning_at_once_learn_of_each_other_at_once(tmp_path: Path) -> None:
     path, started = tmp_path / "out" / "lock", datetime.now()
     told = pytest.raises(errors.UnavailableError, match="another run is at work")
     with lock.held(path, started), timely(), told, lock.held(path, started):
@@ -248,9 +248,8 @@ def test_a_lock_whose_disk_is_gone_is_left_in_silence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("files", [20, 48])
-async def test_too_few_open_files_end_the_run_with_a_sentence_and_are_no_recordings_trouble(
-    tmp_path: Path, files: int
-) -> None:
+async def test_too_few_open_files_end_the_run_and_fail_no_recording(tmp_path: Path, files: int) -> None:
+    """Too few open files end the run with a sentence and are no recording's failure."""
     manifest, out = archive(tmp_path / "audio", 150), tmp_path / "out"
     few = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (files, files))
     async with start_service(tmp_path / "service", seconds=0.3, slots=100) as service:
@@ -267,7 +266,7 @@ async def test_too_few_open_files_end_the_run_with_a_sentence_and_are_no_recordi
     assert set(submitted_audio(service).values()) == {1}
 
 
-async def test_a_digest_that_cannot_be_read_for_want_of_files_is_no_changed_audio(tmp_path: Path) -> None:
+async def test_digest_unread_for_want_of_files_is_not_changed_audio(tmp_path: Path) -> None:
     folder = tmp_path / "audio"
     archive(folder, 1)
     path = str(folder / "0.wav")
@@ -314,9 +313,8 @@ def take_away(disk: Path) -> None:
     os.close(folder)
 
 
-async def test_a_disk_that_goes_away_ends_the_run_with_a_message_and_the_next_goes_on(
-    tmp_path: Path, disk: Path
-) -> None:
+async def test_vanished_disk_ends_the_run_and_the_next_run_continues(tmp_path: Path, disk: Path) -> None:
+    """A disk that goes away ends the run with a message, and the next run goes on."""
     manifest, out = archive(tmp_path / "audio", 150), disk / "out"
     async with start_service(tmp_path / "service", seconds=0.2, slots=100) as service:
         quick = (

@@ -33,9 +33,8 @@ def keys_in(state: str, out: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("kills", [[20], [1, 40, 75, 110]])
-async def test_killed_in_the_middle_and_started_again_all_is_there_and_nothing_submitted_twice(
-    tmp_path: Path, kills: list[int]
-) -> None:
+async def test_killed_run_is_completed_without_submitting_twice(tmp_path: Path, kills: list[int]) -> None:
+    """After a run is killed in the middle and started again, all is there and nothing was submitted twice."""
     manifest, out = archive(tmp_path / "audio", 120), tmp_path / "out"
     async with start_service(tmp_path / "service", seconds=0.2) as service:
         for submissions in kills:
@@ -50,9 +49,10 @@ async def test_killed_in_the_middle_and_started_again_all_is_there_and_nothing_s
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-async def test_an_interrupted_run_records_what_it_did_says_what_is_left_and_the_same_command_continues(
+async def test_interrupted_run_reports_what_is_left_and_can_continue(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
+    """An interrupted run records what it did and says what is left, and the same command continues."""
     manifest, out = archive(tmp_path / "audio", 100), tmp_path / "out"
     async with start_service(tmp_path / "service", seconds=2.0, slots=100) as service:
         child = await start(manifest, out, service)
@@ -126,9 +126,8 @@ SEEDS = [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in ran
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_killed_between_any_two_lines_with_answers_lost_all_is_there_and_nothing_paid_twice(
-    tmp_path: Path, seed: int
-) -> None:
+async def test_run_killed_between_any_lines_pays_for_nothing_twice(tmp_path: Path, seed: int) -> None:
+    """Killed between any two lines with answers lost, all is there and nothing was paid for twice."""
     rng = random.Random(seed)
     manifest, out = archive(tmp_path / "audio", 25), tmp_path / "out"
     faults = Faults(LOST, rng)
@@ -143,7 +142,7 @@ async def test_killed_between_any_two_lines_with_answers_lost_all_is_there_and_n
     assert set(submitted_audio(service).values()) == {1}
 
 
-async def test_ctrl_c_on_a_run_of_300_ends_within_10_seconds_and_loses_nothing(tmp_path: Path) -> None:
+async def test_ctrl_c_ends_a_run_of_300_within_10_seconds_without_loss(tmp_path: Path) -> None:
     manifest, out = archive(tmp_path / "audio", 300), tmp_path / "out"
     async with start_service(tmp_path / "service", seconds=1.0, slots=50) as service:
         child = await start(manifest, out, service)

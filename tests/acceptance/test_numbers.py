@@ -135,7 +135,7 @@ async def test_all_kinds_of_rows_at_once_add_up_in_all_five_places(tmp_path: Pat
     assert (listed[-1]["_failed"]["manifest"], listed[-1]["_failed"]["line"]) == (str(manifest), 10)
 
 
-async def test_a_job_of_an_earlier_run_counts_for_the_row_that_names_it(tmp_path: Path) -> None:
+async def test_job_of_an_earlier_run_counts_for_the_row_naming_it(tmp_path: Path) -> None:
     manifest, out = archive(tmp_path / "audio", 3), tmp_path / "out"
     async with start_service(tmp_path / "service", seconds=0.5) as service:
         at, stop = settings(service.base_url), asyncio.Event()
@@ -150,7 +150,8 @@ async def test_a_job_of_an_earlier_run_counts_for_the_row_that_names_it(tmp_path
     assert (second.rows, second.collected, second.left, second.carried_over) == (3, 3, 0, 0)
 
 
-async def test_one_that_asks_for_something_else_now_is_a_row_of_its_own(tmp_path: Path) -> None:
+async def test_row_asking_for_something_else_counts_on_its_own(tmp_path: Path) -> None:
+    """A job whose row asks for something else now is carried over, and the row counts on its own."""
     manifest, out = archive(tmp_path / "audio", 1), tmp_path / "out"
     async with start_service(tmp_path / "service", seconds=0.5) as service:
         at, stop = settings(service.base_url), asyncio.Event()
@@ -180,7 +181,7 @@ async def test_rows_that_were_not_counted_are_told_as_read_so_far(tmp_path: Path
     assert (whole.total, whole.rows) == (6, 6)
 
 
-async def test_a_run_with_nothing_to_do_lists_rejected_rows_all_the_same(tmp_path: Path) -> None:
+async def test_run_with_nothing_to_do_still_lists_rejected_rows(tmp_path: Path) -> None:
     folder, out = tmp_path / "audio", tmp_path / "out"
     archive(folder, 1)
     manifest = rows_of(folder, "bad.csv", "a,0.wav,many")
@@ -230,7 +231,7 @@ def test_a_list_of_any_length_is_written_bit_by_bit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 3])
-def test_status_and_report_count_results_that_were_replaced_and_kept(tmp_path: Path, count: int) -> None:
+def test_status_and_report_count_replaced_results_that_are_kept(tmp_path: Path, count: int) -> None:
     from tests.support.archives import collected, reported
 
     directory = collected(tmp_path)

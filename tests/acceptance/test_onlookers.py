@@ -74,7 +74,7 @@ async def test_a_full_disk_under_all_that_is_told_changes_nothing(tmp_path: Path
 
 
 @pytest.mark.parametrize("closed", [(0, 1, 2), (0,), (1,), (2,), (1, 2)])
-async def test_closed_streams_change_nothing_and_no_file_takes_their_place(
+async def test_closed_streams_change_nothing_and_no_file_replaces_them(
     tmp_path: Path, closed: tuple[int, ...]
 ) -> None:
     manifest = archive(tmp_path / "audio", COUNT)
@@ -85,7 +85,7 @@ async def test_closed_streams_change_nothing_and_no_file_takes_their_place(
         check(tmp_path, service)
 
 
-async def test_a_stream_that_somebody_has_made_non_blocking_is_written_whole(tmp_path: Path) -> None:
+async def test_stream_made_non_blocking_by_others_is_written_whole(tmp_path: Path) -> None:
     manifest = archive(tmp_path / "audio", COUNT)
     reads, writes = os.pipe()
     os.set_blocking(writes, False)
@@ -132,7 +132,7 @@ async def test_in_no_locale_is_a_name_beyond_it_or_another_recording(
     assert b"1 collected" in said or progress == "json"
 
 
-async def test_a_terminal_that_is_closed_is_no_end_to_what_was_not_started_from_it(tmp_path: Path) -> None:
+async def test_closed_terminal_does_not_end_a_run_started_elsewhere(tmp_path: Path) -> None:
     manifest = archive(tmp_path / "audio", COUNT)
     ours, theirs = pty.openpty()
     async with start_service(tmp_path / "service", seconds=0.1, slots=4) as service:
@@ -145,7 +145,7 @@ async def test_a_terminal_that_is_closed_is_no_end_to_what_was_not_started_from_
         check(tmp_path, service)
 
 
-async def test_a_terminal_that_is_closed_stops_the_run_as_ctrl_c_does_unless_nohup_says_no(tmp_path: Path) -> None:
+async def test_closed_terminal_stops_the_run_like_ctrl_c_unless_nohup(tmp_path: Path) -> None:
     manifest = archive(tmp_path / "audio", COUNT)
     async with start_service(tmp_path / "service", seconds=0.1, slots=4) as service:
         child = started(  # which may have been told by nohup, as we may
@@ -193,9 +193,8 @@ def answers(tmp_path: Path, searched: Path) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("which", range(4))
-def test_a_long_answer_whose_reader_leaves_ends_quietly_as_by_sigpipe(
-    tmp_path: Path, searched: Path, which: int
-) -> None:
+def test_long_output_ends_quietly_when_its_reader_leaves(tmp_path: Path, searched: Path, which: int) -> None:
+    """A long answer whose reader leaves ends quietly, as by SIGPIPE."""
     child = started(*answers(tmp_path, searched)[which], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert child.stdout and child.stderr
     assert child.stdout.readline()

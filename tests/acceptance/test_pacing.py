@@ -62,7 +62,7 @@ async def test_submissions_follow_the_ramp(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("asked", "vendors", "ours"), [("auto", True, False), ("on", True, True), ("off", False, False)]
 )
-def test_the_ramp_is_for_the_vendors_hosts_unless_it_is_asked_for(asked: Any, vendors: bool, ours: bool) -> None:
+def test_ramp_applies_only_to_vendor_hosts_unless_asked_for(asked: Any, vendors: bool, ours: bool) -> None:
     given = Settings(rate=RateSettings(ramp=asked))
     assert _ramps(Endpoint("assemblyai", "https://api.assemblyai.com", "key"), given) is vendors
     assert _ramps(Endpoint("http://127.0.0.1:1", "http://127.0.0.1:1", None), given) is ours
@@ -83,7 +83,8 @@ async def test_requests_follow_a_limit_of_the_service(tmp_path: Path) -> None:
     assert clock.seconds <= 1.8 * limiter.passed / 30
 
 
-async def test_no_recording_fails_for_refusals_though_four_of_five_requests_meet_one(tmp_path: Path) -> None:
+async def test_no_recording_fails_though_most_requests_are_refused(tmp_path: Path) -> None:
+    """No recording fails for refusals, though four of five requests meet one."""
     manifest, faults = (
         archive(tmp_path / "audio", 40),
         Faults([Fault(FaultKind.THROTTLE, probability=0.8)], random.Random(2)),
@@ -111,7 +112,7 @@ async def test_refusals_take_no_slots_away(tmp_path: Path) -> None:
     assert service.most_open == 20
 
 
-async def test_a_retry_after_between_an_intent_and_its_request_is_obeyed(
+async def test_retry_after_between_intent_and_request_is_obeyed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each intent takes so long to write that a Retry-After for another request arrives meanwhile."""

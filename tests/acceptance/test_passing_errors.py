@@ -56,7 +56,7 @@ def told(events: list[Event], part: str) -> list[str]:
 
 
 @pytest.mark.parametrize("speaker", [0, None, 1.5, "A", ["A"], True])
-async def test_whatever_a_service_calls_its_speakers_is_stored_and_counted(tmp_path: Path, speaker: Any) -> None:
+async def test_any_speaker_name_of_a_service_is_stored_and_counted(tmp_path: Path, speaker: Any) -> None:
     def rename(body: Any) -> None:
         for utterance in body.get("utterances") or ():
             utterance["speaker"] = speaker
@@ -200,14 +200,15 @@ async def test_what_repeats_ends_the_run_in_few_requests(
     assert 4 <= stray.met < 30
 
 
-async def test_before_its_first_good_answer_a_service_is_not_given_the_benefit_of_the_doubt(tmp_path: Path) -> None:
+async def test_service_gets_no_leniency_before_its_first_good_answer(tmp_path: Path) -> None:
+    """Before its first good answer a service is not given the benefit of the doubt."""
     manifest, stray = archive(tmp_path / "audio", 2), Stray("GET", "/v2/transcript", range(1, 2), 302)
     async with start_service(tmp_path / "service", middlewares=[stray.layer]) as service:
         summary = await batch.run(str(manifest), tmp_path / "out", settings=settings(service.base_url))
         assert (summary.exit_code, len(service.answers)) == (2, 1)
 
 
-async def test_one_transcript_that_is_always_404_is_that_transcripts_trouble(tmp_path: Path) -> None:
+async def test_transcript_that_is_always_404_fails_alone(tmp_path: Path) -> None:
     lost: list[str] = []
 
     @web.middleware
@@ -229,9 +230,10 @@ async def test_one_transcript_that_is_always_404_is_that_transcripts_trouble(tmp
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_retry_after_beyond_the_patience_ends_the_run_and_names_the_time(
+async def test_retry_after_beyond_patience_ends_the_run_with_the_time(
     tmp_path: Path, method: str, path: str, status: int
 ) -> None:
+    """A Retry-After beyond the patience ends the run and names the time."""
     patient: list[int] = []
 
     @web.middleware
@@ -287,7 +289,8 @@ class Replica:
         return web.json_response(body)
 
 
-async def test_an_id_that_a_lagging_replica_does_not_know_is_collected_and_paid_once(tmp_path: Path) -> None:
+async def test_id_unknown_to_a_lagging_replica_is_paid_once(tmp_path: Path) -> None:
+    """An id that a lagging replica does not know is collected and paid once."""
     manifest, out, replica = archive(tmp_path / "audio", 6), tmp_path / "out", Replica(0.5)
     async with start_service(tmp_path / "service", middlewares=[replica.layer]) as service:
         at = settings(service.base_url, unknown_seconds=2.0)
@@ -297,7 +300,7 @@ async def test_an_id_that_a_lagging_replica_does_not_know_is_collected_and_paid_
     check_results(tmp_path / "audio", out, 6)
 
 
-async def test_an_id_that_the_list_shows_is_never_believed_to_be_unknown(tmp_path: Path) -> None:
+async def test_listed_id_is_never_believed_to_be_unknown(tmp_path: Path) -> None:
     manifest, out, replica = archive(tmp_path / "audio", 3), tmp_path / "out", Replica(1e9)
     async with start_service(tmp_path / "service", middlewares=[replica.layer]) as service:
         at = settings(service.base_url)
@@ -312,9 +315,10 @@ async def test_an_id_that_the_list_shows_is_never_believed_to_be_unknown(tmp_pat
 
 
 @pytest.mark.parametrize("seconds", [0.4, 1e9])
-async def test_an_unknown_id_is_believed_only_after_looks_over_the_time_that_a_setting_says(
+async def test_unknown_id_is_believed_only_after_the_configured_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
+    """An unknown id is believed only after looks over the time that a setting says."""
     monkeypatch.setattr("batch.jobs.watcher._UNSEEN_SECONDS", 1.0)
     manifest, out, replica = archive(tmp_path / "audio", 2), tmp_path / "out", Replica(seconds, lists=False)
     async with start_service(tmp_path / "service", middlewares=[replica.layer]) as service:
@@ -327,7 +331,7 @@ async def test_an_unknown_id_is_believed_only_after_looks_over_the_time_that_a_s
         assert time.monotonic() - began > 1.2
 
 
-async def test_before_anything_is_paid_anew_the_old_id_is_asked_for_once_more(tmp_path: Path) -> None:
+async def test_old_id_is_asked_for_once_more_before_paying_anew(tmp_path: Path) -> None:
     manifest, out, replica = archive(tmp_path / "audio", 2), tmp_path / "out", Replica(1e9, lists=False)
     events = list[Event]()
     async with start_service(tmp_path / "service", middlewares=[replica.layer]) as service:
@@ -380,9 +384,10 @@ async def stopped_at(state: State, manifest: Path, out: Path, **given: Any) -> N
     await batch.run(str(manifest), out, on_event=watch, stop=stop, **given)
 
 
-async def test_what_was_submitted_with_another_key_waits_for_it_and_is_not_paid_again(
+async def test_submission_with_another_key_waits_for_that_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What was submitted with another key waits for that key and is not paid again."""
     monkeypatch.setattr("batch.jobs.watcher._UNSEEN_SECONDS", 1.0)
     manifest, out, projects = archive(tmp_path / "audio", 3), tmp_path / "out", Projects()
     ours, other = {"ASSEMBLYAI_API_KEY": "the-key-of-ours"}, {"ASSEMBLYAI_API_KEY": "the-key-of-another"}
@@ -405,7 +410,7 @@ async def test_what_was_submitted_with_another_key_waits_for_it_and_is_not_paid_
     assert hashlib.sha256(b"the-key-of-ours").hexdigest()[:12].encode() not in kept, "there is salt in it"
 
 
-async def test_a_submission_without_an_answer_is_not_looked_for_in_another_keys_list(tmp_path: Path) -> None:
+async def test_unanswered_submission_is_not_sought_in_other_keys_list(tmp_path: Path) -> None:
     manifest, out, projects = archive(tmp_path / "audio", 3), tmp_path / "out", Projects()
     ours, other = {"ASSEMBLYAI_API_KEY": "ours"}, {"ASSEMBLYAI_API_KEY": "another"}
     async with start_service(tmp_path / "service", seconds=1.0, middlewares=[projects.layer]) as service:
@@ -421,7 +426,8 @@ async def test_a_submission_without_an_answer_is_not_looked_for_in_another_keys_
     assert set(submitted_audio(service).values()) == {1}
 
 
-async def test_a_copy_of_what_another_key_has_paid_for_is_submitted_by_itself(tmp_path: Path) -> None:
+async def test_copy_of_what_another_key_paid_for_is_submitted_again(tmp_path: Path) -> None:
+    """A copy of what another key has paid for is submitted by itself."""
     manifest, out, projects = archive(tmp_path / "audio", 1), tmp_path / "out", Projects()
     ours, other = {"ASSEMBLYAI_API_KEY": "ours"}, {"ASSEMBLYAI_API_KEY": "another"}
     async with start_service(tmp_path / "service", middlewares=[projects.layer]) as service:

@@ -110,7 +110,7 @@ def is_whole(path: Path, transcript_id: str) -> bool:
         return False
 
 
-def test_after_a_power_cut_a_run_knows_what_it_paid_and_has_what_it_collected(tmp_path: Path, memory: Path) -> None:
+def test_run_after_a_power_cut_knows_what_it_paid_and_collected(tmp_path: Path, memory: Path) -> None:
     assert not list(run_and_cut(tmp_path, memory))
 
 

@@ -168,7 +168,7 @@ async def test_with_a_read_only_root_and_a_writable_out_all_is_as_ever(tmp_path:
 
 
 @pytest.mark.parametrize("out", ["out", "nowhere"])
-def test_temporary_tables_find_room_beside_the_journal_or_in_memory(
+def test_temporary_tables_fit_beside_the_journal_or_in_memory(
     tmp_path: Path, small_disk: Path, done: Path, out: str
 ) -> None:
     """60,000 rows are more than SQLite keeps in memory by itself."""
@@ -196,7 +196,7 @@ for name in os.listdir("/proc/self/fd"):
 """
 
 
-def test_temporary_tables_are_in_a_file_beside_the_journal_that_has_no_name(tmp_path: Path) -> None:
+def test_temporary_tables_use_a_nameless_file_beside_the_journal(tmp_path: Path) -> None:
     beside = tmp_path / "it's here"
     beside.mkdir()
     said = subprocess.run([sys.executable, "-c", SPILLING, beside], capture_output=True, text=True, check=True).stdout
@@ -268,7 +268,7 @@ def job(key: str) -> Job:
     return Job(Recording(key, "/audio/a.wav", "m.csv", 2, {}), "local", State.SUBMITTED, transcript_id="t1")
 
 
-def test_too_many_open_files_are_told_as_such_and_concern_every_recording(tmp_path: Path) -> None:
+def test_too_many_open_files_error_concerns_every_recording(tmp_path: Path) -> None:
     results = Results(tmp_path)
     with pytest.raises(errors.UnavailableError, match="Too many open files.*ulimit -n") as told, no_more_files():
         results.write(job("a"), b"{}")

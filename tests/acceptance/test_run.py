@@ -21,9 +21,10 @@ from tests.support.recordings import agree, archive, check_results, settings, su
 from tests.support.service import start_service
 
 
-async def test_400_recordings_with_100_in_flight_each_paid_once_and_matched_with_its_own_audio(
+async def test_400_recordings_with_100_in_flight_are_each_paid_once(
     tmp_path: Path,
 ) -> None:
+    """400 recordings with 100 in flight are each paid once and matched with their own audio."""
     manifest, out = archive(tmp_path / "audio", 400, longer=0), tmp_path / "out"
     async with start_service(tmp_path / "service", seconds=0.3, slots=100, key="secret") as service:
         summary = await batch.run(
@@ -40,7 +41,8 @@ async def test_400_recordings_with_100_in_flight_each_paid_once_and_matched_with
     assert Counter(body.get("speakers_expected") for body in service.submissions) == {None: 200, 2: 200}
 
 
-async def test_the_same_command_again_sends_nothing_and_does_not_even_ask_the_service(tmp_path: Path) -> None:
+async def test_repeated_command_sends_nothing_to_the_service(tmp_path: Path) -> None:
+    """The same command again sends nothing and does not even ask the service."""
     manifest, out = archive(tmp_path / "audio", 5), tmp_path / "out"
     async with start_service(tmp_path / "service") as service:
         await batch.run(str(manifest), out, settings=settings(service.base_url))
@@ -87,7 +89,7 @@ async def test_one_bad_recording_never_stops_the_others(tmp_path: Path) -> None:
     assert not [*tmp_path.glob("escape*")]
 
 
-async def test_a_failed_recording_is_tried_again_by_itself_once_it_was_mended(tmp_path: Path) -> None:
+async def test_failed_recording_is_tried_again_by_itself_once_mended(tmp_path: Path) -> None:
     folder, out = tmp_path / "audio", tmp_path / "out"
     manifest = archive(folder, 3)
     content = (folder / "1.wav").read_bytes()
@@ -121,7 +123,7 @@ async def test_force_pays_again_and_nothing_else_does(tmp_path: Path) -> None:
     assert len(service.submissions) == 4
 
 
-async def test_a_wrong_key_stops_everything_once_before_anything_is_uploaded(tmp_path: Path) -> None:
+async def test_wrong_key_stops_everything_once_before_any_upload(tmp_path: Path) -> None:
     manifest, out = archive(tmp_path / "audio", 50), tmp_path / "out"
     async with start_service(tmp_path / "service", key="right") as service:
         summary = await batch.run(
@@ -145,7 +147,8 @@ async def test_without_a_network_the_run_says_so_and_loses_nothing(tmp_path: Pat
         assert (await batch.run(str(manifest), out, settings=settings(service.base_url))).collected == 5
 
 
-async def test_a_stopped_run_leaves_submitted_jobs_to_the_service_and_the_next_collects_them(tmp_path: Path) -> None:
+async def test_stopped_run_leaves_submitted_jobs_for_the_next_run(tmp_path: Path) -> None:
+    """A stopped run leaves submitted jobs to the service, and the next run collects them."""
     manifest, out = archive(tmp_path / "audio", 30), tmp_path / "out"
     async with start_service(tmp_path / "service", seconds=1.0, slots=100) as service:
         stop, at = asyncio.Event(), settings(service.base_url)
@@ -162,7 +165,8 @@ async def test_a_stopped_run_leaves_submitted_jobs_to_the_service_and_the_next_c
     check_results(tmp_path / "audio", out, 30)
 
 
-async def test_a_paid_transcript_is_collected_though_the_manifest_no_longer_names_it(tmp_path: Path) -> None:
+async def test_paid_transcript_is_collected_without_its_manifest_row(tmp_path: Path) -> None:
+    """A paid transcript is collected though the manifest no longer names it."""
     folder, out = tmp_path / "audio", tmp_path / "out"
     manifest = archive(folder, 3)
     async with start_service(tmp_path / "service", seconds=0.5) as service:

@@ -71,7 +71,7 @@ async def planned(manifest: Path, out: Path, service: Double, **given: Any) -> A
 # ── A key belongs to one recording for good ─────────────────────────────────────────────────────────────────────
 
 
-async def test_two_folders_with_one_name_in_one_run_are_a_collision_unless_they_hold_the_same(tmp_path: Path) -> None:
+async def test_folders_with_one_name_collide_unless_they_hold_the_same(tmp_path: Path) -> None:
     rec(tmp_path / "a", "1.wav", "2.wav")
     rec(tmp_path / "b", "1.wav", seed=1)
     shutil.copy(tmp_path / "a" / "2.wav", tmp_path / "b" / "2.wav")
@@ -124,7 +124,7 @@ async def test_keys_are_compared_as_the_disk_compares_them(tmp_path: Path, monke
     assert "its result would be where that of 'A'" in summary.failures["bad_row"].reason
 
 
-async def test_on_a_real_disk_that_folds_case_the_next_run_finds_the_others_result(tmp_path: Path) -> None:
+async def test_next_run_finds_the_others_result_on_a_case_folding_disk(tmp_path: Path) -> None:
     image, disk = tmp_path / "image", tmp_path / "disk"
     disk.mkdir()
     image.write_bytes(b"")
@@ -148,7 +148,8 @@ async def test_on_a_real_disk_that_folds_case_the_next_run_finds_the_others_resu
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-async def test_a_result_that_would_have_to_be_a_directory_is_told_before_anything_is_paid(tmp_path: Path) -> None:
+async def test_result_that_must_be_a_directory_is_reported_unpaid(tmp_path: Path) -> None:
+    """A result that would have to be a directory is reported before anything is paid."""
     manifest = tmp_path / "m.csv"
     rec(tmp_path, "1.wav", "2.wav")
     manifest.write_text("id,audio\na,1.wav\na.json/b,2.wav\n")
@@ -182,7 +183,7 @@ async def test_whatever_a_new_result_replaces_is_kept(tmp_path: Path, what: str)
     assert json.loads(first)["id"] in old.name
 
 
-async def test_what_was_replaced_goes_after_the_days_that_a_setting_says(tmp_path: Path) -> None:
+async def test_replaced_results_are_deleted_after_the_configured_days(tmp_path: Path) -> None:
     folder, out = rec(tmp_path / "rec", "1.wav"), tmp_path / "out"
     async with start_service(tmp_path / "service") as service:
         await batch.run(str(folder), out, settings=settings(service.base_url))
@@ -197,9 +198,10 @@ async def test_what_was_replaced_goes_after_the_days_that_a_setting_says(tmp_pat
     assert not kept(out)
 
 
-async def test_what_was_changed_back_is_put_back_without_paying_though_the_service_has_it_no_more(
+async def test_recording_changed_back_gets_its_old_result_unpaid(
     tmp_path: Path,
 ) -> None:
+    """What was changed back is put back without paying, though the service has it no more."""
     folder, out = rec(tmp_path / "rec", "1.wav"), tmp_path / "out"
     async with start_service(tmp_path / "service") as service:
         plain, port = settings(service.base_url), int(service.base_url.rpartition(":")[2])
@@ -234,7 +236,7 @@ def test_a_prefix_may_hold_the_manifests_name(prefix: str, named: str, expected:
     assert prefix_of(prefix, named, Path("/over/here")) == expected
 
 
-async def test_with_a_prefix_nights_keep_apart_and_failures_can_be_fed_back(tmp_path: Path) -> None:
+async def test_prefix_keeps_nights_apart_and_lets_failures_be_fed_back(tmp_path: Path) -> None:
     out = tmp_path / "out"
     rec(tmp_path / "23", "1.wav", "2.wav")
     rec(tmp_path / "24", "1.wav", seed=1)
@@ -270,7 +272,8 @@ async def test_auto_is_the_service_of_the_directory(tmp_path: Path) -> None:
         assert len(service.submissions) == 3, "results without a journal tell, too"
 
 
-async def test_a_directory_of_the_vendors_needs_its_key_and_is_left_alone_without(tmp_path: Path) -> None:
+async def test_vendors_directory_is_left_alone_without_its_key(tmp_path: Path) -> None:
+    """A directory of the vendor's needs its key and is left alone without."""
     folder, out = rec(tmp_path / "rec", "1.wav"), tmp_path / "out"
     async with start_service(tmp_path / "service") as service:
         await batch.run(str(folder), out, settings=settings(service.base_url))
@@ -285,7 +288,8 @@ async def test_a_directory_of_the_vendors_needs_its_key_and_is_left_alone_withou
         await batch.run(str(folder), out, settings=settings("auto"), environ=elsewhere)
 
 
-async def test_what_would_be_paid_again_is_counted_apart_refused_and_with_consent_done(tmp_path: Path) -> None:
+async def test_paying_again_is_counted_apart_and_needs_consent(tmp_path: Path) -> None:
+    """What would be paid again is counted apart, refused, and done with consent."""
     manifest, out = archive(tmp_path / "rec", 5), tmp_path / "out"
     async with start_service(tmp_path / "service") as service:
         await batch.run(str(manifest), out, settings=settings(service.base_url))
@@ -307,7 +311,7 @@ async def test_what_would_be_paid_again_is_counted_apart_refused_and_with_consen
     assert (summary.collected, len(service.submissions)) == (6, 11)
 
 
-async def test_what_another_manifest_has_asked_for_since_is_asked_about_before_it_is_paid_again(
+async def test_option_changed_by_another_manifest_is_paid_with_consent(
     tmp_path: Path,
 ) -> None:
     """The same command as ever, but a run of the catalogue has given one of its recordings another option meanwhile:
@@ -326,7 +330,8 @@ async def test_what_another_manifest_has_asked_for_since_is_asked_about_before_i
     assert (summary.collected, summary.exit_code, len(service.submissions)) == (1, 0, 3)
 
 
-async def test_rows_of_standard_input_that_would_be_paid_again_are_held_and_the_others_run(tmp_path: Path) -> None:
+async def test_standard_input_rows_that_would_be_paid_again_are_held(tmp_path: Path) -> None:
+    """Rows of standard input that would be paid again are held, and the others run."""
     manifest, out = archive(tmp_path / "rec", 3), tmp_path / "out"
     rows = [{"audio": str(tmp_path / "rec" / f"{n}.wav"), "id": f"calls/{n}"} for n in range(3)]
     listed = tmp_path / "rows.jsonl"
@@ -359,7 +364,8 @@ async def test_a_forced_pass_that_failed_for_one_is_gone_on_with(tmp_path: Path)
         assert len(service.submissions) == 8, "the pass had come to its end: this is another"
 
 
-async def test_a_forced_recording_that_the_service_fails_has_had_its_turn(tmp_path: Path) -> None:
+async def test_forced_recording_that_the_service_fails_had_its_turn(tmp_path: Path) -> None:
+    """A forced recording that the service fails has had its turn, and the next run goes on with the others."""
     from batch.engine.interface import BadAudio
 
     folder, out = rec(tmp_path / "rec", "1.wav", "2.wav"), tmp_path / "out"
@@ -409,7 +415,7 @@ async def test_a_pass_that_nobody_goes_on_with_is_over_after_a_week(tmp_path: Pa
         assert len(service.submissions) == 2
 
 
-async def test_what_is_done_may_be_kept_as_it_is_and_only_what_is_new_runs(tmp_path: Path) -> None:
+async def test_done_recordings_can_be_kept_while_only_new_ones_run(tmp_path: Path) -> None:
     folder, out = rec(tmp_path / "rec", "1.wav", "2.wav"), tmp_path / "out"
     changed = {"options": {"speaker_labels": True, "disfluencies": True}}
     async with start_service(tmp_path / "service") as service:
@@ -439,7 +445,8 @@ async def test_what_another_service_has_is_told_with_its_name(tmp_path: Path) ->
     assert "to go on with what is left" not in ended.said
 
 
-async def test_what_is_done_is_not_paid_unasked_though_its_journal_is_in_the_middle_of_a_pass(tmp_path: Path) -> None:
+async def test_done_recording_is_not_paid_unasked_in_mid_pass(tmp_path: Path) -> None:
+    """What is done is not paid unasked, though its journal is in the middle of a pass."""
     folder, out = rec(tmp_path / "rec", "1.wav"), tmp_path / "out"
     async with start_service(tmp_path / "service", seconds=0.2) as service:
         at, stop = settings(service.base_url), asyncio.Event()
@@ -467,7 +474,7 @@ async def test_what_is_done_is_not_paid_unasked_though_its_journal_is_in_the_mid
 # ── Proof of payment is wherever it lies ────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_result_that_answers_no_row_is_in_the_way_until_the_journal_knows_it(tmp_path: Path) -> None:
+async def test_result_answering_no_row_blocks_until_journal_knows_it(tmp_path: Path) -> None:
     folder, out = rec(tmp_path / "rec", "1.wav"), tmp_path / "out"
     changed = {"options": {"speaker_labels": True, "disfluencies": True}}
     async with start_service(tmp_path / "service") as service:
@@ -483,7 +490,8 @@ async def test_a_result_that_answers_no_row_is_in_the_way_until_the_journal_know
         assert (await batch.run(str(folder), out, settings=at, confirm=agree)).collected == 1
 
 
-async def test_a_journal_from_an_older_backup_pays_for_nothing_that_came_since(tmp_path: Path) -> None:
+async def test_journal_from_an_older_backup_pays_for_nothing_again(tmp_path: Path) -> None:
+    """A journal from an older backup pays for nothing that came since."""
     manifest, out = archive(tmp_path / "rec", 12), tmp_path / "out"
     async with start_service(tmp_path / "service") as service:
         at = settings(service.base_url)
@@ -509,7 +517,7 @@ async def test_recover_knows_what_was_replaced(tmp_path: Path) -> None:
     assert (summary.collected, len(service.submissions)) == (1, 2)
 
 
-async def test_recover_keeps_what_is_under_way_though_an_older_result_stands_there(tmp_path: Path) -> None:
+async def test_recover_keeps_jobs_under_way_despite_an_older_result(tmp_path: Path) -> None:
     folder, out = rec(tmp_path / "rec", "1.wav"), tmp_path / "out"
     async with start_service(tmp_path / "service", seconds=0.3) as service:
         changed = settings(service.base_url, options={"speaker_labels": True, "disfluencies": True})
@@ -526,7 +534,7 @@ async def test_recover_keeps_what_is_under_way_though_an_older_result_stands_the
     assert (summary.collected + summary.carried_over, len(service.submissions)) == (1, 2)
 
 
-async def test_the_journal_may_lie_elsewhere_and_whoever_looks_finds_it(tmp_path: Path) -> None:
+async def test_journal_may_lie_elsewhere_and_is_found_by_whoever_looks(tmp_path: Path) -> None:
     manifest, out, inner = archive(tmp_path / "rec", 2), tmp_path / "out", tmp_path / "volume" / "journal"
     async with start_service(tmp_path / "service") as service:
         at = settings(service.base_url, journal_dir=str(inner))
@@ -650,7 +658,8 @@ async def test_a_result_that_is_not_whole_is_fetched_again_for_free(tmp_path: Pa
             assert len(service.submissions) == 1
 
 
-async def test_a_result_that_was_only_written_otherwise_is_whole_and_stays(tmp_path: Path) -> None:
+async def test_rewritten_result_with_same_content_is_whole_and_stays(tmp_path: Path) -> None:
+    """A result that was only written otherwise, such as with another layout, is whole and stays."""
     folder, out = rec(tmp_path / "rec", "1.wav"), tmp_path / "out"
     path = out / "1.wav.json"
     async with start_service(tmp_path / "service") as service:
@@ -671,7 +680,8 @@ async def test_a_result_that_was_only_written_otherwise_is_whole_and_stays(tmp_p
         assert [old.read_bytes() for old in kept(out)] == [mine]
 
 
-async def test_labels_names_and_formats_reach_results_that_are_done_without_a_request(tmp_path: Path) -> None:
+async def test_labels_names_and_formats_reach_done_results_unrequested(tmp_path: Path) -> None:
+    """Labels, names and formats reach results that are done, without a request."""
     manifest, out = tmp_path / "m.csv", tmp_path / "out"
     rec(tmp_path, "1.wav")
     async with start_service(tmp_path / "service") as service:
@@ -695,7 +705,7 @@ async def test_labels_names_and_formats_reach_results_that_are_done_without_a_re
     assert not kept(out), "the same transcript was not replaced"
 
 
-async def test_labels_that_are_corrected_while_the_service_is_at_work_reach_the_result(tmp_path: Path) -> None:
+async def test_labels_corrected_during_transcription_reach_the_result(tmp_path: Path) -> None:
     manifest, out = tmp_path / "m.csv", tmp_path / "out"
     rec(tmp_path, "1.wav", "2.wav")
     async with start_service(tmp_path / "service", seconds=0.5) as service:
@@ -726,7 +736,7 @@ async def test_a_second_row_of_one_key_with_other_labels_is_told(tmp_path: Path)
 ODD_KEYS = ("vol/.snapshot/1.wav", ".hidden.wav", "a.whisper", "x.json", "deep/er/2.wav")
 
 
-async def test_whatever_key_a_run_accepts_is_found_by_all_who_look_for_results(tmp_path: Path) -> None:
+async def test_accepted_key_is_found_by_all_who_look_for_results(tmp_path: Path) -> None:
     out, manifest = tmp_path / "out", tmp_path / "m.csv"
     rec(tmp_path, "1.wav")
     linked = tmp_path / "other disk"
@@ -753,7 +763,8 @@ async def test_whatever_key_a_run_accepts_is_found_by_all_who_look_for_results(t
     assert (summary.skipped["done"], len(service.submissions)) == (len(keys), len(keys))
 
 
-async def test_what_we_did_not_write_is_never_replaced_and_the_row_is_told_before_it_is_paid(tmp_path: Path) -> None:
+async def test_files_of_others_are_never_replaced(tmp_path: Path) -> None:
+    """What we did not write is never replaced, and the row is reported before it is paid."""
     folder = rec(tmp_path / "rec", "1.wav", "2.wav", "3.wav")
     mine = {
         "1.wav.json": '{"mine": 1}',
@@ -810,7 +821,7 @@ async def test_a_commit_group_protects_its_members_from_each_other(tmp_path: Pat
 
 
 @pytest.mark.parametrize("when", ["staging", "collecting"])
-async def test_what_one_recording_raises_unexpectedly_is_its_own_trouble(
+async def test_unexpected_exception_fails_only_its_own_recording(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     manifest, out = archive(tmp_path / "rec", 5), tmp_path / "out"
@@ -865,7 +876,7 @@ PRAGMA user_version = 1;
 @pytest.mark.parametrize(
     "half", ["", "ALTER TABLE jobs ADD COLUMN shared_with TEXT", "ALTER TABLE jobs ADD COLUMN etag TEXT"]
 )
-async def test_a_journal_of_version_1_opens_whole_or_cut_off_in_its_migration(tmp_path: Path, half: str) -> None:
+async def test_version_1_journal_opens_whole_or_with_half_a_migration(tmp_path: Path, half: str) -> None:
     path = tmp_path / "journal.db"
     with closing(sqlite3.connect(path)) as db:
         db.executescript(VERSION_1 + half)
@@ -879,7 +890,7 @@ async def test_a_journal_of_version_1_opens_whole_or_cut_off_in_its_migration(tm
         assert db.execute("SELECT asked FROM jobs").fetchone()[0] == '{"speaker_labels":true}'
 
 
-async def test_a_migration_that_is_killed_anywhere_leaves_the_old_version_or_the_new_one(tmp_path: Path) -> None:
+async def test_killed_migration_leaves_the_old_version_or_the_new_one(tmp_path: Path) -> None:
     import sys
 
     script = """
@@ -946,9 +957,10 @@ async def test_a_report_replaces_its_own_page_and_nobody_elses(tmp_path: Path) -
     assert page.read_text() == "<html>mine</html>"
 
 
-async def test_a_copy_of_an_archive_leaves_the_originals_journal_alone_and_a_moved_one_keeps_it(
+async def test_copied_archive_leaves_the_original_journal_alone(
     tmp_path: Path,
 ) -> None:
+    """A copy of an archive leaves the original's journal alone, and a moved archive keeps it."""
     folder, out, inner = rec(tmp_path / "rec", "1.wav"), tmp_path / "out", tmp_path / "journal"
     async with start_service(tmp_path / "service") as service:
         at = settings(service.base_url)
@@ -966,7 +978,7 @@ async def test_a_copy_of_an_archive_leaves_the_originals_journal_alone_and_a_mov
     assert len(service.submissions) == 3
 
 
-async def test_two_runs_never_share_a_directory_wherever_their_journals_lie(tmp_path: Path) -> None:
+async def test_two_runs_never_share_a_directory_wherever_journals_lie(tmp_path: Path) -> None:
     folder, out = rec(tmp_path / "rec", "1.wav"), tmp_path / "out"
     async with start_service(tmp_path / "service", seconds=1.0) as service:
         one = settings(service.base_url, journal_dir=str(tmp_path / "a"))
@@ -980,7 +992,7 @@ async def test_two_runs_never_share_a_directory_wherever_their_journals_lie(tmp_
     assert len(service.submissions) == 1
 
 
-async def test_a_name_that_the_disk_cannot_hold_is_told_before_it_is_paid(
+async def test_name_the_disk_cannot_hold_is_reported_before_paying(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest, touch = tmp_path / "m.csv", Path.touch

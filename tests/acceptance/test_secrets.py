@@ -86,7 +86,7 @@ def unpacked(page: str) -> str:
 
 
 @pytest.mark.parametrize("progress", ["plain", "json", "off"])
-async def test_neither_secrets_nor_what_moves_a_terminal_are_shown_anywhere(tmp_path: Path, progress: str) -> None:
+async def test_secrets_and_terminal_controls_are_shown_nowhere(tmp_path: Path, progress: str) -> None:
     manifest, out, log = archive(tmp_path / "in"), tmp_path / "out", tmp_path / "run.log"
     async with start_service(tmp_path / "service", failing=failing) as service:
         given = (manifest, "-o", out, "--service", f"{service.base_url}/?token=abcdef0123")
@@ -111,7 +111,8 @@ async def test_neither_secrets_nor_what_moves_a_terminal_are_shown_anywhere(tmp_
         is_quiet("\n".join(db.iterdump()))
 
 
-async def test_what_failed_can_be_run_again_as_it_is_listed_which_is_its_owners_to_read(tmp_path: Path) -> None:
+async def test_list_of_failures_can_be_run_again_as_it_is(tmp_path: Path) -> None:
+    """What failed can be run again as it is listed, and the list is its owner's to read."""
     manifest, out = archive(tmp_path / "in"), tmp_path / "out"
     async with start_service(tmp_path / "service", failing=failing) as service:
         given = ("-o", out, "--service", service.base_url, "--progress", "off")
@@ -125,7 +126,8 @@ async def test_what_failed_can_be_run_again_as_it_is_listed_which_is_its_owners_
         assert SIGNED in [asked["audio_url"] for asked in service.submissions]
 
 
-async def test_what_may_open_a_door_is_for_its_owner_only_and_results_keep_to_the_umask(tmp_path: Path) -> None:
+async def test_sensitive_files_are_private_and_results_keep_to_umask(tmp_path: Path) -> None:
+    """What may open a door is for its owner only, and results keep to the umask."""
     manifest, out = archive(tmp_path / "in"), tmp_path / "out"
     async with start_service(tmp_path / "service", failing=failing) as service:
         given = ("-o", out, "--service", service.base_url, "--progress", "off", "--format", "srt")
@@ -142,7 +144,8 @@ async def test_what_may_open_a_door_is_for_its_owner_only_and_results_keep_to_th
     assert {mode(out / name) for name in ("good.json", "good.srt")} == {mode(plain_file)}
 
 
-async def test_what_an_older_diarist_left_open_is_closed_by_the_next_run(tmp_path: Path) -> None:
+async def test_next_run_closes_what_an_older_version_left_readable(tmp_path: Path) -> None:
+    """What an older diarist left open to others is closed by the next run."""
     inner = tmp_path / "out" / ".diarist"
     inner.mkdir(parents=True)
     inner.chmod(0o755)
@@ -157,7 +160,7 @@ async def test_what_an_older_diarist_left_open_is_closed_by_the_next_run(tmp_pat
     assert found == {".diarist": 0o700, "journal.db": 0o600, "written.db": 0o600, "summary.json": 0o600}
 
 
-def test_a_folder_of_the_users_for_the_journal_keeps_its_permissions(tmp_path: Path) -> None:
+def test_users_own_journal_folder_keeps_its_permissions(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir(mode=0o750)
     results.Results(tmp_path / "out", inner=tmp_path / "state")
     results.Results(tmp_path / "out", inner=tmp_path / "new" / "state")

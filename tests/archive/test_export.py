@@ -43,7 +43,7 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_every_format_is_written_beside_each_result_and_a_second_time_nothing_is(archive: Path) -> None:
+def test_every_format_is_written_beside_each_result_only_once(archive: Path) -> None:
     here = [name for name, form in FORMATS.items() if not form.missing()]
     done, told = exported(archive, ",".join([*here, *TABLES]))
     assert (done.results, done.written, done.problems, told) == (4, 4 * len(here) + 5, 0, [])
@@ -84,7 +84,7 @@ def test_tables_hold_the_whole_archive_and_read_back(archive: Path, tmp_path: Pa
         assert {json.loads(line)["recording_id"] for line in lines} == set(recordings)
 
 
-def test_300_results_are_exported_by_processes_in_the_order_of_their_names(tmp_path: Path) -> None:
+def test_300_results_are_exported_by_processes_in_order_of_names(tmp_path: Path) -> None:
     directory = many(tmp_path / "results", 300)
     done, told = exported(directory, "srt,csv", tmp_path / "out")
     assert (done.results, done.written, told) == (300, 301, [])
@@ -93,7 +93,7 @@ def test_300_results_are_exported_by_processes_in_the_order_of_their_names(tmp_p
     assert len(set(keys)) == 300
 
 
-def test_a_result_that_cannot_be_read_is_told_and_the_others_are_written(archive: Path) -> None:
+def test_unreadable_result_is_reported_and_others_are_exported(archive: Path) -> None:
     (archive / "a-bad.json").write_bytes(b'{"recording":{}, "words"')
     (archive / "b-notes.json").write_bytes(b'{"mine": true}')
     done, told = exported(archive, "srt")
@@ -102,9 +102,8 @@ def test_a_result_that_cannot_be_read_is_told_and_the_others_are_written(archive
     assert "a-bad.json" in said, "and the notes, which are none of ours, are passed over"
 
 
-def test_names_and_other_peoples_turns_reach_every_format_and_leave_the_results_alone(
-    archive: Path, tmp_path: Path
-) -> None:
+def test_names_and_turns_reach_every_format_but_not_the_results(archive: Path, tmp_path: Path) -> None:
+    """Names and other people's turns reach every format and leave the results alone."""
     before = (archive / "kitchen-talk.json").read_bytes()
     (tmp_path / "names.toml").write_text('A = "Ann"\n["kitchen-talk"]\nx = "Xaver"\n', "utf-8")
     (tmp_path / "turns").mkdir()
@@ -146,7 +145,8 @@ def test_a_mistake_gets_one_clear_message(tmp_path: Path, arguments: list[str], 
     assert "Traceback" not in done.stderr
 
 
-def test_the_command_says_what_it_did_and_exits_3_if_something_was_not_written(archive: Path) -> None:
+def test_export_reports_and_exits_3_on_unwritten_files(archive: Path) -> None:
+    """The command says what it did, and exits with 3 if something was not written."""
     good = diarist("export", str(archive), "--to", "srt, vtt")
     assert (good.returncode, good.stderr) == (0, "4 results: 8 files written, 0 as they were\n")
     (archive / "bad.json").write_bytes(b"{")
@@ -155,7 +155,8 @@ def test_the_command_says_what_it_did_and_exits_3_if_something_was_not_written(a
     assert bad.stderr.endswith("5 results: 0 files written, 8 as they were, 1 not written\n")
 
 
-def test_a_run_writes_other_formats_and_a_row_whose_names_cannot_be_read_stays_collected(tmp_path: Path) -> None:
+def test_row_with_unreadable_names_stays_collected(tmp_path: Path) -> None:
+    """A run writes other formats too, and a row whose names cannot be read stays collected."""
     from batch.model import Job, Recording
 
     told: list[str] = []
@@ -178,9 +179,7 @@ TEXTS = ("it's = fine", "'quoted", "3 - 2", "")
 
 
 @pytest.mark.parametrize("is_exact", [False, True])
-def test_no_text_of_a_table_is_a_formula_to_a_spreadsheet_unless_it_shall_be_exact(
-    archive: Path, tmp_path: Path, is_exact: bool
-) -> None:
+def test_table_text_is_no_spreadsheet_formula_unless_exact(archive: Path, tmp_path: Path, is_exact: bool) -> None:
     result = json.loads((archive / "calls" / "support-call.json").read_text())
     said = [result["utterances"][0] | {"text": text, "speaker": text or "A"} for text in (*FORMULAS, *TEXTS)]
     for utterance in said:

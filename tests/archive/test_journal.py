@@ -57,7 +57,7 @@ async def test_a_closed_journal_opens_again_with_everything_in_it(path: Path) ->
         assert await again.find(["a.wav"]) == {"a.wav": job("a.wav")}
 
 
-async def test_jobs_are_found_by_state_in_the_order_in_which_they_were_listed(journal: Journal) -> None:
+async def test_jobs_are_found_by_state_in_the_order_of_their_listing(journal: Journal) -> None:
     for key in ("c", "a", "b"):
         await journal.record(job(key, state=State.SUBMITTED, transcript_id=f"t{key}"))
     await journal.record(job("d"))
@@ -76,9 +76,8 @@ async def test_the_first_row_of_a_run_that_uses_a_key_keeps_it(journal: Journal)
 
 
 @pytest.mark.parametrize("names", [("a", "a.json/b"), ("a.json/b", "a"), ("x/a.json/b/c", "x/a")])
-async def test_a_result_that_would_have_to_be_a_directory_is_in_the_way(
-    journal: Journal, names: tuple[str, str]
-) -> None:
+async def test_result_that_must_be_a_directory_is_in_the_way(journal: Journal, names: tuple[str, str]) -> None:
+    """A result that would have to be a directory is in the way of another one."""
     rows = [job(name).recording for name in (*names, "a.json/c")]
     first, second, third = await journal.claim(rows, [row.key for row in rows])
     assert (first, second) == (None, rows[0])
@@ -134,7 +133,8 @@ async def test_a_journal_of_a_newer_diarist_is_refused(path: Path, journal: Jour
         Journal(path)
 
 
-async def test_a_full_disk_is_told_to_all_who_wait_and_nothing_is_half_written(path: Path) -> None:
+async def test_full_disk_is_reported_to_all_who_wait(path: Path) -> None:
+    """A full disk is reported to all who wait, and nothing is half written."""
     with contextlib.closing(Journal(path)) as journal:
         await journal.record(job("before"))
         await journal._ask(lambda db: db.execute("PRAGMA max_page_count = 20").fetchone())

@@ -71,7 +71,7 @@ async def test_plan_says_why_and_touches_nothing(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-async def test_a_touched_file_is_read_once_and_then_known_again_by_its_stamp(
+async def test_touched_file_is_read_once_and_then_known_by_its_stamp(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest, out = archive(tmp_path / "audio", 1), tmp_path / "out"
@@ -84,7 +84,7 @@ async def test_a_touched_file_is_read_once_and_then_known_again_by_its_stamp(
     assert len(read) == 1
 
 
-async def test_a_damaged_journal_is_refused_and_recovered_without_paying_again(tmp_path: Path) -> None:
+async def test_damaged_journal_is_refused_and_recovered_without_paying(tmp_path: Path) -> None:
     manifest, out = archive(tmp_path / "audio", 300), tmp_path / "out"
     async with start_service(tmp_path / "service") as service:
         at = settings(service.base_url)
@@ -101,7 +101,7 @@ async def test_a_damaged_journal_is_refused_and_recovered_without_paying_again(t
     assert set(submitted_audio(service).values()) == {1}
 
 
-async def test_what_was_with_the_service_is_salvaged_from_a_damaged_journal(tmp_path: Path) -> None:
+async def test_submitted_jobs_are_salvaged_from_a_damaged_journal(tmp_path: Path) -> None:
     manifest, out = archive(tmp_path / "audio", 20), tmp_path / "out"
     async with start_service(tmp_path / "service", seconds=1.0) as service:
         stop, at = asyncio.Event(), settings(service.base_url)
@@ -122,7 +122,7 @@ def _staged(out: Path) -> int:
         return int(db.execute("SELECT count(*) FROM jobs WHERE transcript_id IS NULL").fetchone()[0])
 
 
-async def test_transcripts_of_public_urls_are_taken_over_from_the_services_list(tmp_path: Path) -> None:
+async def test_public_url_transcripts_are_adopted_from_the_list(tmp_path: Path) -> None:
     from aiohttp import web
     from aiohttp.test_utils import TestServer
 
@@ -173,9 +173,8 @@ async def test_failures_are_rows_that_can_be_fed_back(tmp_path: Path) -> None:
     check_results(folder, out, 5)
 
 
-async def test_a_full_disk_stops_the_run_once_and_with_space_the_same_command_continues(
-    tmp_path: Path, small_disk: Path
-) -> None:
+async def test_full_disk_stops_the_run_once_until_there_is_space(tmp_path: Path, small_disk: Path) -> None:
+    """A full disk stops the run once, and with space the same command continues."""
     manifest, out = archive(tmp_path / "audio", 60), small_disk / "out"
     out.mkdir()
     filling = out / "filling"
@@ -195,7 +194,7 @@ async def test_a_full_disk_stops_the_run_once_and_with_space_the_same_command_co
     assert set(submitted_audio(service).values()) == {1}
 
 
-async def test_results_that_become_read_only_stop_the_run_and_nothing_is_paid_again(
+async def test_read_only_results_stop_the_run_and_nothing_is_repaid(
     tmp_path: Path,
 ) -> None:
     manifest, out = archive(tmp_path / "audio", 10), tmp_path / "out"
@@ -238,7 +237,8 @@ def due(count: int) -> dict[str, tuple[str, str | None]]:
     return {key: (str(state), transcript_id) for key, (state, transcript_id) in wanted.items()}
 
 
-def test_of_recordings_in_every_state_the_newest_fact_of_all_journals_and_results_counts(tmp_path: Path) -> None:
+def test_newest_fact_counts_for_recordings_in_every_state(tmp_path: Path) -> None:
+    """Of recordings in every state, the newest fact of all journals and results counts."""
     out = tmp_path / "out"
     rebuilding.every_state(out, 300)
     rebuilding.recover(out)
@@ -264,9 +264,10 @@ def all_killed(tmp_path: Path, count: int, *files: str) -> list[str]:
         return child.stdout.splitlines()
 
 
-def test_killed_before_any_line_a_run_refuses_or_goes_on_and_the_same_command_makes_the_same_journal(
+def test_recovery_killed_at_any_line_remakes_the_same_journal(
     tmp_path: Path,
 ) -> None:
+    """Killed before any line, a run refuses or goes on, and the same command makes the same journal."""
     lines, *wrong = all_killed(tmp_path, 28, *rebuilding.FILES[:3])
     assert int(lines.split()[0]) > 80
     assert not wrong
@@ -274,16 +275,15 @@ def test_killed_before_any_line_a_run_refuses_or_goes_on_and_the_same_command_ma
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_killed_before_any_line_with_300_recordings_in_every_state(tmp_path: Path) -> None:
+def test_recovery_of_300_recordings_can_be_killed_at_any_line(tmp_path: Path) -> None:
+    """Recovery can be killed before any line with 300 recordings in every state."""
     lines, *wrong = all_killed(tmp_path, 300, *rebuilding.FILES)
     assert int(lines.split()[0]) > 150
     assert not wrong
 
 
 @pytest.mark.parametrize("is_damaged", [True, False])
-async def test_killed_ten_times_over_300_recordings_under_way_then_recovered_and_run_nothing_is_paid_again(
-    tmp_path: Path, is_damaged: bool
-) -> None:
+async def test_recovery_killed_ten_times_pays_for_nothing_again(tmp_path: Path, is_damaged: bool) -> None:
     """Among them are changed recordings that are paid and under way over older results, and some of which nobody
     knows whether the service took them."""
     folder, out, rng = tmp_path / "audio", tmp_path / "out", random.Random(5)
@@ -357,9 +357,8 @@ def make_unusable(out: Path) -> None:
 
 
 @pytest.mark.parametrize("free", [0, 20_000, 60_000, 120_000, 250_000, 500_000, 1_000_000, 2_000_000, 4_000_000])
-def test_on_a_full_disk_nothing_changes_and_with_space_the_same_command_makes_the_journal(
-    small_disk: Path, free: int
-) -> None:
+def test_recovery_on_a_full_disk_changes_nothing(small_disk: Path, free: int) -> None:
+    """On a full disk nothing changes, and with space the same command makes the journal."""
     out = small_disk / "out"
     rebuilding.every_state(out, 300)
     path = out / ".diarist" / "journal.db"
@@ -382,7 +381,8 @@ def test_on_a_full_disk_nothing_changes_and_with_space_the_same_command_makes_th
     assert told(out) == due(300)
 
 
-def test_a_journal_that_was_removed_is_no_new_directory_while_one_is_left_that_was_put_aside(tmp_path: Path) -> None:
+def test_removed_journal_is_not_new_while_one_put_aside_is_left(tmp_path: Path) -> None:
+    """A journal that was removed is no new directory while one that was put aside is left."""
     rebuilding.every_state(tmp_path, 14)
     rebuilding.recover(tmp_path)
     (tmp_path / ".diarist" / "journal.db").unlink()
@@ -396,7 +396,7 @@ def test_a_journal_that_was_removed_is_no_new_directory_while_one_is_left_that_w
     assert told(tmp_path) == due(14)
 
 
-def test_several_attempts_in_one_second_keep_every_journal_that_they_put_aside(tmp_path: Path) -> None:
+def test_attempts_in_one_second_keep_every_journal_put_aside(tmp_path: Path) -> None:
     rebuilding.every_state(tmp_path, 14)
     inner = tmp_path / ".diarist"
     asides = [rebuilding.recover(tmp_path).aside for _ in range(4)]
@@ -405,7 +405,8 @@ def test_several_attempts_in_one_second_keep_every_journal_that_they_put_aside(t
     assert told(tmp_path) == due(14)
 
 
-def test_the_log_of_a_journal_that_was_put_aside_follows_it_and_is_never_that_of_the_new_one(tmp_path: Path) -> None:
+def test_log_of_a_journal_put_aside_follows_it(tmp_path: Path) -> None:
+    """The log of a journal that was put aside follows it, and is never that of the new one."""
     rebuilding.every_state(tmp_path, 28)
     inner = tmp_path / ".diarist"
     assert (inner / "journal.db-wal").stat().st_size

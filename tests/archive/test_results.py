@@ -25,7 +25,8 @@ def job(key: str = "calls/a.wav") -> Job:
     return Job(recording=recording, service="local", sha256="ab")
 
 
-def test_a_result_holds_the_recording_and_the_services_object_byte_for_byte(tmp_path: Path) -> None:
+def test_result_keeps_the_service_object_byte_for_byte(tmp_path: Path) -> None:
+    """A result holds the recording and the service's object byte for byte."""
     results = Results(tmp_path)
     stored = results.write(job(), TRANSCRIPT)
     written = (tmp_path / "calls" / "a.wav.json").read_bytes()
@@ -46,9 +47,8 @@ def test_a_result_is_replaced_whole(tmp_path: Path) -> None:
     assert json.loads(results.path("calls/a.wav").read_bytes())["id"] == "t2"
 
 
-def test_a_full_disk_stops_the_run_and_leaves_the_old_result_and_no_litter(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_stops_the_run_and_keeps_the_old_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk stops the run, and leaves the old result and no litter."""
     results = Results(tmp_path)
     results.write(job(), TRANSCRIPT)
     sync = os.fsync
@@ -65,7 +65,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_old_result_and_no_litter(
     assert [*tmp_path.rglob("*.tmp")] == []
 
 
-def test_a_directory_that_cannot_be_made_is_told_before_anything_runs(tmp_path: Path) -> None:
+def test_impossible_directory_is_reported_before_anything_runs(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(errors.UsageError, match="cannot write to .*file"):
         Results(tmp_path / "file")

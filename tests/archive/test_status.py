@@ -24,7 +24,7 @@ from tests.support.service import start_service
 from tests.support.waiting import until
 
 
-async def test_after_a_run_its_summary_is_there_for_programs_and_people(tmp_path: Path) -> None:
+async def test_summary_of_an_ended_run_serves_programs_and_people(tmp_path: Path) -> None:
     manifest = archive(tmp_path / "audio", 5)
     async with start_service(tmp_path / "service") as service:
         summary = await batch.run(str(manifest), tmp_path / "out", settings=settings(service.base_url))
@@ -50,9 +50,7 @@ def test_where_nothing_has_run_it_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
-async def test_a_run_is_followed_while_it_works_and_told_apart_when_it_was_killed(
-    tmp_path: Path, ending: int
-) -> None:
+async def test_status_follows_a_run_and_recognises_a_killed_one(tmp_path: Path, ending: int) -> None:
     out = tmp_path / "out"
     async with start_service(tmp_path / "service", seconds=60) as service:
         manifest = archive(tmp_path / "audio", 8)

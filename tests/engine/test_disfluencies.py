@@ -27,7 +27,7 @@ def spoken(text: str) -> list[Word]:
         ("", ""),
     ],
 )
-def test_fillers_are_left_out_and_sentences_begin_and_end_as_before(text: str, expected: str) -> None:
+def test_fillers_are_left_out_and_sentence_bounds_are_kept(text: str, expected: str) -> None:
     assert " ".join(word.text for word in fluent(spoken(text))) == expected
 
 

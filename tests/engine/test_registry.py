@@ -54,7 +54,7 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"speakers": "sherpa-onnx:models"}, "sherpa_onnx", "'sherpa-onnx>=2.0.1,<3'"),
     ],
 )
-def test_a_package_that_is_missing_is_told_with_the_command_that_installs_it(
+def test_missing_package_is_reported_with_its_install_command(
     monkeypatch, declared, asked: dict[str, str], lacking: str, command: str
 ) -> None:
     for origin in (*registry.ENGINES.values(), *registry.SPEAKERS.values()):
@@ -95,7 +95,7 @@ def test_a_result_names_the_engine_without_where_it_lies(engine: str, label: str
     assert EngineChoice(engine).label == label
 
 
-def test_other_languages_are_accepted_as_far_as_the_engine_knows_them() -> None:
+def test_other_languages_are_accepted_if_the_engine_knows_them() -> None:
     url = {"audio_url": "http://host/audio"}
     known = EngineCapabilities(frozenset({"en", "de", "pt"}))
     for code in ("en_us", "de", "de_ch", "pt", "DE"):
@@ -106,7 +106,7 @@ def test_other_languages_are_accepted_as_far_as_the_engine_knows_them() -> None:
     assert EngineRequest(language_code="de_ch").language == "de"
 
 
-def test_keyterms_are_refused_by_name_where_the_engine_cannot_favour_them() -> None:
+def test_keyterms_are_refused_by_name_if_engine_lacks_them() -> None:
     asked = {"audio_url": "http://host/audio", "keyterms_prompt": ["Ada Lovelace"]}
     assert engine_request(read_request(asked)).keyterms == ("Ada Lovelace",)
     with pytest.raises(BadRequest, match="Not available on the local service: keyterms_prompt"):
@@ -188,7 +188,7 @@ def test_a_whisper_model_that_is_damaged_is_told(tmp_path, whisper_model) -> Non
         ("enormous", "enormous cannot be loaded.*tiny.en"),
     ],
 )
-def test_a_whisper_model_that_is_not_here_is_told_with_how_to_get_it(model, says, monkeypatch, tmp_path) -> None:
+def test_missing_whisper_model_is_reported_with_how_to_get_it(model, says, monkeypatch, tmp_path) -> None:
     pytest.importorskip("faster_whisper")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))

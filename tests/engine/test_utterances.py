@@ -70,7 +70,7 @@ def test_slips_at_sentence_ends_are_put_right(text: str, before: list[int], afte
     assert smoothed(say(text), before) == after
 
 
-def test_an_utterance_ends_where_the_speaker_changes_and_not_at_a_silence() -> None:
+def test_utterance_ends_at_a_speaker_change_and_not_at_a_silence() -> None:
     words = [
         Word("Good", 0, 200, 0.9, "A"),
         Word("morning.", 60_000, 60_400, 0.8, "A"),

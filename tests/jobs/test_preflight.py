@@ -23,7 +23,8 @@ from tests.support.recordings import settings
 from tests.support.service import start_service
 
 
-async def test_all_is_well_with_a_service_that_answers_and_nothing_is_left_behind(tmp_path: Path) -> None:
+async def test_preflight_passes_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """All is well with a service that answers, and nothing is left behind."""
     async with start_service(tmp_path / "service") as service:
         found = await findings(service.base_url, tmp_path / "out")
     assert {each.verdict for each in found.values()} == {CheckLevel.OK}, found
@@ -71,9 +72,7 @@ async def test_a_key_of_the_other_region_is_recognised(tmp_path: Path, monkeypat
     assert "--service assemblyai-eu" in found["key"].advice
 
 
-async def test_a_service_that_is_not_there_and_a_key_that_is_missing_are_told(
-    tmp_path: Path, unused_tcp_port: int
-) -> None:
+async def test_absent_service_and_missing_key_are_reported(tmp_path: Path, unused_tcp_port: int) -> None:
     gone = await findings(f"http://127.0.0.1:{unused_tcp_port}", tmp_path)
     assert (gone["reach"].verdict, gone["reach"].exit_code) == (CheckLevel.BAD, 5)
     keyless = await findings("assemblyai", tmp_path)
@@ -131,7 +130,7 @@ async def of_stores(out: Path, *manifests: str, copies: str = "") -> list[tuple[
     return [(each.what, each.verdict, each.exit_code, each.said) for each in found]
 
 
-async def test_stores_that_manifests_and_out_name_are_looked_at_once_each(
+async def test_stores_named_by_manifests_and_out_are_checked_once_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
 ) -> None:
     monkeypatch.setattr(buckets, "TRIES", 1)

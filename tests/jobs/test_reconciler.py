@@ -92,7 +92,7 @@ async def reconciler(
 
 
 @pytest.mark.parametrize("above", [0, 199, 200, 201, 1000])
-async def test_a_submission_is_found_however_many_foreign_jobs_came_since(tmp_path: Path, above: int) -> None:
+async def test_submission_is_found_despite_many_newer_foreign_jobs(tmp_path: Path, above: int) -> None:
     listed = Listed([*foreign(above), item("t1", "https://cdn.test/upload/a"), *foreign(300, -10)])
     async with reconciler(listed, tmp_path) as look:
         found = await look.find(uncertain())
@@ -100,7 +100,7 @@ async def test_a_submission_is_found_however_many_foreign_jobs_came_since(tmp_pa
     assert found.id == "t1"
 
 
-async def test_a_submission_from_just_before_midnight_is_found_after_it(tmp_path: Path) -> None:
+async def test_submission_from_before_midnight_is_found_after_it(tmp_path: Path) -> None:
     listed = Listed([*foreign(10), item("t1", "https://cdn.test/upload/a", -35), *foreign(10, -60)])
     async with reconciler(listed, tmp_path) as look:
         found = await look.find(uncertain())
@@ -126,7 +126,8 @@ async def test_a_list_that_lags_is_given_a_second_look(tmp_path: Path) -> None:
     assert found.id == "late"
 
 
-async def test_an_earlier_submission_of_the_same_upload_that_failed_is_not_taken_for_this_one(tmp_path: Path) -> None:
+async def test_earlier_failed_submission_of_same_upload_is_not_taken(tmp_path: Path) -> None:
+    """An earlier submission of the same upload that failed is not taken for this one."""
     listed = Listed([item("t0", "https://cdn.test/upload/a", -100)])
     async with reconciler(listed, tmp_path) as look:
         assert await look.find(uncertain(past_ids=("t0",))) is None
@@ -162,9 +163,10 @@ PUBLIC = "https://example.com/talk.mp3"
         ({"speaker_labels": True}, -100 * 3600.0, False),
     ],
 )
-async def test_a_public_url_is_matched_by_url_options_and_time_and_the_log_says_so(
+async def test_public_url_is_matched_by_url_options_and_time(
     tmp_path: Path, echo: dict[str, object], after_seconds: float, found: bool
 ) -> None:
+    """A public URL is matched by URL, options and time, and the log says so."""
     told: list[Event] = []
     async with reconciler(Listed([item("t1", PUBLIC, after_seconds)], echo), tmp_path, told=told) as look:
         assert bool(await look.find(uncertain(link=PUBLIC, source=PUBLIC))) is found
@@ -200,7 +202,8 @@ def ours(job: Job) -> Item:
     return item(job.transcript_id or "", job.audio_url or "", (job.submitted_at or 0.0) - INTENT)
 
 
-async def test_without_a_witness_absence_is_not_believed_and_is_left_to_the_next_run(tmp_path: Path) -> None:
+async def test_absence_is_not_believed_without_a_witness(tmp_path: Path) -> None:
+    """Without a witness absence is not believed, and is left to the next run."""
     early = acknowledged("early", 0.04)
     listed = Listed([*foreign(10, 30.0), ours(early), *foreign(10, -120.0)])
     async with reconciler(listed, tmp_path, (early,), later_seconds=30) as look:
@@ -209,7 +212,8 @@ async def test_without_a_witness_absence_is_not_believed_and_is_left_to_the_next
     assert listed.pages >= 4, "it was looked for several times meanwhile"
 
 
-async def test_a_witness_that_was_acknowledged_well_after_the_lost_one_was_let_go_is_believed(tmp_path: Path) -> None:
+async def test_witness_acknowledged_well_after_the_loss_is_believed(tmp_path: Path) -> None:
+    """A witness that was acknowledged well after the lost one was let go is believed."""
     witness = acknowledged("witness", 20.0)
     listed = Listed([ours(witness), *foreign(10, -120.0)])
     async with reconciler(listed, tmp_path, (witness,), later_seconds=30) as look:
@@ -219,7 +223,9 @@ async def test_a_witness_that_was_acknowledged_well_after_the_lost_one_was_let_g
     assert listed.pages >= 4, "two looks agreed"
 
 
-async def test_a_witness_in_a_list_that_does_not_go_back_to_the_intent_proves_nothing(tmp_path: Path) -> None:
+async def test_witness_proves_nothing_in_a_list_that_is_too_short(tmp_path: Path) -> None:
+    """A witness in a list that does not go back to the intent proves nothing."""
+
     class Circling(Listed):
         async def page(self, *, before_id: str | None = None, limit: int = 200) -> Page:
             page = await super().page(before_id=None, limit=limit)
@@ -232,7 +238,8 @@ async def test_a_witness_in_a_list_that_does_not_go_back_to_the_intent_proves_no
             await look.find(uncertain())
 
 
-async def test_what_the_list_does_not_show_an_hour_after_the_intent_was_not_taken(tmp_path: Path) -> None:
+async def test_submission_unlisted_for_an_hour_was_not_accepted(tmp_path: Path) -> None:
+    """What the list does not show an hour after the intent was not taken."""
     for later, believed in ((3500.0, False), (3700.0, True)):
         async with reconciler(Listed(foreign(3, -120)), tmp_path, later_seconds=later) as look:
             if believed:
@@ -256,7 +263,7 @@ async def test_while_others_are_at_work_a_witness_is_waited_for(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_in_pages_without_order_and_with_repeated_items_it_is_found(tmp_path: Path, seed: int) -> None:
+async def test_submission_is_found_in_unordered_pages_with_repetitions(tmp_path: Path, seed: int) -> None:
     class Wild(Listed):
         async def page(self, *, before_id: str | None = None, limit: int = 200) -> Page:
             page = await super().page(before_id=before_id, limit=limit)
@@ -302,9 +309,10 @@ def test_what_a_transcript_was_asked_for_with_is_compared_whole(
 
 
 @pytest.mark.parametrize(("after_seconds", "is_it"), [(5.0, True), (-14 * 3600.0, False), (3600.0, False)])
-async def test_a_public_urls_transcript_is_that_of_some_minutes_in_the_zone_that_a_job_of_ours_shows(
+async def test_public_url_transcript_is_matched_in_the_services_zone(
     tmp_path: Path, after_seconds: float, is_it: bool
 ) -> None:
+    """A public URL's transcript is that of some minutes, in the zone that a job of ours shows."""
     mine = acknowledged("mine", -200.0)
     shown = item("mine", mine.audio_url or "", -200.0 + ZONE)
     listed = Listed([item("t1", PUBLIC, after_seconds + ZONE), shown], {"speaker_labels": True})

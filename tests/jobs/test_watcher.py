@@ -37,7 +37,7 @@ def watching(service: Any, held: list[bool]) -> Watcher:
     return Watcher(service, gate, SweepSettings(0.01, 0.02), random.Random(1), pause=held.append)
 
 
-async def test_slots_are_held_back_no_longer_once_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slots_are_no_longer_held_back_once_nothing_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batch.jobs.watcher._UNSEEN_SECONDS", 0.05)
     names = [f"t{number}" for number in range(9)]
     held: list[bool] = []

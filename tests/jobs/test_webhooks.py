@@ -101,7 +101,8 @@ def test_a_secret_that_was_only_begun_is_made_anew(tmp_path: Path, left: bytes) 
     assert [stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()] == [0o600]
 
 
-def test_killed_at_any_line_while_the_secret_is_made_the_next_run_has_one(tmp_path: Path) -> None:
+def test_next_run_has_a_secret_after_a_kill_while_it_was_made(tmp_path: Path) -> None:
+    """Killed at any line while the secret is made, the next run has one."""
     ended = []
     for line in range(1, 60):
         path = tmp_path / str(line) / "webhook-secret"
@@ -143,7 +144,7 @@ async def test_a_secret_that_is_no_text_is_refused() -> None:
         writer.close()
 
 
-async def test_300_idle_connections_are_bounded_and_notices_get_through() -> None:
+async def test_300_idle_connections_are_bounded_and_let_notices_in() -> None:
     rung: list[tuple[str, Status]] = []
     async with listener(rung) as url, aiohttp.ClientSession() as session:
         idle = [await asyncio.open_connection("127.0.0.1", URL(url).port) for _ in range(300)]
@@ -216,9 +217,7 @@ async def test_while_notices_come_sweeps_are_seldom(tmp_path: Path, unused_tcp_p
     assert len(lists) < 20, "1.5 s of sweeps every 0.05 s would be 30"
 
 
-async def test_why_a_job_failed_is_asked_for_when_a_notice_says_that_it_did(
-    tmp_path: Path, unused_tcp_port: int
-) -> None:
+async def test_reason_is_asked_for_when_a_notice_says_a_job_failed(tmp_path: Path, unused_tcp_port: int) -> None:
     manifest = archive(tmp_path / "in", 3)
     webhook = WebhookSettings(f"http://127.0.0.1:{unused_tcp_port}/done", port=unused_tcp_port)
 
@@ -287,9 +286,10 @@ async def when_told(service: str, transcript_id: str, done: Callable[[dict[str, 
         ((500,), 10, 500),
     ],
 )
-async def test_the_service_tells_until_it_is_heard_or_refused_and_ten_times_at_most(
+async def test_service_notifies_until_heard_or_refused_or_ten_times(
     tmp_path: Path, answers: tuple[int, ...], tries: int, code: int
 ) -> None:
+    """The service sends a notice until it is heard or refused, and ten times at most."""
     manner = WebhookRetry(answer_seconds=0.2, pause_seconds=0.01)
     async with answering(*answers) as (hook, told), start_service(tmp_path, manner=manner) as service:
         named = {"webhook_auth_header_name": "X-Mine", "webhook_auth_header_value": "b secret"}
@@ -304,7 +304,7 @@ def test_the_manner_is_the_documented_one() -> None:
     assert WebhookRetry() == WebhookRetry(tries=10, answer_seconds=10.0, pause_seconds=10.0)
 
 
-async def test_a_notice_that_was_still_to_be_sent_is_sent_after_a_restart(tmp_path: Path) -> None:
+async def test_unsent_notice_is_sent_after_a_restart(tmp_path: Path) -> None:
     def never(send: Notify) -> Notify:
         async def nothing(*notice: Any) -> int | None:
             await asyncio.Event().wait()

@@ -136,7 +136,7 @@ def test_it_is_recognised_by_its_extension_or_by_its_content(example: Example, p
 
 
 @each
-def test_the_first_row_comes_before_the_manifest_is_read_to_its_end(example: Example, tmp_path: Path) -> None:
+def test_first_row_comes_before_the_manifest_is_read_to_its_end(example: Example, tmp_path: Path) -> None:
     """From standard input, whose other end stays open."""
     reading, writing = os.pipe()
     with os.fdopen(writing, "wb") as file, os.fdopen(reading, "rb") as stdin:
@@ -167,7 +167,7 @@ def rows_of(tmp_path: Path, name: str, *rows: Any) -> list[Recording | Reject]:
     return read(path)
 
 
-def test_a_nemo_row_that_is_a_part_of_its_file_is_cut_and_one_that_is_all_of_it_is_not(tmp_path: Path) -> None:
+def test_nemo_row_is_cut_only_if_it_is_a_part_of_its_file(tmp_path: Path) -> None:
     rows = rows_of(
         tmp_path, "m.json",
         {"audio_filepath": "a.wav", "offset": 0, "duration": 2, "text": "x", "num_speakers": None},
@@ -233,7 +233,7 @@ def test_common_voice_paths_are_in_clips_if_that_is_there(tmp_path: Path) -> Non
     assert row.options == DEFAULTS | {"language_code": "en"}
 
 
-def test_parquet_is_read_in_batches_with_its_types_and_bytes_left_out(tmp_path: Path) -> None:
+def test_parquet_is_read_in_batches_with_types_and_without_bytes(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     from pyarrow import parquet as pq
 
@@ -269,7 +269,7 @@ def test_parquet_that_is_cut_off_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("packed", sorted(PACK))
-def test_compressed_data_that_are_cut_off_give_what_is_whole_and_say_so(tmp_path: Path, packed: str) -> None:
+def test_truncated_compressed_data_give_what_is_whole_and_say_so(tmp_path: Path, packed: str) -> None:
     lines = "audio\n" + "".join(f"{n}-{os.urandom(40).hex()}.wav\n" for n in range(5000))
     content = PACK[packed](lines.encode())
     (tmp_path / f"m.csv{packed}").write_bytes(content[: len(content) // 2])

@@ -62,7 +62,8 @@ def listed_by_a_child(folder: Path, limit: int, *manifests: str) -> list[list[st
 # ── a directory ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_directory_tells_what_it_left_out_and_why_with_a_count_and_examples(tmp_path: Path) -> None:
+def test_directory_reports_what_it_left_out_and_why(tmp_path: Path) -> None:
+    """A directory reports what it left out and why, with a count and examples."""
     tree(
         tmp_path / "rec",
         "1.wav",
@@ -96,7 +97,7 @@ def test_where_all_is_listed_nothing_is_told(tmp_path: Path) -> None:
     assert told == []
 
 
-def test_links_to_directories_are_followed_each_directory_once_and_a_loop_ends(tmp_path: Path) -> None:
+def test_linked_directories_are_followed_once_and_a_loop_ends(tmp_path: Path) -> None:
     tree(tmp_path, "rec/z/1.wav", "rec/z/deep/2.wav", "disk/3.wav", "disk/deep/4.wav")
     (tmp_path / "rec" / "a").symlink_to("z")  # comes before what it leads to, and must not rename it
     (tmp_path / "rec" / "disk").symlink_to(tmp_path / "disk")
@@ -123,7 +124,7 @@ def test_a_broken_link_with_the_name_of_a_recording_stays_a_row(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["rec", "rec/**/*.wav", "rec/*/*.wav"])
-def test_a_directory_that_may_not_be_read_is_a_row_that_cannot_run(tmp_path: Path, name: str) -> None:
+def test_unreadable_directory_is_a_row_that_cannot_run(tmp_path: Path, name: str) -> None:
     tree(tmp_path, "rec/a/1.wav", "rec/secret/2.wav", "rec/z/3.wav")
     (tmp_path / "rec" / "secret").chmod(0)
     rows = listed_by_a_child(tmp_path, 0, name)
@@ -139,7 +140,8 @@ def test_a_directory_that_may_not_be_read_is_a_row_that_cannot_run(tmp_path: Pat
     )
 
 
-def test_a_directory_for_which_no_more_files_may_be_open_is_a_row_that_cannot_run(tmp_path: Path) -> None:
+def test_directory_beyond_the_open_file_limit_is_a_rejected_row(tmp_path: Path) -> None:
+    """A directory for which no more files may be open is a row that cannot run."""
     tree(tmp_path, "rec/1.wav")
     assert [key for _, key, _ in listed_by_a_child(tmp_path, 0, "rec")] == ["1.wav"]
     ((kind, _, reason),) = listed_by_a_child(tmp_path, 3, "rec")
@@ -148,9 +150,8 @@ def test_a_directory_for_which_no_more_files_may_be_open_is_a_row_that_cannot_ru
     assert "ulimit -n" in reason
 
 
-async def test_a_run_over_a_directory_that_cannot_be_read_ends_with_3_and_once_it_can_with_0(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_run_over_an_unreadable_directory_ends_with_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run over a directory that cannot be read ends with 3, and once it can be read with 0."""
     tree(tmp_path, "rec/1.wav", "rec/bad/2.wav", "rec/z/3.wav")
     real = os.scandir
 
@@ -168,9 +169,10 @@ async def test_a_run_over_a_directory_that_cannot_be_read_ends_with_3_and_once_i
         assert (again.exit_code, again.collected, again.rejected) == (0, 1, 0)
 
 
-async def test_what_diarist_wrote_beside_the_recordings_is_neither_listed_nor_told(
+async def test_own_output_beside_the_recordings_is_left_out_silently(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What diarist wrote beside the recordings is neither listed nor reported."""
     monkeypatch.chdir(tmp_path)
     tree(tmp_path, "rec/1.wav", "rec/a/2.wav")
     notices: list[str] = []
@@ -218,7 +220,7 @@ def test_a_glob_filters_as_a_directory_does_and_tells_it(tmp_path: Path) -> None
     assert keys(listed(tmp_path, "r?c/**/sub/*.wav")[0]) == ["rec/sub/2.wav"]
 
 
-def test_a_glob_that_names_manifests_reads_each_as_a_manifest_of_its_own(tmp_path: Path) -> None:
+def test_glob_of_manifests_reads_each_as_a_manifest_of_its_own(tmp_path: Path) -> None:
     tree(tmp_path, "lists/a/1.wav", "lists/2.wav")
     (tmp_path / "lists" / "a" / "m.csv").write_text("audio,id\n1.wav,\n../2.wav,two\n")
     (tmp_path / "lists" / "b.csv").write_text("audio\n2.wav\n")
@@ -236,7 +238,8 @@ def test_a_glob_that_names_manifests_reads_each_as_a_manifest_of_its_own(tmp_pat
     assert told == []
 
 
-def test_a_manifest_of_a_glob_that_cannot_be_read_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+def test_unreadable_manifest_of_a_glob_is_reported_alone(tmp_path: Path) -> None:
+    """A manifest of a glob that cannot be read is reported, and the others go on."""
     (tmp_path / "a.csv").write_text("name,who\nx,y\n")
     (tmp_path / "b.csv").write_text("audio\n1.wav\n")
     bad, good = listed(tmp_path, "*.csv")[0]
@@ -293,7 +296,7 @@ def odd_tree(folder: Path) -> str:
     return odd
 
 
-def test_a_name_that_is_not_utf_8_or_holds_a_tab_is_its_own_rows_trouble(tmp_path: Path) -> None:
+def test_name_not_utf_8_or_with_a_tab_rejects_only_its_own_row(tmp_path: Path) -> None:
     odd = odd_tree(tmp_path)
     rows, _ = listed(tmp_path, "rec", odd)
     assert [row.key for row in rows if isinstance(row, Recording)] == ["ok.wav"]

@@ -48,7 +48,7 @@ ENCODINGS = {
 
 @pytest.mark.parametrize("name", CONTENTS)
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_every_dialect_in_every_encoding_gives_the_same_recordings(tmp_path: Path, name: str, encoding: str) -> None:
+def test_every_dialect_and_encoding_gives_the_same_recordings(tmp_path: Path, name: str, encoding: str) -> None:
     first, second = rows(tmp_path, manifest(tmp_path, name, ENCODINGS[encoding](CONTENTS[name])))
     assert (first.key, first.source, first.labels) == ("x/1", str(tmp_path / "a.wav"), {"who": "é, ü"})
     assert first.options == {"speaker_labels": True, "speakers_expected": 2}
@@ -63,7 +63,8 @@ def test_standard_input_is_recognised_by_its_first_line(tmp_path: Path, name: st
     assert (first.key, second.key) == ("x/1", "b/c.mp3")
 
 
-def test_a_text_file_lists_paths_and_urls_and_skips_blank_lines_and_comments(tmp_path: Path) -> None:
+def test_text_file_lists_paths_and_urls(tmp_path: Path) -> None:
+    """A text file lists paths and URLs, and skips blank lines and comments."""
     text = "# calls\n\na b.wav\nhttps://example.com/talks/x.mp3?sig=1#t\n/abs/c.wav\n../up.wav\n"
     found = rows(tmp_path, manifest(tmp_path, "m.txt", text))
     outside = str(tmp_path.parent / "up.wav")
@@ -139,7 +140,7 @@ def test_a_cell_with_line_breaks_keeps_the_first_line_as_its_own(tmp_path: Path)
     assert [(row.line, row.labels["note"]) for row in found] == [(2, "1\n2\n3"), (5, "x")]
 
 
-def test_one_forgotten_quote_costs_one_row_and_not_all_that_follow(tmp_path: Path) -> None:
+def test_forgotten_quote_costs_one_row_and_not_all_that_follow(tmp_path: Path) -> None:
     text = "audio,note\n" + "".join(f"{n}.wav,{chr(34) if n == 5 else ''}x\n" for n in range(1000))
     found = rows(tmp_path, manifest(tmp_path, "m.csv", text))
     assert [row.line for row in found if isinstance(row, Reject)] == [7]
@@ -230,7 +231,7 @@ def test_a_column_that_is_nearly_an_option_is_told_once(tmp_path: Path) -> None:
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.text(min_size=1, max_size=60))
-def test_a_key_that_is_accepted_never_leaves_the_output_directory(tmp_path: Path, key: str) -> None:
+def test_accepted_key_never_leaves_the_output_directory(tmp_path: Path, key: str) -> None:
     if not key_problem(key):
         out = os.path.normpath(tmp_path / "out")
         path = os.path.normpath(os.path.join(out, f"{key}.json"))  # noqa: PTH118
@@ -240,7 +241,7 @@ def test_a_key_that_is_accepted_never_leaves_the_output_directory(tmp_path: Path
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.sampled_from([*CONTENTS, "m.txt"]), st.binary(max_size=200))
-def test_no_bytes_at_all_make_reading_fail_otherwise_than_by_usage(tmp_path: Path, name: str, content: bytes) -> None:
+def test_reading_any_bytes_fails_only_with_a_usage_error(tmp_path: Path, name: str, content: bytes) -> None:
     try:
         found = rows(tmp_path, manifest(tmp_path, name, content))
     except UsageError:

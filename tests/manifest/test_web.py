@@ -83,7 +83,7 @@ CSV = b"audio,id\ncalls/1 a.wav,\n/top.wav,top\nhttps://example.com/x.mp3,\ns3:/
 
 
 @pytest.mark.parametrize("packed", ["", ".gz"])
-def test_a_manifest_on_the_web_is_read_and_its_paths_are_below_its_url(tmp_path: Path, packed: str) -> None:
+def test_web_manifest_is_read_with_its_paths_below_its_url(tmp_path: Path, packed: str) -> None:
     with web({f"/m/list.csv{packed}": gzip.compress(CSV) if packed else CSV}) as server:
         rows = read(f"{server.url}/m/list.csv{packed}?{SIGNED}", tmp_path)
         host = server.url.partition("://")[2]
@@ -126,9 +126,10 @@ def test_parquet_is_read_from_the_web(tmp_path: Path) -> None:
         assert [row.key for row in read(f"{server.url}/m.parquet", tmp_path)] == ["a.wav", "b.wav"]
 
 
-def test_a_url_without_an_extension_is_a_manifest_if_a_dialect_is_given_and_a_recording_is_not(
+def test_url_without_an_extension_is_a_manifest_given_a_dialect(
     tmp_path: Path,
 ) -> None:
+    """A URL without an extension is a manifest if a dialect is given, and a recording's URL is not."""
     with web({"/export": b'{"audio": "a.wav"}\n'}) as server:
         assert [row.source for row in read(f"{server.url}/export", tmp_path) if isinstance(row, Recording)] == [
             f"{server.url}/export"
@@ -150,7 +151,8 @@ def test_a_manifest_from_the_web_names_no_file_of_this_machine(tmp_path: Path) -
     assert good.key == "b.wav"
 
 
-def test_a_manifest_that_cannot_be_fetched_is_told_with_its_status_and_without_what_signs_it(tmp_path: Path) -> None:
+def test_unfetchable_manifest_is_reported_without_its_signature(tmp_path: Path) -> None:
+    """A manifest that cannot be fetched is reported with its status and without what signs it."""
     with web({"/cut.csv": b"audio\na.wav\nCUT", "/empty.csv": b"audio\n"}) as server:
         host = server.url.partition("://")[2]
         for path, said in {
@@ -173,9 +175,7 @@ def test_a_login_in_the_url_is_sent_and_not_told(tmp_path: Path) -> None:
         assert row.where == f"{server.url}/m.csv:2"
 
 
-def test_the_proxy_of_the_environment_is_asked_but_not_for_this_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_environment_proxy_is_asked_but_not_for_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with web({"http://lists.test/m.csv": b"audio\na.wav\n"}) as proxy, web({"/m.csv": b"audio\nb.wav\n"}) as server:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.delenv("NO_PROXY", raising=False)
@@ -219,7 +219,8 @@ def certified(path: Path) -> None:
     path.write_bytes(pem + made.public_bytes(serialization.Encoding.PEM))
 
 
-async def test_a_run_over_a_manifest_on_the_web_sends_its_recordings_and_never_the_manifest(tmp_path: Path) -> None:
+async def test_run_over_a_web_manifest_never_sends_the_manifest(tmp_path: Path) -> None:
+    """A run over a manifest on the web sends its recordings and never the manifest."""
     pages = {
         "/m/list.csv": b"audio,id\n1.wav,\n2.wav,two\n",
         "/m/1.wav": wav(b"x" * 3000),

@@ -30,28 +30,28 @@ MUTATIONS: Final = (
     Mutation(
         "absence is believed without a witness", "jobs.reconciler",
         "return walk.is_complete and (is_witnessed or self.is_old(lost.job))", "return walk.is_complete",
-        "test_without_a_witness_absence_is_not_believed_and_is_left_to_the_next_run",
+        "test_absence_is_not_believed_without_a_witness",
     ),
     Mutation(
         "a list that lags is believed", "jobs.reconciler",
         "(item, item is None and self._is_absent(ask.lost, walk))", "(item, item is None)",
-        "test_what_is_accepted_late_by_a_service_whose_list_lags_is_paid_once",
+        "test_late_acceptance_on_a_lagging_list_is_paid_once",
     ),
     Mutation(
         "any later job is a witness", "jobs.reconciler",
         "walk.witness_at >= lost.let_go_at + self._grace_seconds", "walk.witness_at >= lost.let_go_at",
-        "test_a_witness_that_was_acknowledged_well_after_the_lost_one_was_let_go_is_believed",
+        "test_witness_acknowledged_well_after_the_loss_is_believed",
     ),
     Mutation(
         "the walk ends at the first page with a job of ours", "jobs.reconciler",
         "            if is_complete := self._is_before(page, known, earliest):",
         "            if is_complete := bool(known):",
-        "test_in_pages_without_order_and_with_repeated_items_it_is_found",
+        "test_submission_is_found_in_unordered_pages_with_repetitions",
     ),
     Mutation(
         "the list's times are taken for UTC", "jobs.reconciler",
         "made - walk.zone_seconds - lost.intent_at", "made - lost.intent_at",
-        "test_a_public_urls_transcript_is_that_of_some_minutes_in_the_zone_that_a_job_of_ours_shows",
+        "test_public_url_transcript_is_matched_in_the_services_zone",
     ),
     Mutation(
         "a lost answer is taken for a refusal", "jobs.pipeline",
@@ -61,32 +61,32 @@ MUTATIONS: Final = (
     Mutation(
         "another's transcript is taken", "providers.assemblyai.client",
         "    if head.id != transcript_id:", "    if not head.id:",
-        "test_an_answer_that_is_not_the_one_that_was_asked_for_is_none[another id]",
+        "test_answer_to_another_request_counts_as_none[another id]",
     ),
     Mutation(
         "a transcript of other audio is taken", "jobs.pipeline",
         '    return "is that of other audio" if differs else ""', '    return ""',
-        "test_an_answer_that_is_not_the_one_that_was_asked_for_is_none[other audio]",
+        "test_answer_to_another_request_counts_as_none[other audio]",
     ),
     Mutation(
         "a transcript that has not ended is taken", "jobs.pipeline",
         '        return f"is {head.status}, though it had ended well"', '        return ""',
-        "test_an_answer_that_is_not_the_one_that_was_asked_for_is_none[not ended]",
+        "test_answer_to_another_request_counts_as_none[not ended]",
     ),
     Mutation(
         "an excerpt is taken for the whole", "jobs.reconciler",
         "return echo is not None and not unlike(lost.job.recording.options, echo)", "return echo is not None",
-        "test_the_whole_of_a_public_url_never_gets_the_transcript_of_an_excerpt",
+        "test_whole_public_url_never_gets_transcript_of_an_excerpt",
     ),
     Mutation(
         "a transcript that is too short is not told", "jobs.pipeline",
         "if seconds is None or", "if seconds is not None or",
-        "test_a_transcript_that_is_not_as_long_as_its_audio_is_told_once_and_kept",
+        "test_transcript_of_wrong_length_is_reported_once_and_kept",
     ),
     Mutation(
         "identical audio is not waited for", "jobs.deduplication",
         "while paying := self._paying.get(identity):", "while paying := self._paying.get(b''):",
-        "test_1000_rows_of_100_different_recordings_make_100_submissions_and_1000_results",
+        "test_1000_rows_of_100_recordings_make_100_submissions",
     ),
     Mutation(
         "twins ignore options", "jobs.deduplication",
@@ -96,12 +96,12 @@ MUTATIONS: Final = (
     Mutation(
         "twins are told by their size", "jobs.deduplication",
         "audio = job.sha256 or", "audio = job.size_bytes or",
-        "test_400_recordings_with_100_in_flight_each_paid_once_and_matched_with_its_own_audio",
+        "test_400_recordings_with_100_in_flight_are_each_paid_once",
     ),
     Mutation(
         "what is done is paid again unasked", "jobs.planning.judge",
         "pays_again=judged.decision.pays_again or of_this", "pays_again=False",
-        "test_what_would_be_paid_again_is_counted_apart_refused_and_with_consent_done",
+        "test_paying_again_is_counted_apart_and_needs_consent",
     ),
     Mutation(
         "a forced pass begins anew each time", "jobs.planning.decision",
@@ -116,7 +116,7 @@ MUTATIONS: Final = (
     Mutation(
         "what is done is fetched again", "jobs.planning.decision",
         'return Decision(Action.DONE, "done before") if stored else', "return",
-        "test_the_same_command_again_sends_nothing_and_does_not_even_ask_the_service",
+        "test_repeated_command_sends_nothing_to_the_service",
     ),
     Mutation(
         "the bucket is no proof", "jobs.planning.judge",
@@ -131,12 +131,12 @@ MUTATIONS: Final = (
     Mutation(
         "a lost transcript is paid anew without a last question", "jobs.planning.decision",
         "job.kind in GIVEN_UP", "not job.kind",
-        "test_before_anything_is_paid_anew_the_old_id_is_asked_for_once_more",
+        "test_old_id_is_asked_for_once_more_before_paying_anew",
     ),
     Mutation(
         "another key's jobs are asked for with this one", "jobs.pipeline",
         "return None not in (job.key_print, self._key_print) and job.key_print != self._key_print", "return False",
-        "test_what_was_submitted_with_another_key_waits_for_it_and_is_not_paid_again",
+        "test_submission_with_another_key_waits_for_that_key",
     ),
     Mutation(
         "two runs share a directory", "storage.lock",
@@ -164,7 +164,7 @@ MUTATIONS: Final = (
     Mutation(
         "files are written in place", "storage.files",
         'temporary = path.with_name(f".{path.name}.tmp")', "temporary = path",
-        "test_a_full_disk_stops_the_run_and_leaves_the_old_result_and_no_litter",
+        "test_full_disk_stops_the_run_and_keeps_the_old_result",
     ),
     Mutation(
         "what is replaced is not kept", "archive.results",
@@ -190,79 +190,79 @@ MUTATIONS: Final = (
     Mutation(
         "others' files are replaced", "jobs.planning.judge",
         "if there is None and (foreign :=", "if there and (foreign :=",
-        "test_what_we_did_not_write_is_never_replaced_and_the_row_is_told_before_it_is_paid",
+        "test_files_of_others_are_never_replaced",
     ),
     Mutation(
         "one look is enough to give up a transcript", "jobs.missing",
         "        for part in _LOOKS:", "        for part in ():",
-        "test_an_id_that_a_lagging_replica_does_not_know_is_collected_and_paid_once",
+        "test_id_unknown_to_a_lagging_replica_is_paid_once",
     ),
     Mutation(
         "the list is not asked before a transcript is given up", "jobs.missing",
         "if await self._is_listed(job):", "if not job.transcript_id:",
-        "test_an_id_that_the_list_shows_is_never_believed_to_be_unknown",
+        "test_listed_id_is_never_believed_to_be_unknown",
     ),
     Mutation(
         "an effect ends with its run", "jobs.pipeline",
         "        return await asyncio.shield(task)", "        return await task",
-        "test_an_interrupted_run_records_what_it_did_says_what_is_left_and_the_same_command_continues[2-130]",
+        "test_interrupted_run_reports_what_is_left_and_can_continue[2-130]",
     ),
     Mutation(
         "Ctrl-C is not handed on", "jobs.runner",
         "            work.cancel()\n            await asyncio.wait([work]", "            await asyncio.wait([work]",
-        "test_ctrl_c_on_a_run_of_300_ends_within_10_seconds_and_loses_nothing",
+        "test_ctrl_c_ends_a_run_of_300_within_10_seconds_without_loss",
     ),
     Mutation(
         "a run begins where a recover was stopped", "archive.journal",
         "    if not path.exists() and is_there(path):", "    if not path.exists() and path.is_dir():",
-        "test_killed_before_any_line_a_run_refuses_or_goes_on_and_the_same_command_makes_the_same_journal",
+        "test_recovery_killed_at_any_line_remakes_the_same_journal",
     ),
     Mutation(
         "recover makes the new journal in the place of the old one", "archive.recovery",
         "    new = unfinished(path)\n    with _disk_told", "    new = path\n    with _disk_told",
-        "test_on_a_full_disk_nothing_changes_and_with_space_the_same_command_makes_the_journal",
+        "test_recovery_on_a_full_disk_changes_nothing",
     ),
     Mutation(
         "a migration is committed in pieces", "archive.journal",
         '    db.execute("BEGIN IMMEDIATE")\n    for statement in _TABLES:', "    for statement in _TABLES:",
-        "test_a_migration_that_is_killed_anywhere_leaves_the_old_version_or_the_new_one",
+        "test_killed_migration_leaves_the_old_version_or_the_new_one",
     ),
     Mutation(
         "a full disk is taken for a damaged journal", "archive.journal",
         "isinstance(error, sqlite3.OperationalError | OSError)", "isinstance(error, OSError)",
-        "test_a_full_disk_stops_the_run_once_and_with_space_the_same_command_continues",
+        "test_full_disk_stops_the_run_once_until_there_is_space",
     ),
     Mutation(
         "a full disk is the recording's fault", "storage.disk_errors",
         "    errno.ENOSPC: _SPACE,\n", "",
-        "test_a_full_disk_stops_the_run_and_leaves_the_old_result_and_no_litter",
+        "test_full_disk_stops_the_run_and_keeps_the_old_result",
     ),
     # ── Power cuts ──────────────────────────────────────────────────────────────────────────────────────────────────
     Mutation(
         "no directory fsync", "storage.files",
         "        os.fsync(number)\n", "        pass\n",
-        "test_after_a_power_cut_a_run_knows_what_it_paid_and_has_what_it_collected",
+        "test_run_after_a_power_cut_knows_what_it_paid_and_collected",
     ),
     Mutation(
         "no fsync of results", "storage.files",
         "                os.fsync(file.fileno())\n", "                pass\n",
-        "test_after_a_power_cut_a_run_knows_what_it_paid_and_has_what_it_collected",
+        "test_run_after_a_power_cut_knows_what_it_paid_and_collected",
     ),
     Mutation(
         "no fsync of new directories' parents", "storage.files",
         "        for each in (folder, *folder.parents):\n            if each in made",
         "        for each in ():\n            if each in made",
-        "test_after_a_power_cut_a_run_knows_what_it_paid_and_has_what_it_collected",
+        "test_run_after_a_power_cut_knows_what_it_paid_and_collected",
     ),
     Mutation(
         "journal synchronous=OFF", "archive.journal",
         "synchronous = FULL", "synchronous = OFF",
-        "test_after_a_power_cut_a_run_knows_what_it_paid_and_has_what_it_collected",
+        "test_run_after_a_power_cut_knows_what_it_paid_and_collected",
     ),
     Mutation(
         "journal synchronous=NORMAL", "archive.journal",
         "synchronous = FULL", "synchronous = NORMAL",
-        "test_after_a_power_cut_a_run_knows_what_it_paid_and_has_what_it_collected",
+        "test_run_after_a_power_cut_knows_what_it_paid_and_collected",
     ),
     Mutation(
         "submissions not FULL", "server.store",
@@ -310,17 +310,17 @@ MUTATIONS: Final = (
     Mutation(
         "a refusal for the number of requests counts against a recording", "jobs.flow_control.throttle",
         "        if isinstance(error, errors.ThrottledError):\n            return False\n", "",
-        "test_no_recording_fails_for_refusals_though_four_of_five_requests_meet_one",
+        "test_no_recording_fails_though_most_requests_are_refused",
     ),
     Mutation(
         "an outage counts against each recording", "jobs.flow_control.throttle",
         "(error.kind != _IN_TURN and self.went_well_since(route, since))", "error.kind != _IN_TURN",
-        "test_one_route_that_is_down_for_everybody_stops_the_run_to_be_continued[upload]",
+        "test_route_down_for_everybody_stops_the_run_to_be_continued[upload]",
     ),
     Mutation(
         "a store that is away is one object's trouble", "storage.object_stores",
         "errors.UnavailableError,\n        FailureKind.STORE,", "errors.RecordingError,\n        FailureKind.STORE,",
-        "test_a_store_that_fails_everybody_stops_the_run_once_and_is_charged_to_nobody",
+        "test_store_failing_everybody_stops_the_run_once",
     ),
     Mutation(
         "a log reader that leaves ends the run", "cli.streams",
@@ -337,12 +337,12 @@ MUTATIONS: Final = (
     Mutation(
         "the last turn before sending is removed", "providers.assemblyai.client",
         "URL(base_url), turn\n", "URL(base_url), _at_once\n",
-        "test_a_retry_after_between_an_intent_and_its_request_is_obeyed",
+        "test_retry_after_between_intent_and_request_is_obeyed",
     ),
     Mutation(
         "any Retry-After is waited for", "jobs.flow_control.throttle",
         "if (error.retry_after_seconds or 0.0) > self._longest_pause:", "if self._longest_pause < 0:",
-        "test_a_retry_after_beyond_the_patience_ends_the_run_and_names_the_time",
+        "test_retry_after_beyond_patience_ends_the_run_with_the_time",
     ),
     Mutation(
         "no ramp", "jobs.flow_control.throttle",
@@ -379,7 +379,7 @@ MUTATIONS: Final = (
     Mutation(
         "what a listing leaves out is not counted", "manifest.left_out",
         "        self._found[why] = (count + 1, examples)", "        self._found[why] = (count, examples)",
-        "test_a_directory_tells_what_it_left_out_and_why_with_a_count_and_examples",
+        "test_directory_reports_what_it_left_out_and_why",
     ),
     Mutation(
         "a rejected row is not counted", "telemetry.summary",
@@ -402,13 +402,13 @@ MUTATIONS: Final = (
     Mutation(
         "a full disk under the database is a bug", "server.store",
         "in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):", "in (sqlite3.SQLITE_NOMEM,):",
-        "test_a_disk_that_others_fill_stops_the_service_only_until_there_is_space",
+        "test_disk_filled_by_others_stops_the_service_until_freed",
     ),
     Mutation(
         "a worker has no bounds", "server.engine_pool",
         "contextlib.nullcontext() if allowed_seconds is None else sandbox.bounded(allowed_seconds)",
         "contextlib.nullcontext()",
-        "test_a_worker_that_hangs_where_python_does_not_run_is_killed_in_time",
+        "test_worker_hanging_outside_python_is_killed_in_time",
     ),
     # ── What strangers can reach, each check by itself ──────────────────────────────────────────────────────────────
     Mutation(
@@ -449,7 +449,7 @@ MUTATIONS: Final = (
     Mutation(
         "behind a proxy nothing is judged", "server.outbound",
         " or (proxied and not await self._seems_outside(url.host)):", ":",
-        "test_through_a_proxy_what_is_known_here_as_inside_is_not_asked_for",
+        "test_inside_address_is_not_asked_for_through_a_proxy",
     ),
     Mutation(
         "a redirect is not judged", "server.download",

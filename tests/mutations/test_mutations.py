@@ -21,7 +21,8 @@ def test_a_mutation_still_fits_its_module_and_names_a_test(mutation: Mutation) -
     assert mutation.test.partition("[")[0] in trial.places()
 
 
-def test_every_promise_is_broken_by_a_mutation_that_a_test_of_its_row_notices() -> None:
+def test_every_promise_is_broken_by_a_mutation_that_is_noticed() -> None:
+    """Every promise is broken by a mutation that a test of its row notices."""
     rows = re.findall(r"^\| ([^|]+) \| (`test_[^|]+) \|$", README, re.MULTILINE)
     noticing = {mutation.test.partition("[")[0] for mutation in MUTATIONS}
     assert len(rows) > 40

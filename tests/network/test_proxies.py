@@ -156,9 +156,8 @@ def port_of(url: str) -> Port:
 # ── Whole runs ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_run_in_tls_through_a_proxy_pays_once_and_shows_the_key_to_the_service_only(
-    tmp_path: Path, house: House
-) -> None:
+async def test_tls_run_through_a_proxy_pays_once_and_guards_the_key(tmp_path: Path, house: House) -> None:
+    """A run in TLS through a proxy pays once and shows the key to the service only."""
     manifest = archive(tmp_path / "audio", 5)
     (tmp_path / "netrc").write_text(NETRC)
     async with (
@@ -179,7 +178,7 @@ async def test_a_run_in_tls_through_a_proxy_pays_once_and_shows_the_key_to_the_s
     assert not [head for head in way.heads if b"the-key" in head]
 
 
-async def test_a_run_in_plain_http_through_a_proxy_that_alone_knows_the_name(tmp_path: Path) -> None:
+async def test_plain_http_run_works_if_only_the_proxy_knows_the_name(tmp_path: Path) -> None:
     manifest = archive(tmp_path / "audio", 3)
     (tmp_path / "netrc").write_text(NETRC)
     async with (
@@ -211,9 +210,7 @@ async def test_this_machine_is_never_reached_through_a_proxy(tmp_path: Path) -> 
     assert len(heard) == 4
 
 
-async def test_a_proxy_that_is_down_ends_a_run_as_a_network_that_is_down(
-    tmp_path: Path, unused_tcp_port: int
-) -> None:
+async def test_proxy_that_is_down_ends_a_run_like_a_network_down(tmp_path: Path, unused_tcp_port: int) -> None:
     ended = await diarist(
         "run", archive(tmp_path / "audio", 1), "--out", tmp_path / "out", "--service", "https://service.test",
         "--set", "patience.outage_seconds=0.5", HTTPS_PROXY=f"http://me:s3cret@127.0.0.1:{unused_tcp_port}",
@@ -224,7 +221,7 @@ async def test_a_proxy_that_is_down_ends_a_run_as_a_network_that_is_down(
 
 
 @pytest.mark.parametrize("variable", BUNDLES)
-async def test_authorities_that_cannot_be_read_are_one_line_and_exit_code_2(tmp_path: Path, variable: str) -> None:
+async def test_unreadable_authorities_are_one_line_and_exit_code_2(tmp_path: Path, variable: str) -> None:
     ended = await diarist(
         "run", archive(tmp_path / "audio", 1), "--out", tmp_path / "out", "--service", "https://service.test",
         **{variable: str(tmp_path / "absent.pem")},
@@ -234,9 +231,10 @@ async def test_authorities_that_cannot_be_read_are_one_line_and_exit_code_2(tmp_
     assert "Traceback" not in ended.said
 
 
-async def test_each_submission_has_a_tunnel_of_its_own_and_the_others_share_theirs(
+async def test_each_submission_has_its_own_tunnel_and_others_share(
     tmp_path: Path, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each submission has a tunnel of its own, and the other requests share theirs."""
     monkeypatch.setenv("SSL_CERT_FILE", str(house.ca))
     async with (
         start_service(tmp_path / "service", key="the-key") as service,
@@ -371,18 +369,17 @@ def test_the_environment_names_the_proxy(
         ("", "http://LocalHost:8517", False),
     ],
 )
-def test_no_proxy_names_who_is_reached_without_and_this_machine_always_is(
+def test_no_proxy_hosts_and_this_machine_are_reached_directly(
     names: str, url: str, proxied: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """NO_PROXY names who is reached without a proxy, and this machine always is."""
     monkeypatch.setenv("HTTP_PROXY", "http://p:3128")
     monkeypatch.setenv("no_proxy", names)
     assert (http_client.proxy_for(URL(url)) is not None) == proxied
 
 
 @pytest.mark.parametrize("given", ["socks5://me:s3cret@p:1080", "http://", "http://p:99999", "http://a%3Ab:s3cret@p"])
-async def test_a_proxy_that_cannot_be_used_is_a_sentence_without_its_password(
-    given: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unusable_proxy_is_reported_without_its_password(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", given)
     with pytest.raises(errors.UsageError, match="HTTPS_PROXY names no proxy that can be used") as caught:
         async with client.connect("https://service.test", "a-key", connections=1):
@@ -413,9 +410,10 @@ async def test_each_variable_gives_the_authorities(
         assert (await api.page()).transcripts == ()
 
 
-async def test_what_no_authority_vouches_for_is_told_with_whom_was_asked(
+async def test_untrusted_certificate_is_reported_with_the_authorities(
     tmp_path: Path, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What no authority vouches for is reported with the authorities that were asked."""
     other = tmp_path / "other"
     other.mkdir()
     monkeypatch.setenv("SSL_CERT_FILE", str(House(other).ca))
@@ -479,7 +477,7 @@ async def knows_one_name(
     return [{"host": "10.0.0.1", "hostname": host, "port": port, "family": family, "proto": 0, "flags": 0}]
 
 
-async def test_the_service_fetches_through_the_proxy_and_still_never_from_inside(
+async def test_service_fetches_through_the_proxy_but_never_from_inside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ThreadedResolver, "resolve", knows_one_name)
@@ -504,9 +502,10 @@ async def test_the_service_fetches_through_the_proxy_and_still_never_from_inside
     assert len(asked) == 4
 
 
-async def test_audio_that_a_proxy_keeps_from_the_service_is_told_as_the_proxys(
+async def test_audio_kept_back_by_a_proxy_is_reported_as_its_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
 ) -> None:
+    """Audio that a proxy keeps from the service is reported as the proxy's failure."""
     monkeypatch.setattr(ThreadedResolver, "resolve", knows_one_name)
     async with proxy({}, refusal="403 Forbidden") as way:
         with contextlib.closing(Store(tmp_path)) as store:

@@ -72,7 +72,7 @@ def test_what_is_one_service_has_one_name(written: str, name: str) -> None:
         ("https://speech.example/?token=x", "", "", "https://speech.example", "https://speech.example"),
     ],
 )
-def test_the_name_the_environment_and_the_key_say_who_transcribes(
+def test_name_environment_and_key_decide_who_transcribes(
     asked: str, key: str, base_url: str, name: str, reached_at: str | None
 ) -> None:
     found = resolve(asked, {"ASSEMBLYAI_API_KEY": key, "ASSEMBLYAI_BASE_URL": base_url})
@@ -96,7 +96,8 @@ def test_the_name_the_environment_and_the_key_say_who_transcribes(
         ("assembly", "", "--service 'assembly': give auto, local"),
     ],
 )
-def test_a_name_or_an_address_that_is_none_or_another_s_is_refused(asked: str, base_url: str, says: str) -> None:
+def test_unknown_or_mismatched_name_or_address_is_refused(asked: str, base_url: str, says: str) -> None:
+    """A name or an address that is none, or that is another's, is refused."""
     with pytest.raises(errors.UsageError, match=says):
         resolve(asked, {"ASSEMBLYAI_API_KEY": "k", "ASSEMBLYAI_BASE_URL": base_url})
 
@@ -127,13 +128,14 @@ def test_the_end_of_a_line_is_no_part_of_a_key(end: str) -> None:
 
 
 @pytest.mark.parametrize("within", ["\n", "\r", "\0", "\x7f", "\x85", "…", "\udc80", "\N{ZERO WIDTH SPACE}"])
-def test_a_key_that_no_header_can_carry_is_refused_and_not_repeated(within: str) -> None:
+def test_key_that_no_header_can_carry_is_refused_unrepeated(within: str) -> None:
     with pytest.raises(errors.AuthenticationError, match="ASSEMBLYAI_API_KEY holds characters") as caught:
         resolve("auto", {"ASSEMBLYAI_API_KEY": f"s3cret{within}key"})
     assert "s3cret" not in str(caught.value)
 
 
-async def test_a_run_sends_the_key_of_a_line_and_tells_in_one_line_of_one_that_cannot_be_sent(tmp_path: Path) -> None:
+async def test_run_sends_a_one_line_key_and_refuses_an_unsendable_one(tmp_path: Path) -> None:
+    """A run sends the key of a line, and reports in one line a key that cannot be sent."""
     manifest = archive(tmp_path / "audio", 2)
     async with start_service(tmp_path / "service", key="s3cret") as service:
         to = ("run", manifest, "--out", tmp_path / "out", "--service", service.base_url)

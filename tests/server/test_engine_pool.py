@@ -120,7 +120,8 @@ async def test_a_part_whose_process_dies_is_heard_again(tmp_path: Path) -> None:
     assert len(said.text.split()) == 8
 
 
-async def test_a_part_that_kills_every_process_ends_the_recording_and_leaves_nothing(tmp_path: Path) -> None:
+async def test_part_that_kills_every_process_ends_its_recording(tmp_path: Path) -> None:
+    """A part that kills every process ends the recording and leaves nothing."""
     pool = pool_of(2, tmp_path)
     (tmp_path / "always").mkdir()
     with pytest.raises(anyio.BrokenWorkerProcess):

@@ -121,9 +121,7 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("after", [1, 20])
-async def test_killed_between_submissions_and_their_answers_it_knows_all_that_it_acknowledged(
-    tmp_path: Path, after: int
-) -> None:
+async def test_killed_before_its_answers_it_knows_what_it_acknowledged(tmp_path: Path, after: int) -> None:
     recordings = Recordings(tmp_path)
     acknowledged: list[str] = []
 
@@ -148,7 +146,7 @@ async def test_killed_between_submissions_and_their_answers_it_knows_all_that_it
     assert all(path.suffix == "" for path in (tmp_path / "data/uploads").iterdir())
 
 
-async def test_killed_in_the_middle_of_an_upload_it_keeps_nothing_of_it(tmp_path: Path) -> None:
+async def test_service_killed_during_an_upload_keeps_nothing_of_it(tmp_path: Path) -> None:
     uploads = tmp_path / "data/uploads"
     async with serving(tmp_path, engine=NOTING) as service:
         _, writer = await asyncio.open_connection("127.0.0.1", service.port)
@@ -195,7 +193,7 @@ def owed(folder: Path) -> int:
         return int(db.execute("SELECT count(*) FROM notices").fetchone()[0])
 
 
-async def test_workers_that_are_killed_from_outside_cost_no_job_and_leave_nothing_behind(tmp_path: Path) -> None:
+async def test_killed_workers_cost_no_job_and_leave_nothing_behind(tmp_path: Path) -> None:
     recordings = Recordings(tmp_path)
     async with serving(tmp_path, "--workers", "2", engine=NOTING) as service:
         warm = [await submit(service, recordings.audio(f"warm{number}", 0.3)) for number in range(4)]

@@ -101,12 +101,12 @@ def engine_request(asked: dict[str, Any]) -> EngineRequest:
     return schemas.engine_request(schemas.read_request(AUDIO | asked))
 
 
-def test_every_parameter_that_a_row_may_set_is_in_one_of_the_tables() -> None:
+def test_every_parameter_of_a_row_is_in_one_of_the_tables() -> None:
     assert options.OPTION_NAMES <= DOCUMENTED
     assert len(DOCUMENTED) == sum(map(len, (HONOURED, BY_THE_SERVICE, REFUSED, WITHOUT_EFFECT)))
 
 
-def test_every_parameter_of_the_specification_is_in_one_of_the_tables() -> None:
+def test_every_parameter_of_the_specification_is_in_a_table() -> None:
     parts = specification()["components"]["schemas"]["TranscriptParams"]["allOf"]
     assert {name for part in parts for name in resolved(part)["properties"]} == DOCUMENTED
 
@@ -119,7 +119,7 @@ def test_an_honoured_parameter_reaches_the_engine(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED | OLDER)
-def test_what_the_engine_cannot_do_is_refused_by_name_and_may_be_off(name: str) -> None:
+def test_unsupported_option_is_refused_by_name_and_may_be_off(name: str) -> None:
     value = (REFUSED | OLDER)[name]
     with pytest.raises(BadRequest, match=rf"Not available on the local service: {name}\b"):
         schemas.read_request(AUDIO | {name: value})

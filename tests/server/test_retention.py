@@ -55,7 +55,7 @@ async def job(store: Store, path: Path, *, ended: float | None = None) -> str:
     return transcript_id
 
 
-def test_a_rule_is_read_as_it_is_written_and_any_other_text_is_refused() -> None:
+def test_rule_is_read_as_written_and_any_other_text_is_refused() -> None:
     assert read_rules([]) == RetentionPolicy(DAY, None)
     assert read_rules(["uploads=0s", "transcripts=30d"]) == RetentionPolicy(0.0, 30 * DAY)
     for wrong in ("", "uploads", "uploads=", "audio=1h", "uploads=1", "uploads=-1h", "transcripts=for ever"):
@@ -91,7 +91,7 @@ async def test_an_upload_lives_a_day_and_as_long_as_a_job_waits_for_it(tmp_path:
         assert not long_ago.exists()
 
 
-async def test_with_a_rule_an_upload_goes_sooner_but_never_before_its_job(tmp_path: Path) -> None:
+async def test_rule_removes_an_upload_sooner_but_never_before_its_job(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         staged, waiting, done = await put(store, hours=20), await put(store, hours=20), await put(store)
         await job(store, waiting)
@@ -102,7 +102,7 @@ async def test_with_a_rule_an_upload_goes_sooner_but_never_before_its_job(tmp_pa
         assert (staged.exists(), waiting.exists(), done.exists()) == (True, True, False)
 
 
-async def test_transcripts_are_kept_for_ever_unless_a_rule_says_otherwise(tmp_path: Path) -> None:
+async def test_transcripts_are_kept_for_ever_without_a_rule(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         path = await put(store)
         old = [await job(store, path, ended=31 * 24) for _ in range(250)]
@@ -137,7 +137,8 @@ async def test_the_running_service_removes_what_is_over(tmp_path: Path) -> None:
         assert api.service.digest_of(kept)
 
 
-async def test_deleting_a_transcript_takes_its_upload_along_unless_another_job_waits_for_it(tmp_path: Path) -> None:
+async def test_deleting_a_transcript_takes_its_upload_along(tmp_path: Path) -> None:
+    """Deleting a transcript takes its upload along, unless another job waits for it."""
     async with calling(tmp_path, slots=1, seconds=0.3) as api:
         link = await api.upload()
         first, second = [(await api.call("POST", "/v2/transcript", json={"audio_url": link}))[1]["id"] for _ in "12"]
@@ -165,7 +166,7 @@ async def test_audio_that_was_fetched_goes_with_its_job(tmp_path: Path) -> None:
 # ── Room ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_beyond_the_budget_an_upload_is_refused_as_something_that_passes(tmp_path: Path) -> None:
+async def test_upload_beyond_the_budget_is_refused_as_transient(tmp_path: Path) -> None:
     async with calling(tmp_path, budget=10_000) as api:
         await api.upload(b"x" * 6000)
         for body in (b"x" * 6000, slowly(6)):
@@ -197,7 +198,7 @@ async def broken() -> Any:
     raise TimeoutError
 
 
-async def test_for_a_new_upload_those_go_whose_jobs_have_ended_and_only_those(tmp_path: Path) -> None:
+async def test_new_upload_displaces_only_those_whose_jobs_have_ended(tmp_path: Path) -> None:
     async with calling(tmp_path, budget=3_500, slots=1) as api:
         staged = await api.upload(b"s" * 1000)
         done = [await api.submit() for _ in range(2)]
@@ -216,7 +217,7 @@ async def test_what_can_never_have_room_is_too_large_at_once(tmp_path: Path) -> 
             assert (status, said["error"]) == (413, "An upload may have 10000 bytes at most")
 
 
-async def test_a_run_of_more_than_there_is_room_for_goes_through_to_its_end(tmp_path: Path) -> None:
+async def test_run_larger_than_the_room_goes_through_to_its_end(tmp_path: Path) -> None:
     manifest, out = archive(tmp_path / "audio", 40), tmp_path / "out"
     async with start_service(tmp_path / "service", seconds=0.3, slots=2, budget=7_000) as service:
         at = settings(service.base_url, concurrency=2, uploads=8)
@@ -255,9 +256,8 @@ async def test_uploads_leave_room_on_the_disk_for_what_was_accepted(tmp_path: Pa
             assert (await api.ended(made["id"]))["status"] == "completed"
 
 
-async def test_a_disk_that_others_fill_stops_the_service_only_until_there_is_space(
-    tmp_path: Path, small_disk: Path
-) -> None:
+async def test_disk_filled_by_others_stops_the_service_until_freed(tmp_path: Path, small_disk: Path) -> None:
+    """A disk that others fill stops the service only until there is space."""
     async with start_service(small_disk, seconds=0.5, slots=4) as service, aiohttp.ClientSession() as session:
         api = Caller(service, session)
         accepted = [(await api.submit())["id"] for _ in range(4)]

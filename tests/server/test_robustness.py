@@ -165,7 +165,7 @@ async def test_nobody_waits_for_a_job_that_was_deleted_before_it_ended(tmp_path:
         assert [line["error"] for line in page["transcripts"]] == ["Deleted by user."] * 2
 
 
-async def test_a_failed_job_that_was_deleted_still_says_that_it_has_no_words(tmp_path: Path) -> None:
+async def test_deleted_failed_job_still_says_that_it_has_no_words(tmp_path: Path) -> None:
     async with calling(tmp_path, failing=lambda audio: BadAudio("Audio duration is too short.")) as api:
         made = (await api.submit())["id"]
         await api.ended(made)

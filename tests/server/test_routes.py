@@ -16,7 +16,7 @@ from tests.support.caller import REQUIRED, Caller, calling
 from tests.support.service import start_service
 
 
-async def test_a_recording_goes_through_with_all_required_fields_at_every_step(tmp_path: Path) -> None:
+async def test_recording_has_all_required_fields_at_every_step(tmp_path: Path) -> None:
     async with calling(tmp_path) as api:
         made = await api.submit(speaker_labels=True, speakers_expected=2, format_text=None)
         assert set(REQUIRED) <= made.keys()
@@ -31,7 +31,8 @@ async def test_a_recording_goes_through_with_all_required_fields_at_every_step(t
     assert "error" not in done
 
 
-async def test_without_speaker_labels_there_are_no_utterances_and_a_word_has_no_speaker(tmp_path: Path) -> None:
+async def test_words_have_no_speaker_without_speaker_labels(tmp_path: Path) -> None:
+    """Without speaker labels there are no utterances, and a word has no speaker."""
     async with calling(tmp_path) as api:
         done = await api.ended((await api.submit())["id"])
     assert done["utterances"] is None
@@ -86,7 +87,7 @@ async def test_a_wrong_request_is_refused_in_v2s_words(
         ),
     ],
 )
-async def test_options_that_are_wrong_or_only_the_cloud_has_are_refused_by_name(
+async def test_wrong_and_cloud_only_options_are_refused_by_name(
     tmp_path: Path, options: dict[str, Any], says: str
 ) -> None:
     async with calling(tmp_path) as api:
@@ -175,7 +176,7 @@ async def test_a_public_url_is_fetched_where_that_is_allowed(tmp_path: Path, unu
             assert (await api.ended(made[1]["id"]))["status"] == status
 
 
-async def test_a_wrong_key_is_refused_on_every_route_and_the_right_one_is_not(tmp_path: Path) -> None:
+async def test_only_the_right_key_is_accepted_on_every_route(tmp_path: Path) -> None:
     routes = [("POST", "/v2/upload"), ("POST", "/v2/transcript"), ("GET", "/v2/transcript"), ("GET", "/v2/x")]
     for header in ({}, {"authorization": "wrong"}, {"authorization": "Bearer wrong"}):
         async with calling(tmp_path, headers=header, key="right") as api:
@@ -255,7 +256,7 @@ async def test_jobs_run_in_turn_and_only_so_many_at_once(tmp_path: Path) -> None
     assert [int(audio) for audio in order] == sorted(int(audio) for audio in order)
 
 
-async def test_a_deleted_transcript_and_its_upload_are_gone_and_stay_gone(tmp_path: Path) -> None:
+async def test_deleted_transcript_and_its_upload_are_gone_for_good(tmp_path: Path) -> None:
     async with calling(tmp_path) as api:
         made = await api.submit()
         await api.ended(made["id"])

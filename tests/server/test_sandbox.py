@@ -92,7 +92,7 @@ async def said(transcribe: Transcriber, folder: Path, what: str) -> str:
     return (await transcribe(path, EngineRequest())).text
 
 
-async def test_a_job_that_needs_more_memory_than_it_may_have_ends_as_an_error_of_its_own(tmp_path: Path) -> None:
+async def test_job_beyond_its_memory_ends_as_an_error_of_its_own(tmp_path: Path) -> None:
     transcribe = EnginePool(EngineChoice(GREEDY), 1, memory_bytes=500 * MEGABYTE).transcribe
     before = await said(transcribe, tmp_path, "pid")
     assert await said(transcribe, tmp_path, "memory 200") == str(200 * MEGABYTE)
@@ -102,7 +102,7 @@ async def test_a_job_that_needs_more_memory_than_it_may_have_ends_as_an_error_of
     assert await said(transcribe, tmp_path, "pid") == before
 
 
-async def test_a_worker_that_hangs_where_python_does_not_run_is_killed_in_time(tmp_path: Path) -> None:
+async def test_worker_hanging_outside_python_is_killed_in_time(tmp_path: Path) -> None:
     transcribe = EnginePool(EngineChoice(GREEDY), 1).transcribe
     began = time.monotonic()
     with pytest.raises(anyio.BrokenWorkerProcess):
@@ -119,9 +119,8 @@ async def test_an_alarm_is_for_one_job_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["hang 0.3", "segfault"])
-async def test_a_job_whose_worker_dies_every_time_is_a_server_error_and_the_next_one_goes_well(
-    tmp_path: Path, what: str
-) -> None:
+async def test_job_whose_worker_always_dies_is_a_server_error(tmp_path: Path, what: str) -> None:
+    """A job whose worker dies every time is a server error, and the next one goes well."""
     async with local_service(tmp_path / "data", engine=GREEDY, workers=2) as base_url:
         done, beside = await asyncio.gather(outcome(base_url, what.encode()), outcome(base_url, b"pid"))
         assert done["error"].startswith("Internal server error")
@@ -204,7 +203,7 @@ def test_time_is_allowed_by_what_the_file_may_hold(size_bytes: int, at_least: fl
     assert at_least <= sandbox.seconds(size_bytes) <= at_most
 
 
-def test_the_workers_share_the_machines_memory_and_each_has_enough() -> None:
+def test_workers_share_the_memory_and_each_has_enough() -> None:
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert sandbox.memory(1) <= machine
     assert sandbox.memory(1000) == 2_000_000_000

@@ -40,7 +40,7 @@ def test_a_text_is_cut_into_its_sentences(text: str, expected: list[str]) -> Non
     assert texts(segments.sentences(spoken(text))) == expected
 
 
-def test_a_sentence_has_the_times_of_its_words_their_mean_confidence_and_one_voice() -> None:
+def test_sentence_has_word_times_mean_confidence_and_one_voice() -> None:
     words = [*spoken("Do you", "A"), *spoken("Yes. I do.", "B", start=900)]
     first, second, third = segments.sentences(words)
     assert (first.text, first.start, first.end, first.speaker) == ("Do you", 0, 700, "A")
@@ -67,9 +67,7 @@ def test_channels_that_interrupt_each_other_keep_their_sentences() -> None:
         ([], []),
     ],
 )
-def test_a_paragraph_is_one_voice_until_it_pauses_or_has_said_five_sentences(
-    words: list[Word], expected: list[str]
-) -> None:
+def test_paragraph_is_one_voice_up_to_a_pause_or_five_sentences(words: list[Word], expected: list[str]) -> None:
     assert texts(segments.paragraphs(words)) == expected
 
 
@@ -82,7 +80,7 @@ def test_a_paragraph_is_one_voice_until_it_pauses_or_has_said_five_sentences(
         (70, ["We have to decide what to do.", "Good."]),
     ],
 )
-def test_a_caption_is_as_long_as_asked_for_and_ends_with_its_sentence(characters: int, expected: list[str]) -> None:
+def test_caption_is_as_long_as_asked_and_ends_with_its_sentence(characters: int, expected: list[str]) -> None:
     assert texts(segments.captions(spoken("We have to decide what to do. Good."), characters)) == expected
 
 

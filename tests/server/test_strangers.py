@@ -104,7 +104,7 @@ async def test_a_name_is_judged_by_the_addresses_that_it_has(store: Store, writt
     assert not asked
 
 
-async def test_of_several_addresses_of_a_name_only_public_ones_are_tried(
+async def test_only_public_addresses_of_a_name_are_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     knowing(monkeypatch, mixed=[INSIDE, PUBLIC, "::1"], inside=[INSIDE])
@@ -141,9 +141,10 @@ async def test_redirects_without_end_are_given_up(store: Store) -> None:
 
 
 @pytest.mark.parametrize("is_told", [True, False])
-async def test_audio_may_only_be_so_large_whether_its_size_is_told_or_not(
+async def test_oversized_audio_is_refused_with_or_without_a_size(
     store: Store, monkeypatch: pytest.MonkeyPatch, is_told: bool
 ) -> None:
+    """Audio may only be so large, whether its size is stated or not."""
     monkeypatch.setattr(download, "FETCH_LIMIT_BYTES", 1000)
     sent = 0
 
@@ -166,9 +167,8 @@ async def test_audio_may_only_be_so_large_whether_its_size_is_told_or_not(
         assert not sent
 
 
-async def test_through_a_proxy_what_is_known_here_as_inside_is_not_asked_for(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_inside_address_is_not_asked_for_through_a_proxy(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through a proxy, what is known here as inside is not asked for."""
     knowing(monkeypatch, inside=[INSIDE], mixed=[PUBLIC, INSIDE], outside=[PUBLIC])
     async with elsewhere(audio) as (proxy, asked), download.session() as ways:
         monkeypatch.setenv("HTTP_PROXY", proxy)
@@ -268,7 +268,8 @@ async def test_no_link_makes_a_slot_wait_for_a_network(tmp_path: Path) -> None:
             assert (await api.ended((await api.submit())["id"]))["status"] == "completed"
 
 
-async def test_an_upload_that_promises_much_and_drips_takes_no_room_from_others(tmp_path: Path) -> None:
+async def test_slow_upload_takes_no_room_from_others(tmp_path: Path) -> None:
+    """An upload that promises much and drips takes no room from others."""
     async with calling(tmp_path, budget=100_000) as api:
         port = int(api.service.base_url.rpartition(":")[2])
         held = []
@@ -322,9 +323,10 @@ async def test_a_webhook_follows_no_redirect() -> None:
         ("a key", True, {PUBLIC, "127.0.0.1", INSIDE, "169.254.169.254"}),
     ],
 )
-def test_without_a_key_webhooks_reach_this_machine_and_with_the_flag_all(
+def test_webhooks_reach_this_machine_without_key_all_with_flag(
     key: str | None, allowed: bool, reached: set[str]
 ) -> None:
+    """Without a key webhooks reach this machine, and with the flag every address."""
     may = _for_webhooks(ServeOptions(host="127.0.0.1", port=0, data="data", private_webhooks=allowed), key)
     tried = (PUBLIC, "127.0.0.1", INSIDE, "169.254.169.254")
     assert {address for address in tried if may(ipaddress.ip_address(address))} == reached

@@ -23,7 +23,7 @@ from tests.support.recordings import wav
     ],
 )
 @pytest.mark.parametrize("with_av", [True, False])
-def test_length_and_channels_of_real_recordings_with_and_without_pyav(
+def test_length_and_channels_are_read_with_and_without_pyav(
     name: str, seconds: float, channels: int, with_av: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if with_av:
@@ -77,7 +77,7 @@ def test_a_file_that_is_too_long_or_too_large_or_missing_is_told(tmp_path: Path)
     assert (probe(str(path)).kind, missing.kind) == ("too_large", "missing")
 
 
-def test_only_a_header_that_counts_samples_tells_a_length_for_certain(tmp_path: Path) -> None:
+def test_only_a_header_that_counts_samples_gives_an_exact_length(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(wav(b"x" * 20_000))
     assert exact_seconds(str(path)) == 2.5

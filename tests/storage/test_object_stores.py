@@ -65,7 +65,8 @@ def read(*named: str) -> list[Recording | Reject]:
     return list(manifests.read(named, defaults={}, cwd=Path("/")))
 
 
-def test_a_prefix_and_a_glob_list_recordings_with_their_stamps_and_keys_below_it(s3: S3) -> None:
+def test_prefix_and_glob_list_recordings_with_stamps_and_keys(s3: S3) -> None:
+    """A prefix and a glob list recordings with their stamps, and with the keys below it."""
     filled(s3, 3)
     s3.put("calls/deep/a b ü.mp3", b"ID3")
     s3.put("calls/notes.txt", b"no recording")
@@ -170,9 +171,10 @@ def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
         (500, "", errors.UnavailableError, "store"),
     ],
 )
-def test_trouble_is_told_by_the_stores_own_word_and_never_by_the_name_of_the_object(
+def test_store_trouble_is_told_by_code_and_not_by_object_name(
     s3: S3, client: str, monkeypatch: pytest.MonkeyPatch, status: int, code: str, reach: type[Exception], kind: str
 ) -> None:
+    """Trouble is recognised by the store's own word and never by the name of the object."""
     url = f"{ROOT}/{NAMED_LIKE_TROUBLE}"
     reader = object_stores.reader(url, 100)
     with Answers(status, code, monkeypatch):
@@ -183,9 +185,7 @@ def test_trouble_is_told_by_the_stores_own_word_and_never_by_the_name_of_the_obj
     reader.close()
 
 
-def test_an_object_of_any_name_that_is_not_there_is_missing_and_one_that_is_there_is_read(
-    s3: S3, client: str
-) -> None:
+def test_object_of_any_name_is_read_or_reported_as_missing(s3: S3, client: str) -> None:
     with pytest.raises(errors.RecordingError) as caught:
         object_stores.look(f"{ROOT}/{NAMED_LIKE_TROUBLE}")
     assert caught.value.kind == "missing"
@@ -202,7 +202,7 @@ def test_an_object_of_any_name_that_is_not_there_is_missing_and_one_that_is_ther
         object_stores.look("s3://nowhere/a.wav")
 
 
-def test_an_object_is_known_by_its_etag_and_its_time_fits_into_64_bits(s3: S3, client: str) -> None:
+def test_object_is_known_by_its_etag_and_its_time_fits_64_bits(s3: S3, client: str) -> None:
     s3.put("calls/1.wav", b"0123456789")
     listed, looked = next(object_stores.listed(f"{ROOT}/calls/")), object_stores.look(f"{ROOT}/calls/1.wav")
     assert listed == looked
@@ -237,7 +237,8 @@ def test_every_key_that_a_bucket_may_have_is_listed_and_read(s3: S3) -> None:
                 assert answer.read() == f"this is {key!r}".encode()
 
 
-async def test_odd_keys_are_one_recordings_trouble_and_the_others_are_transcribed(tmp_path: Path, s3: S3) -> None:
+async def test_odd_object_key_fails_only_its_own_recording(tmp_path: Path, s3: S3) -> None:
+    """Odd keys are one recording's trouble, and the others are transcribed."""
     filled(s3, 3, "odd")
     for number, key in enumerate(ODD):
         s3.put(key, wav(random.Random(100 + number).randbytes(2000)))
@@ -282,9 +283,10 @@ def test_an_answer_that_breaks_off_is_asked_for_again(s3: S3, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (403, "InvalidAccessKeyId"), (0, "")])
-async def test_a_store_that_fails_everybody_stops_the_run_once_and_is_charged_to_nobody(
+async def test_store_failing_everybody_stops_the_run_once(
     tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int, status: int, code: str
 ) -> None:
+    """A store that fails everybody stops the run once and is charged to nobody."""
     filled(s3, 20)
     manifest_file = tmp_path / "m.txt"
     manifest_file.write_text("".join(f"{ROOT}/calls/{number:03}.wav\n" for number in range(20)))
@@ -318,7 +320,7 @@ async def planned(out: Path, *named: str, **given: Any) -> list[PlanRow]:
 
 
 @pytest.mark.parametrize("by", ["link", "upload"])
-async def test_a_plan_says_what_the_run_will_say_of_objects_that_cannot_be_read(
+async def test_plan_reports_unreadable_objects_as_the_run_will(
     tmp_path: Path, s3: S3, by: Literal["link", "upload"]
 ) -> None:
     filled(s3, 1)
@@ -368,7 +370,7 @@ def home(tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(("profile", "key", "region"), [("kept", "KEPT", "eu-west-1"), ("made", "MADE", "us-east-1")])
-def test_a_profile_gives_credentials_as_it_does_to_the_clouds_own_tools(
+def test_profile_gives_credentials_as_to_the_clouds_own_tools(
     home: Path, s3: S3, monkeypatch: pytest.MonkeyPatch, profile: str, key: str, region: str
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", profile)
@@ -388,7 +390,7 @@ def test_a_profile_gives_credentials_as_it_does_to_the_clouds_own_tools(
         ("", errors.UnavailableError, "no credentials for S3: set AWS_ACCESS_KEY_ID"),
     ],
 )
-def test_credentials_that_cannot_be_had_are_told_by_where_they_should_come_from(
+def test_unavailable_credentials_are_reported_with_their_source(
     home: Path, monkeypatch: pytest.MonkeyPatch, profile: str, reach: type[Exception], said: str
 ) -> None:
     if profile:
@@ -405,7 +407,7 @@ def test_public_buckets_are_read_without_credentials(home: Path, s3: S3, monkeyp
     assert object_stores.look(f"{ROOT}/calls/1.wav").size_bytes == 4
 
 
-def test_a_source_of_credentials_that_nobody_reads_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsupported_source_of_credentials_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "AccountName=a;AccountKey=a2V5")
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
     object_stores._store.cache_clear()
@@ -416,9 +418,8 @@ def test_a_source_of_credentials_that_nobody_reads_is_refused_by_its_name(monkey
 # ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_service_reads_stored_recordings_by_itself_and_no_byte_passes_through_us(
-    tmp_path: Path, s3: S3
-) -> None:
+async def test_service_reads_stored_recordings_by_itself(tmp_path: Path, s3: S3) -> None:
+    """The service reads stored recordings by itself, and no byte passes through us."""
     filled(s3, 40)
     async with start_service(tmp_path / "service", private=True) as service:
         summary = await ran(service.base_url, tmp_path / "out", f"{ROOT}/calls/")
@@ -456,9 +457,8 @@ async def test_without_credentials_that_can_sign_they_are_uploaded(
     assert (summary.exit_code, service.requests.count(("POST", "/v2/upload"))) == (0, 2)
 
 
-async def test_a_link_that_the_service_cannot_read_any_more_is_signed_again_and_never_told(
-    tmp_path: Path, s3: S3
-) -> None:
+async def test_expired_link_is_signed_again_and_never_reported(tmp_path: Path, s3: S3) -> None:
+    """A link that the service cannot read any more is signed again and never shown."""
     filled(s3, 2)
     broken = "Download error, unable to download {url}"
     faults = Faults((Fault(FaultKind.JOB_ERROR, "submit", at=(1,), error=broken),), random.Random(1))
@@ -485,7 +485,7 @@ async def test_objects_that_are_gone_fail_alone(tmp_path: Path, s3: S3) -> None:
     assert (summary.exit_code, summary.collected, summary.failures["missing"].count) == (3, 2, 1)
 
 
-async def test_results_are_written_to_a_store_too_before_they_count_as_collected(
+async def test_results_reach_the_store_before_they_count_as_collected(
     tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -18,7 +18,8 @@ from tests.support.waiting import until
 from tests.support.watchdog import SECRET, watchdog
 
 
-async def test_a_run_that_went_well_tells_its_start_and_its_end_with_a_sentence(tmp_path: Path) -> None:
+async def test_successful_run_pings_its_start_and_its_end(tmp_path: Path) -> None:
+    """A run that went well reports its start, and its end with a sentence."""
     manifest = archive(tmp_path / "audio", 3)
     async with start_service(tmp_path / "service") as service, watchdog() as (url, heard):
         ended = await diarist(

@@ -28,9 +28,10 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
-async def test_every_call_and_every_event_is_there_with_the_runs_id_and_the_key_of_the_recording(
+async def test_log_has_every_call_and_event_with_run_id_and_key(
     tmp_path: Path,
 ) -> None:
+    """Every call and every event is there with the run's id and the key of the recording."""
     manifest, log = archive(tmp_path / "audio", 6), tmp_path / "run.jsonl"
     with manifest.open("a") as file:
         file.write("calls/bad,,,\n" * 30)
@@ -145,7 +146,7 @@ async def test_a_full_disk_is_told_once_and_the_run_goes_on(tmp_path: Path) -> N
     assert "4 collected" in ended.said
 
 
-async def test_a_folder_that_goes_away_with_the_log_is_told_once_and_its_return_is_noticed(tmp_path: Path) -> None:
+async def test_vanished_log_folder_is_reported_once_and_return_noticed(tmp_path: Path) -> None:
     manifest, folder = archive(tmp_path / "audio", 4), tmp_path / "logs"
     folder.mkdir()
     async with start_service(tmp_path / "service", seconds=0.5, slots=1) as service:
@@ -163,7 +164,7 @@ async def test_a_folder_that_goes_away_with_the_log_is_told_once_and_its_return_
     assert (ended.code, ended.said.count("cannot write the log")) == (0, 1), ended.said
 
 
-async def test_a_log_that_cannot_be_opened_is_told_before_anything_is_done(tmp_path: Path) -> None:
+async def test_unopenable_log_is_reported_before_anything_is_done(tmp_path: Path) -> None:
     manifest = archive(tmp_path / "audio", 1)
     ended = await diarist("run", manifest, "--out", tmp_path / "out", "--log-file", tmp_path / "absent" / "run.jsonl")
     assert ended.code == 2
@@ -172,7 +173,7 @@ async def test_a_log_that_cannot_be_opened_is_told_before_anything_is_done(tmp_p
 
 
 @pytest.mark.parametrize(("manifest", "code", "why"), [("absent.csv", 2, "absent.csv"), ("urls.txt", 5, "")])
-async def test_a_run_that_could_not_begin_or_was_stopped_ends_its_log_with_why(
+async def test_log_of_a_failed_or_stopped_run_ends_with_the_reason(
     tmp_path: Path, manifest: str, code: int, why: str
 ) -> None:
     (tmp_path / "urls.txt").write_text("https://example.invalid/a.mp3\n")

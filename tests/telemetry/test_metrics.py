@@ -45,9 +45,7 @@ async def scrape(port: int, accept: str = "") -> tuple[str, str]:
         return await answer.text(), answer.headers["Content-Type"]
 
 
-async def test_a_scrape_in_the_middle_of_a_run_says_what_the_summary_says(
-    tmp_path: Path, unused_tcp_port: int
-) -> None:
+async def test_scrape_during_a_run_agrees_with_the_summary(tmp_path: Path, unused_tcp_port: int) -> None:
     manifest, summary = archive(tmp_path / "audio", 6), Summary()
     with manifest.open("a") as file:
         file.write("calls/bad,,,\n")
@@ -193,7 +191,7 @@ async def test_a_port_that_is_taken_is_told_before_anything_is_done(tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
-def test_where_the_library_is_missing_the_message_says_how_to_get_it(tmp_path: Path) -> None:
+def test_missing_metrics_library_is_reported_with_how_to_get_it(tmp_path: Path) -> None:
     arguments = ["run", str(archive(tmp_path / "audio", 1)), "--out", str(tmp_path / "out"), "--metrics-port", "9100"]
     code = (
         f"import sys; sys.modules['prometheus_client'] = None; from batch.cli.main import main; main({arguments!r})"

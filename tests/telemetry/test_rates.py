@@ -26,7 +26,8 @@ def test_the_rate_of_audio_is_that_of_the_last_five_minutes() -> None:
     assert rates.audio_rate(10_000) == pytest.approx(0.0, abs=0.01)
 
 
-def test_uploads_are_told_by_the_last_ten_seconds_and_requests_by_the_last_five_minutes() -> None:
+def test_upload_rate_spans_ten_seconds_requests_five_minutes() -> None:
+    """Uploads are rated over the last ten seconds, and requests over the last five minutes."""
     rates = Rates()
     ran(rates, 1, 0, 1)
     for second in range(600):
@@ -37,7 +38,7 @@ def test_uploads_are_told_by_the_last_ten_seconds_and_requests_by_the_last_five_
     assert rates.all_requests == 600
 
 
-def test_a_long_recording_that_is_left_takes_longer_than_many_short_ones() -> None:
+def test_long_recording_left_takes_longer_than_many_short_ones() -> None:
     rates = Rates()
     for number in range(100):
         ran(rates, number, number, number + 1, size=1000)
@@ -45,7 +46,8 @@ def test_a_long_recording_that_is_left_takes_longer_than_many_short_ones() -> No
     assert rates.left_seconds(100, total=101, handled=100) == pytest.approx(1000, rel=0.05)
 
 
-def test_rows_to_come_are_expected_to_be_done_before_as_often_as_those_that_were_read() -> None:
+def test_rows_to_come_are_expected_done_as_often_as_those_read() -> None:
+    """Rows to come are expected to be done before as often as those that were read."""
     rates = Rates()
     for number in range(100):
         ran(rates, number, number, number + 1)

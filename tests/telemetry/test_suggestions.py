@@ -61,9 +61,8 @@ def stage(command: str, *, service: str = "assemblyai", out: str = "results") ->
         ),
     ],
 )
-def test_a_command_is_the_one_that_was_typed_with_its_service_and_directory(
-    typed: str, retry: bool, suggested: str
-) -> None:
+def test_suggested_command_is_the_typed_one_with_its_service(typed: str, retry: bool, suggested: str) -> None:
+    """A command is the one that was typed, with its service and directory."""
     listed = "f.jsonl" if retry else ""
     assert again(stage(typed), HERE, retry=retry, listed=listed) == suggested
     assert again(stage(typed), None, retry=retry, listed=listed) == f"cd /work && {suggested}"
@@ -76,7 +75,7 @@ def test_what_signs_a_url_and_keys_are_never_recorded() -> None:
     assert again(found, Path.cwd()).endswith("# … stands for what must stay secret")
 
 
-def test_a_caller_from_python_gets_the_command_that_does_the_same_or_none() -> None:
+def test_python_caller_gets_an_equivalent_command_or_none() -> None:
     options = {"speaker_labels": True, "language_code": "de"}
     at = Settings(service="local", options=options, formats=["srt"])
     words = command_of(["m.csv"], Path("out"), at, Selection(shard=2, shards=4))
@@ -98,7 +97,8 @@ def shown_in_the_report(out: Path) -> str:
     return html.unescape(found[1])
 
 
-async def test_pasted_anywhere_it_tries_what_failed_and_pays_for_nothing_else(tmp_path: Path) -> None:
+async def test_pasted_command_retries_failures_and_pays_nothing_else(tmp_path: Path) -> None:
+    """Pasted anywhere, it tries what failed and pays for nothing else."""
     archive(tmp_path / "my audio", 4)
     (tmp_path / "my settings.toml").write_text("[options]\nspeakers_expected = 3\n")
     bad = {(tmp_path / "my audio" / "2.wav").read_bytes()}

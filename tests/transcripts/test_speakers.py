@@ -24,7 +24,8 @@ def test_a_speakers_column_names_the_speakers_of_its_row(label: object) -> None:
     assert heard(label) == ["Agent", "Ms Ames"]
 
 
-def test_a_table_of_one_recording_is_before_the_row_and_the_row_before_all() -> None:
+def test_recording_table_precedes_row_and_row_precedes_all() -> None:
+    """A table of one recording takes precedence over the row, and the row over the names for all."""
     given = speakers.read_names('A = "Agent"\nB = "Customer"\n["calls/1"]\nA = "Joan"\n')
     assert heard(None, given) == ["Joan", "Customer"]
     assert heard("B=Ms Ames", given) == ["Joan", "Ms Ames"]

@@ -49,7 +49,7 @@ SAID = st.lists(
 
 
 @given(SAID)
-def test_of_any_talk_shares_add_up_to_one_and_no_turn_is_longer_than_the_talk(said: list[dict[str, object]]) -> None:
+def test_talk_shares_sum_to_one_and_no_turn_exceeds_the_talk(said: list[dict[str, object]]) -> None:
     talk = stored(utterances=said)
     found = talk_stats(talk)
     assert sum(one.share for one in found) == pytest.approx(1, abs=0.001)

@@ -15,7 +15,8 @@ from batch.transcripts.formats.registry import FORMATS
 from tests.support.demo_results import stored, utterance, words
 
 
-def test_words_without_utterances_become_one_for_each_run_of_a_speaker() -> None:
+def test_words_without_utterances_become_one_per_speaker_run() -> None:
+    """Words without utterances become one utterance for each run of a speaker."""
     said = stored(words=words("a b", "A") + words("c", "B", 800) + words("d", "A", 1200))
     assert [(one.speaker, one.text) for one in said.utterances] == [("A", "a b"), ("B", "c"), ("A", "d")]
 
@@ -34,7 +35,7 @@ def test_an_utterance_without_words_keeps_its_text_and_time() -> None:
     ]  # fmt: skip
 
 
-def test_a_recording_in_which_nobody_spoke_is_written_in_every_format() -> None:
+def test_recording_without_speech_is_written_in_every_format() -> None:
     said = stored(text="", words=[], utterances=[], audio_duration=12)
     for form in FORMATS.values():
         form.content(said)
@@ -75,9 +76,10 @@ ANY_RESULT = st.fixed_dictionaries(
 
 
 @given(ANY_RESULT)
-def test_whatever_a_result_holds_every_format_is_written_and_no_time_runs_backwards(
+def test_any_result_is_written_in_every_format_in_time_order(
     result: dict[str, object],
 ) -> None:
+    """Whatever a result holds, every format is written and no time runs backwards."""
     said = transcript.read_result("calls/1", json.dumps({"recording": {}, **result}).encode("utf-8", "replace"))
     assert [one.start for one in said.utterances] == sorted(one.start for one in said.utterances)
     for one in said.utterances:

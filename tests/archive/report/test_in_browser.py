@@ -98,7 +98,7 @@ def test_the_table_filters_by_text_and_state_and_turns_its_pages(seen: Browser, 
     assert not seen.driver.find_element("id", "after").is_enabled()
 
 
-def test_the_table_sorts_numbers_as_numbers_and_what_has_none_comes_last(seen: Browser, page: Path) -> None:
+def test_table_sorts_numbers_as_numbers_with_missing_ones_last(seen: Browser, page: Path) -> None:
     seen.open(page)
     heading = "th[data-name={}] button"
     seen.driver.find_element("css selector", heading.format("key")).click()
@@ -113,7 +113,8 @@ def test_the_table_sorts_numbers_as_numbers_and_what_has_none_comes_last(seen: B
     assert seen.texts(_KEYS)[-3:] == ["broken/0", "broken/1", "broken/2"]
 
 
-def test_a_recording_opens_with_timeline_shares_and_transcript_and_the_way_back(seen: Browser, page: Path) -> None:
+def test_recording_opens_with_timeline_shares_and_transcript(seen: Browser, page: Path) -> None:
+    """A recording opens with its timeline, shares and transcript, and with the way back."""
     seen.open(page)
     search(seen, "calls/2")
     seen.driver.find_element("link text", "calls/2").click()
@@ -134,7 +135,7 @@ def test_a_recording_opens_with_timeline_shares_and_transcript_and_the_way_back(
     assert seen.texts(_KEYS)[0] == "calls/2"
 
 
-def test_a_link_to_a_recording_opens_it_and_one_to_nothing_says_so(seen: Browser, page: Path) -> None:
+def test_link_to_a_recording_opens_it_and_a_dead_link_says_so(seen: Browser, page: Path) -> None:
     seen.open(page, "broken/2")
     assert seen.texts("#recording h1") == ["broken/2"]
     assert seen.texts("#recording .note") == ["nothing in it"]
@@ -170,9 +171,10 @@ def test_hostile_names_labels_reasons_and_words_do_no_harm(seen: Browser, tmp_pa
     assert seen.run("return document.querySelectorAll('body script').length") == 3
 
 
-def test_transcripts_beside_the_page_are_read_when_opened_and_told_when_they_are_missing(
+def test_transcripts_beside_the_page_are_read_when_opened(
     seen: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Transcripts beside the page are read when they are opened, and reported when they are missing."""
     monkeypatch.setattr(build, "INLINE_BYTES", 1000)
     monkeypatch.setattr(rows, "PART_BYTES", 3000)
     directory = tmp_path / "it's 100% #1"

@@ -37,7 +37,7 @@ def main_of(page: str) -> str:
     return page.partition("<main")[2].partition("</main>")[0]
 
 
-async def test_a_run_with_failures_is_told_with_the_command_that_mends_it(tmp_path: Path) -> None:
+async def test_run_with_failures_is_reported_with_the_mending_command(tmp_path: Path) -> None:
     folder, out = tmp_path / "my audio", tmp_path / "out"
     manifest = archive(folder, 6)
     bad = {(folder / "2.wav").read_bytes(), (folder / "4.wav").read_bytes()}
@@ -81,7 +81,7 @@ async def test_a_report_is_no_result_and_disturbs_no_later_run(tmp_path: Path) -
     assert (summary.exit_code, summary.skipped["done"]) == (0, 3)
 
 
-def test_while_a_run_is_at_work_the_report_says_so_and_how_far_it_is(tmp_path: Path) -> None:
+def test_report_shows_how_far_a_run_at_work_is(tmp_path: Path) -> None:
     collected(tmp_path)
     recorded(tmp_path, [Job(Recording("open", "/o.wav", "/m.csv", 9), "local", State.SUBMITTED, submitted_at=1.8e9)])
     with lock.held(tmp_path / ".diarist" / "lock", datetime.now()):
@@ -116,7 +116,7 @@ def test_odd_times_make_charts_all_the_same(tmp_path: Path, facts: list[dict[str
         ElementTree.fromstring(drawn)
 
 
-async def test_rows_that_could_not_run_are_told_though_no_journal_has_them(tmp_path: Path) -> None:
+async def test_rejected_rows_are_reported_though_no_journal_has_them(tmp_path: Path) -> None:
     manifest, out = archive(tmp_path / "audio", 2), tmp_path / "out"
     with manifest.open("a", encoding="utf-8") as file:
         file.write("<b>,0.wav,many,\n")
@@ -142,7 +142,7 @@ def test_where_nothing_has_run_it_says_so(tmp_path: Path) -> None:
     assert "nothing has run there" in said.stderr
 
 
-def test_a_result_that_is_damaged_or_gone_is_told_and_the_others_are_there(tmp_path: Path) -> None:
+def test_damaged_or_missing_result_is_reported_beside_the_others(tmp_path: Path) -> None:
     directory = collected(tmp_path)
     (directory / "kitchen-talk.json").write_bytes(b'{"recording":{},"words":[{')
     (directory / "support-call.json").unlink()
@@ -169,7 +169,7 @@ def test_a_report_holds_who_said_what_when_and_how_much(tmp_path: Path) -> None:
         assert {span[0] for span in detail["spans"]} == set(range(len(detail["speakers"])))
 
 
-def test_the_command_names_the_service_and_quotes_what_a_shell_would_take_apart(tmp_path: Path) -> None:
+def test_report_command_names_the_service_and_is_shell_quoted(tmp_path: Path) -> None:
     directory = tmp_path / "it's out"
     recorded(directory, [failed("k", kind="bad_audio", service="assemblyai-eu")])
     page = reported(directory)[1]
@@ -186,7 +186,7 @@ def test_failures_that_a_run_retries_by_itself_need_no_flag(tmp_path: Path) -> N
     assert "--retry" not in told
 
 
-def test_cost_is_told_by_model_and_extra_and_what_is_shared_is_free() -> None:
+def test_cost_is_reported_by_model_and_extra_and_sharing_is_free() -> None:
     def job(key: str, shared: str | None, service: str = "assemblyai", **options: Any) -> Job:
         recording = Recording(key, "/a.wav", "/m.csv", 2, {"speaker_labels": True, **options})
         return Job(recording, service, State.COLLECTED, audio_seconds=7200.0, shared_with=shared)
@@ -235,7 +235,7 @@ def test_only_what_ended_since_is_told_and_what_has_not_ended(tmp_path: Path) ->
     assert "0 of 2 recordings collected, 1 failed, 1 still open" in page
 
 
-def test_many_transcripts_lie_beside_the_page_and_replace_older_ones(
+def test_many_transcripts_lie_beside_page_replacing_older_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build, "INLINE_BYTES", 2000)
@@ -257,7 +257,7 @@ def test_many_transcripts_lie_beside_the_page_and_replace_older_ones(
     assert [*directory.rglob("*.tmp")] == []
 
 
-def test_a_full_disk_leaves_the_older_report_as_it_was_and_no_litter(tmp_path: Path) -> None:
+def test_full_disk_leaves_the_older_report_and_no_litter(tmp_path: Path) -> None:
     directory = collected(tmp_path)
     reported(directory)
     before = files(directory)

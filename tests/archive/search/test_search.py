@@ -82,7 +82,7 @@ def indexed(directory: Path) -> dict[str, int]:
 # ── what is found ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_phrase_is_found_with_its_own_time_its_speaker_and_what_stands_around(archive: Path) -> None:
+def test_phrase_is_found_with_its_time_speaker_and_context(archive: Path) -> None:
     [hit] = asked(archive, "Library building")
     assert (hit.key, hit.speaker, hit.name) == ("planning-meeting", "A", None)
     assert (hit.start, hit.end, hit.before) == (484, 5284, None)
@@ -99,7 +99,7 @@ def test_a_phrase_is_found_with_its_own_time_its_speaker_and_what_stands_around(
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_every_word_and_every_pair_of_words_is_found_at_its_own_time(archive: Path, key: str) -> None:
+def test_every_word_and_pair_of_words_is_found_at_its_own_time(archive: Path, key: str) -> None:
     stored = json.loads((ARCHIVE / f"{key}.json").read_bytes())
     for one in stored["utterances"]:
         for first, second in zip(one["words"], one["words"][1:], strict=False):
@@ -108,14 +108,15 @@ def test_every_word_and_every_pair_of_words_is_found_at_its_own_time(archive: Pa
             assert (first["start"], second["end"]) in spans
 
 
-def test_words_must_stand_side_by_side_in_one_utterance_and_in_order(archive: Path) -> None:
+def test_words_must_be_adjacent_and_in_order_in_one_utterance(archive: Path) -> None:
     assert len(asked(archive, "before the winter")) == 1
     assert asked(archive, "the before winter") == []
     assert asked(archive, "before winter") == []
     assert asked(archive, "winter the roof") == [], "of two speakers"
 
 
-def test_hits_are_in_the_order_of_keys_and_times_and_counted_beyond_the_limit(archive: Path) -> None:
+def test_hits_are_ordered_by_key_and_time_and_counted_past_limit(archive: Path) -> None:
+    """Hits are in the order of keys and times, and are counted beyond the limit."""
     answer = search(archive, Question("the", limit=3))
     everything = search(archive, Question("the"))
     assert (len(answer.hits), answer.utterances, answer.recordings) == (3, 17, 4)
@@ -123,7 +124,7 @@ def test_hits_are_in_the_order_of_keys_and_times_and_counted_beyond_the_limit(ar
     assert answer.hits == everything.hits[:3]
 
 
-def test_an_utterance_in_which_it_is_said_twice_is_one_hit_with_two_places(archive: Path) -> None:
+def test_utterance_with_phrase_twice_is_one_hit_with_two_places(archive: Path) -> None:
     said(archive, "twice", "well well I never, well I never ever")
     [hit] = asked(archive, "well I never")
     assert [hit.text[slice(*span.place)] for span in hit.hits] == ["well I never", "well I never"]
@@ -162,7 +163,8 @@ def test_all_labels_must_hold_whatever_they_are_made_of(archive: Path) -> None:
         read_labels(["team"])
 
 
-def test_results_without_speakers_are_found_by_sentence_and_those_of_channels_by_channel(archive: Path) -> None:
+def test_results_without_speakers_are_found_by_sentence(archive: Path) -> None:
+    """Results without speakers are found by sentence, and those of channels by channel."""
     put(archive, "mono", words=words("One parcel first. Another parcel then. Never mind."), text="...")
     put(archive, "text", text="One parcel first. Another parcel then.", audio_duration=10)
     channels = [
@@ -212,7 +214,8 @@ def test_what_holds_in_other_scripts(archive: Path, text: str, phrases: list[str
         assert asked(archive, phrase) == []
 
 
-def test_words_of_a_script_without_spaces_are_joined_and_timed_one_by_one(archive: Path) -> None:
+def test_words_of_scripts_without_spaces_are_joined_and_timed(archive: Path) -> None:
+    """Words of a script without spaces are joined, and timed one by one."""
     heard = words("図書 館 へ 行き ます")
     put(
         archive,
@@ -248,7 +251,8 @@ def test_no_phrase_is_a_mistake_but_one_without_words(
     "phrase",
     ["near and or not", '"quoted"', 'quoted" col', "col:umn", "text : a*", "a* ^b (c)", "{d} -e + 1", "don't"],
 )
-def test_what_means_something_to_the_index_means_itself_in_a_phrase(hostile: Path, phrase: str) -> None:
+def test_index_syntax_in_a_phrase_is_searched_literally(hostile: Path, phrase: str) -> None:
+    """What means something to the index means itself in a phrase."""
     assert len(asked(hostile, phrase)) == 1
 
 
@@ -267,7 +271,7 @@ def test_any_text_is_indexed_and_found_whole(tmp_path_factory: pytest.TempPathFa
 # ── an index that follows its results ────────────────────────────────────────────────────────────────────────────
 
 
-def test_results_that_came_changed_or_went_are_seen_by_the_next_search(archive: Path) -> None:
+def test_next_search_sees_new_changed_and_removed_results(archive: Path) -> None:
     assert len(asked(archive, "roof")) == 2
     said(archive, "new/one", "a roof of our own")
     said(archive, "kitchen-talk", "no soup but a roof")
@@ -352,7 +356,7 @@ def test_an_index_that_was_removed_is_made_again(archive: Path) -> None:
 
 
 @pytest.mark.parametrize("obstacle", [".diarist", ".diarist/search.lock/x", ".diarist/search.db/x"])
-def test_where_no_index_can_be_written_a_search_makes_one_for_itself(archive: Path, obstacle: str) -> None:
+def test_search_makes_its_own_index_where_none_can_be_written(archive: Path, obstacle: str) -> None:
     (archive / obstacle).parent.mkdir(parents=True, exist_ok=True)
     (archive / obstacle).touch()
     answer, notices = told(archive, "library building")
@@ -360,7 +364,7 @@ def test_where_no_index_can_be_written_a_search_makes_one_for_itself(archive: Pa
     assert ["one is made for this search only" in notice for notice in notices] == [True]
 
 
-def test_a_read_only_archive_is_searched_with_the_index_that_it_has(archive: Path, tmp_path: Path) -> None:
+def test_read_only_archive_is_searched_with_its_existing_index(archive: Path, tmp_path: Path) -> None:
     mounted = tmp_path / "mounted"
     mounted.mkdir()
     asked(archive, "roof")
@@ -424,7 +428,7 @@ async def test_a_search_during_a_run_finds_what_is_there(tmp_path: Path) -> None
     assert len(indexed(out)) == 60
 
 
-def test_what_a_run_indexes_while_a_search_looks_around_is_not_taken_for_gone(
+def test_results_indexed_during_a_search_are_not_taken_for_gone(
     archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked(archive, "roof")
@@ -476,9 +480,8 @@ async def test_with_search_off_a_run_makes_no_index(tmp_path: Path) -> None:
     assert search(out, Question("sha256")).recordings == 3
 
 
-def test_a_run_that_is_over_does_not_wait_for_what_a_search_can_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ended_run_leaves_unfinished_indexing_to_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is over does not wait for what a search can do."""
     monkeypatch.setattr("batch.archive.search.background._CLOSING_SECONDS", -1.0)
     said(tmp_path, "x", "a roof")
     with BackgroundIndexer(tmp_path, pytest.fail) as indexer:
@@ -487,9 +490,10 @@ def test_a_run_that_is_over_does_not_wait_for_what_a_search_can_do(
     assert search(tmp_path, Question("roof")).recordings == 1
 
 
-def test_whoever_notes_an_arrival_never_waits_and_what_is_too_much_is_left_to_search(
+def test_enqueueing_never_waits_and_leaves_the_excess_to_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Whoever notes an arrival never waits, and what is too much is left to search."""
     monkeypatch.setattr("batch.archive.search.background._WAITING", 10)
     for number in range(30):
         said(tmp_path, f"{number}", "a roof")
@@ -536,7 +540,7 @@ def test_programs_get_a_line_of_json_for_each_hit(archive: Path) -> None:
     assert done.stderr.endswith("; the first 2 are shown (--limit)\n")
 
 
-def test_a_long_utterance_is_shortened_around_the_hit_which_is_emphasised(archive: Path) -> None:
+def test_long_utterance_is_shortened_around_its_emphasised_hit(archive: Path) -> None:
     said(archive, "long", f"{'before ' * 100}the roof\x1b[2J {'after ' * 100}the roof")
     [hit] = [hit for hit in asked(archive, "the roof") if hit.key == "long"]
     [name, line] = search_view.lines([hit], lambda found: f"<{found}>")
@@ -561,9 +565,10 @@ def test_a_long_utterance_is_shortened_around_the_hit_which_is_emphasised(archiv
         (["results", "roof", "--speaker", "nobody"], 7, "not found"),
     ],
 )
-def test_a_mistake_gets_one_clear_message_and_what_is_not_there_a_code_of_its_own(
+def test_search_mistake_gets_one_message_and_its_own_code(
     archive: Path, arguments: list[str], code: int, says: str
 ) -> None:
+    """A mistake gets one clear message, and what is not there an exit code of its own."""
     (archive.parent / "empty").mkdir()
     done = diarist("search", *arguments, cwd=archive.parent)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr

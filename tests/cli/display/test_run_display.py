@@ -33,7 +33,8 @@ def said(mode: str, *events: Event) -> str:
     return stream.getvalue()
 
 
-def test_a_log_names_the_first_recordings_every_failure_and_no_more() -> None:
+def test_log_names_the_first_recordings_and_every_failure() -> None:
+    """A log names the first recordings, every failure, and no more."""
     lines = said("plain", *map(collected, range(100)), failed(100), failed(101)).splitlines()
     assert lines[0] == "✓ calls/0.wav: 2 speakers, 1:00"
     assert len([line for line in lines if line.startswith("✓")]) == 20
@@ -53,7 +54,7 @@ def test_off_still_says_what_must_be_known() -> None:
     assert said("off", Event("notice", message="service: local"), collected(1)) == "service: local\n"
 
 
-def test_json_says_everything_but_bare_traffic_and_ends_with_the_whole_state() -> None:
+def test_json_omits_only_bare_traffic_and_ends_with_whole_state() -> None:
     traffic = [Event("sent", count=65536), Event("asked", kind="list")] * 50
     lines = [json.loads(line) for line in said("json", *traffic, collected(1), failed(2)).splitlines()]
     assert [line["event"] for line in lines] == ["moved", "moved", "ended"]
@@ -95,7 +96,8 @@ def ending(*events: Event, **facts: object) -> str:
     return stream.getvalue()
 
 
-def test_the_end_lists_twenty_recordings_counts_the_rest_and_groups_the_failures() -> None:
+def test_ending_lists_twenty_recordings_and_groups_the_failures() -> None:
+    """The end lists twenty recordings, counts the rest and groups the failures."""
     reject = Event("rejected", reject=Reject("m.csv", 9, "no audio"), message="no audio")
     text = ending(*map(collected, range(30)), *map(failed, range(30, 33)), reject)
     assert len(re.findall(r"out/calls/\d+\.wav\.json", text)) == 20
@@ -185,7 +187,7 @@ def test_the_view_says_all_that_a_person_at_night_wants_to_know() -> None:
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
-def test_on_a_terminal_the_view_is_live_and_a_run_ends_with_its_table(tmp_path: Path, columns: int) -> None:
+def test_terminal_view_is_live_and_a_run_ends_with_its_table(tmp_path: Path, columns: int) -> None:
     """A child with a terminal of its own: a manifest of missing files ends without any service."""
     (tmp_path / "m.txt").write_text("".join(f"{n}.wav\n" for n in range(30)))
     code = (

@@ -34,7 +34,7 @@ async def order_of(waits: dict[str, float], limit: ConcurrencyLimiter) -> list[s
     return served
 
 
-async def test_the_heaviest_of_those_that_wait_is_next_and_with_equal_weights_the_first() -> None:
+async def test_heaviest_waiter_is_next_and_equal_weights_go_in_order() -> None:
     assert await order_of({"a": 1, "b": 3, "c": 2, "d": 3}, ConcurrencyLimiter(1)) == ["b", "d", "c", "a"]
     assert await order_of({"a": 0, "b": 0, "c": 0}, ConcurrencyLimiter(1)) == ["a", "b", "c"]
 
@@ -73,7 +73,7 @@ async def test_uploads_ahead_are_bounded_in_bytes_but_one_always_goes() -> None:
     await ahead.acquire("c", 40)
 
 
-async def test_the_longest_recordings_of_those_that_are_staged_are_submitted_first(tmp_path: Path) -> None:
+async def test_longest_staged_recordings_are_submitted_first(tmp_path: Path) -> None:
     sizes = random.Random(1).sample(range(1000, 9000), 24)
     for number, size in enumerate(sizes):
         (tmp_path / f"{number:02}.wav").write_bytes(b"x" * size)
@@ -91,7 +91,8 @@ def size_of(service: object, audio_url: str) -> int:
     return int(path.stat().st_size)
 
 
-async def test_a_recording_larger_than_all_that_may_go_ahead_is_uploaded_all_the_same(tmp_path: Path) -> None:
+async def test_recording_beyond_the_ahead_limit_is_uploaded_anyway(tmp_path: Path) -> None:
+    """A recording larger than all that may go ahead is uploaded all the same."""
     for number in range(10):
         (tmp_path / f"{number}.wav").write_bytes(b"%d" % number * 5000)
     (tmp_path / "manifest.txt").write_text("".join(f"{number}.wav\n" for number in range(10)))
@@ -102,7 +103,7 @@ async def test_a_recording_larger_than_all_that_may_go_ahead_is_uploaded_all_the
     assert summary.collected == 10
 
 
-async def test_slots_are_held_back_while_the_service_has_a_queue_of_its_own() -> None:
+async def test_slots_are_held_back_while_the_service_has_its_own_queue() -> None:
     concurrency = ConcurrencyLimiter(8)
     concurrency.pause(True)
     waiting = asyncio.create_task(concurrency.acquire("a"))
@@ -112,7 +113,7 @@ async def test_slots_are_held_back_while_the_service_has_a_queue_of_its_own() ->
     await waiting
 
 
-async def test_slots_come_back_by_and_by_when_the_services_own_queue_is_gone() -> None:
+async def test_slots_return_gradually_once_the_service_queue_is_gone() -> None:
     concurrency = ConcurrencyLimiter(100)
     for number in range(10):
         concurrency.count_in(str(number))

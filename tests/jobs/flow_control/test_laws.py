@@ -204,7 +204,7 @@ AFTER = pytest.mark.parametrize("after", [1.0, None], ids=["Retry-After", "witho
 
 @pytest.mark.parametrize("noise", [0.01, 0.04, 0.10])
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_noise_costs_the_silence_that_it_asks_for_and_next_to_nothing_else(noise: float, seed: int) -> None:
+def test_noise_costs_little_but_the_silence_that_it_asks_for(noise: float, seed: int) -> None:
     undisturbed, disturbed = night(), night(noise=noise, seed=seed)
     assert disturbed.failed == 0
     assert disturbed.seconds <= 1.35 * (undisturbed.seconds + disturbed.service.silence())
@@ -247,7 +247,9 @@ def test_a_limit_that_shrinks_and_grows_is_followed(after: float | None) -> None
 
 @AFTER
 @pytest.mark.parametrize("began", [0, 5])
-def test_an_outage_is_met_with_few_requests_and_over_at_once_when_it_is_over(began: int, after: float | None) -> None:
+def test_outage_meets_few_requests_and_ends_without_delay(began: int, after: float | None) -> None:
+    """An outage is met with few requests, and is over at once when it is over."""
+
     def limit(now: float) -> float:
         return 0 if began <= now < 35 else 100
 
@@ -266,7 +268,8 @@ def test_a_minutes_quota_is_used_up_and_waited_for(after: float | None) -> None:
     assert quota.refused <= 0.3
 
 
-def test_refusals_fail_no_recording_though_four_of_five_requests_meet_one() -> None:
+def test_refusing_four_in_five_requests_fails_no_recording() -> None:
+    """Refusals fail no recording, though four of five requests meet one."""
     refused = night(noise=0.8, recordings=200)
     assert refused.failed == 0
     assert refused.refused > 3.5
@@ -274,7 +277,7 @@ def test_refusals_fail_no_recording_though_four_of_five_requests_meet_one() -> N
     assert refused.seconds <= 2.5 * 200 / at_once, "slowing down is given up where it does not help"
 
 
-def test_refusals_on_one_route_are_no_outage_while_others_go_well() -> None:
+def test_refusals_on_one_route_are_no_outage_if_others_go_well() -> None:
     async def well() -> None:
         await asyncio.sleep(LATENCY_SECONDS)
 
@@ -293,7 +296,9 @@ def test_refusals_on_one_route_are_no_outage_while_others_go_well() -> None:
     played(work())
 
 
-def test_whoever_alone_is_refused_for_ever_is_left_for_the_next_run() -> None:
+def test_request_that_alone_is_always_refused_is_postponed() -> None:
+    """Whoever alone is refused for ever is left for the next run."""
+
     async def well() -> None:
         await asyncio.sleep(LATENCY_SECONDS)
 
@@ -311,7 +316,7 @@ def test_whoever_alone_is_refused_for_ever_is_left_for_the_next_run() -> None:
     played(work())
 
 
-def test_the_bucket_bounds_the_requests_of_every_window_at_the_gate() -> None:
+def test_bucket_bounds_the_requests_of_every_window_at_the_gate() -> None:
     async def work() -> list[float]:
         service = Service(no_limit, 0.0, None)
         gate = Throttle(
@@ -343,7 +348,7 @@ def test_what_is_paced_goes_in_the_order_in_which_it_came() -> None:
     assert played(work()) == list(range(50))
 
 
-def test_what_was_answered_long_ago_says_nothing_about_a_limit_of_now() -> None:
+def test_old_answers_say_nothing_about_a_present_limit() -> None:
     pacing = throttle._Pacing()
     for _ in range(100):
         pacing.answered(0.0, 0.1, refused=False)
@@ -356,13 +361,13 @@ def test_what_was_answered_long_ago_says_nothing_about_a_limit_of_now() -> None:
     ("refused", "answered", "throttling"),
     [(4, 4, False), (5, 5, True), (5, 20, True), (5, 21, False), (30, 300, False)],
 )
-def test_a_limit_shows_in_some_refusals_that_are_many_of_the_answers(
-    refused: int, answered: int, throttling: bool
-) -> None:
+def test_limit_shows_in_refusals_that_are_many_of_the_answers(refused: int, answered: int, throttling: bool) -> None:
+    """A limit shows in some refusals, if they are many of the answers."""
     assert laws.is_throttling(refused, answered) is throttling
 
 
-def test_the_pace_begins_below_what_passes_stays_near_it_and_then_rises_fast() -> None:
+def test_pace_begins_below_what_passes_and_later_rises_fast() -> None:
+    """The pace begins below what passes, stays near it, and then rises fast."""
     plateau = laws.plateau_seconds()
     assert laws.pace(50, 0) == pytest.approx(40)
     assert laws.pace(50, plateau) == pytest.approx(50)

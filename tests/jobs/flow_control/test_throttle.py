@@ -46,7 +46,7 @@ async def test_a_transient_error_is_tried_again_and_told() -> None:
     assert [(event.name, event.kind) for event in told] == [asked, retrying[0], asked, retrying[1], asked]
 
 
-async def test_a_submission_is_repeated_only_when_it_certainly_had_no_effect() -> None:
+async def test_submission_is_repeated_only_if_it_surely_had_no_effect() -> None:
     attempt = failing(errors.NoEffectError("busy"), errors.UnknownOutcomeError("lost", kind="timeout"))
     with pytest.raises(errors.UnknownOutcomeError, match="lost"):
         await gate().retry(attempt, route=Route.FETCH, what="submission", unanswered=False)
@@ -60,7 +60,7 @@ async def test_what_cannot_get_better_is_not_repeated(error: errors.DiaristError
         await gate().retry(failing(error), route=Route.FETCH, what="x")
 
 
-async def test_a_retry_after_holds_everybody_back_and_not_only_the_one_who_met_it() -> None:
+async def test_retry_after_holds_back_everybody_not_only_its_receiver() -> None:
     throttle = gate()
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -94,7 +94,8 @@ async def test_a_recording_that_fails_while_others_go_well_is_given_up() -> None
     assert caught.value.kind == "broken_connection"
 
 
-async def test_an_outage_for_everybody_is_no_recordings_failure_and_in_the_end_stops_the_run() -> None:
+async def test_outage_for_everybody_fails_no_recording_but_stops_run() -> None:
+    """An outage for everybody is no recording's failure, and in the end stops the run."""
     patience = RetrySettings(attempts=2, base_seconds=0.01, cap_seconds=0.02, outage_seconds=0.3)
     outage = [errors.NoEffectError("no connection", kind="not_connected")] * 1000
     with pytest.raises(errors.UnavailableError, match="no fetch has gone well.*no connection"):
@@ -102,7 +103,8 @@ async def test_an_outage_for_everybody_is_no_recordings_failure_and_in_the_end_s
 
 
 @pytest.mark.parametrize("attempt", [1, 2, 5, 50])
-def test_backoff_is_full_jitter_under_a_doubling_ceiling_on_top_of_what_the_service_said(attempt: int) -> None:
+def test_backoff_is_full_jitter_on_top_of_what_the_service_said(attempt: int) -> None:
+    """Backoff is full jitter under a doubling ceiling, on top of what the service said."""
     rng = random.Random(0)
     waits = [laws.backoff_seconds(attempt, base=1, cap=60, rng=rng, at_least=5) for _ in range(1000)]
     ceiling = min(60, 2 ** (attempt - 1))
@@ -153,7 +155,7 @@ def test_after_throttling_the_ramp_goes_on_from_half_way_back() -> None:
     ("waiting", "queued", "ended", "congested"),
     [(100, 0, 0, False), (100, 25, 0, False), (100, 26, 0, True), (100, 60, 40, False), (3, 3, 0, False)],
 )
-def test_a_queue_counts_only_if_it_is_longer_than_what_keeps_the_service_busy(
+def test_queue_counts_only_beyond_what_keeps_the_service_busy(
     waiting: int, queued: int, ended: int, congested: bool
 ) -> None:
     assert laws.is_congested(waiting, queued, ended) is congested

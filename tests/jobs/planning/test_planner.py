@@ -64,7 +64,7 @@ async def test_hours_and_price_are_those_of_what_would_run(tmp_path: Path) -> No
     assert plan.unknown_length == 1
 
 
-async def test_a_plan_says_what_the_run_will_say_of_what_cannot_be_read(tmp_path: Path) -> None:
+async def test_plan_reports_unreadable_recordings_as_the_run_will(tmp_path: Path) -> None:
     manifest = archive(tmp_path / "in", [1.0])
     (tmp_path / "in" / "empty.wav").touch()
     (tmp_path / "in" / "folder.wav").mkdir()
@@ -105,7 +105,7 @@ async def test_advice_is_given_before_it_costs(tmp_path: Path) -> None:
     assert plan.usd == pytest.approx((1 + 2 * 2) / HOUR * 0.3)
 
 
-async def test_changing_one_option_runs_exactly_the_rows_that_it_touches(tmp_path: Path) -> None:
+async def test_changing_one_option_runs_exactly_the_rows_it_touches(tmp_path: Path) -> None:
     manifest = archive(tmp_path / "in", [1.0] * 6)
     text = manifest.read_text().replace("id,audio", "id,audio,disfluencies").replace(".wav", ".wav,")
     manifest.write_text(text.replace("2.wav,", "2.wav,true").replace("4.wav,", "4.wav,true"))
@@ -124,7 +124,8 @@ async def test_changing_one_option_runs_exactly_the_rows_that_it_touches(tmp_pat
     assert summary.collected == 4
 
 
-async def test_audio_that_was_transcribed_before_under_another_key_is_planned_as_shared(tmp_path: Path) -> None:
+async def test_audio_done_under_another_key_is_planned_as_shared(tmp_path: Path) -> None:
+    """Audio that was transcribed before under another key is planned as shared."""
     manifest = archive(tmp_path / "in", [1.0])
     async with start_service(tmp_path / "service") as service:
         await batch.run(str(manifest), tmp_path / "out", settings=settings(service.base_url))
@@ -137,7 +138,7 @@ async def test_audio_that_was_transcribed_before_under_another_key_is_planned_as
     assert [(row.verdict, row.why) for row in rows] == [("shared", "audio transcribed before")]
 
 
-def test_the_expected_time_is_that_of_slots_which_are_never_empty() -> None:
+def test_expected_time_is_that_of_slots_that_are_never_empty() -> None:
     takes = Expectation(20.0, 0.01, "")
     assert takes.run_seconds(0, 0, 64) == 0
     assert takes.run_seconds(1000, 100 * HOUR, 200) == pytest.approx((1000 * 20 + 3600) / 200)
@@ -186,7 +187,8 @@ def job(folder: Path, seconds: float, key: str = "a") -> Job:
     return Job(Recording(key, str(path), "m", 1, {}), "s")
 
 
-def test_what_failed_or_was_shared_is_given_back_and_the_rest_costs_what_it_had(tmp_path: Path) -> None:
+def test_budget_gets_back_what_failed_or_was_shared(tmp_path: Path) -> None:
+    """What failed or was shared is given back, and the rest costs as long as its audio turned out to be."""
     tracker = BudgetTracker(BudgetSettings(max_cost=1.0), PriceTable(models={"m": 3600.0}, model="m"))
     waiting = {key: job(tmp_path, 0.3, key) for key in "abc"}
     assert [bool(tracker.reserve(each)) for each in waiting.values()] == [False, False, False]
@@ -214,9 +216,10 @@ def test_what_failed_or_was_shared_is_given_back_and_the_rest_costs_what_it_had(
         (BudgetSettings(max_cost=0.0001), 0),
     ],
 )
-async def test_a_budget_stops_admission_softly_and_with_more_the_same_command_continues(
+async def test_budget_stops_admission_softly_and_more_of_it_continues(
     tmp_path: Path, budget: BudgetSettings, collected: int
 ) -> None:
+    """A budget stops admission softly, and with more of it the same command continues."""
     manifest = archive(tmp_path / "in", [10.0] * 6)
     async with start_service(tmp_path / "service") as service:
         bounded = settings(service.base_url, prices=CHARGED, budget=budget)
@@ -227,7 +230,7 @@ async def test_a_budget_stops_admission_softly_and_with_more_the_same_command_co
         assert (rest.exit_code, rest.collected, len(service.submissions)) == (0, 6 - collected, 6)
 
 
-async def test_a_run_that_would_cost_more_than_is_allowed_unasked_asks_first(tmp_path: Path) -> None:
+async def test_run_above_the_cost_allowed_unasked_asks_first(tmp_path: Path) -> None:
     manifest = archive(tmp_path / "in", [36.0] * 4)
     asked: list[str] = []
     async with start_service(tmp_path / "service") as service:

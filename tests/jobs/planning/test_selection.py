@@ -39,7 +39,8 @@ def test_a_sample_is_always_the_same_from_all_over_and_in_order() -> None:
     assert lines[-1] - lines[0] > 500
 
 
-def test_time_bounds_files_by_their_modification_and_leaves_urls_and_missing_ones_in(tmp_path: Path) -> None:
+def test_time_bounds_select_files_by_their_modification(tmp_path: Path) -> None:
+    """Time bounds files by their modification, and leaves URLs and missing files in."""
     sources = {}
     for name, days in (("old", 10), ("young", 1)):
         path = tmp_path / f"{name}.wav"

@@ -65,7 +65,7 @@ ANSWERS = [
 
 @pytest.mark.parametrize("route", CALLS)
 @pytest.mark.parametrize(("status", "body", "error", "kind"), ANSWERS)
-async def test_every_refusal_on_every_route_becomes_the_error_that_the_table_names(
+async def test_every_refusal_on_every_route_becomes_its_table_error(
     route: Route,
     status: int,
     body: str,
@@ -81,19 +81,20 @@ async def test_every_refusal_on_every_route_becomes_the_error_that_the_table_nam
     assert caught.value.kind == kind
 
 
-def test_a_link_that_is_refused_is_staged_again_only_where_a_link_was_sent() -> None:
+def test_refused_link_is_staged_again_only_where_one_was_sent() -> None:
     kinds = {route: refusal(route, 403, "Cannot access uploaded file").kind for route in Route}
     assert kinds.pop(Route.SUBMIT) == "link_refused"
     assert kinds.pop(Route.UPLOAD) == "upload_failed"
     assert set(kinds.values()) == {"throttled"}
 
 
-async def test_a_422_means_that_the_upload_failed_but_elsewhere_that_the_request_is_wrong() -> None:
+async def test_status_422_means_a_failed_upload_or_a_wrong_request() -> None:
+    """A 422 means that the upload failed, but elsewhere that the request is wrong."""
     assert refusal(Route.UPLOAD, 422, "Upload failed").reach is errors.NoEffectError
     assert refusal(Route.SUBMIT, 422, "").reach is errors.RecordingError
 
 
-def test_the_table_of_refusals_covers_every_status_that_is_not_a_success() -> None:
+def test_refusal_table_covers_every_status_that_is_not_a_success() -> None:
     assert all(refusal(route, status, "") in REFUSALS for route in Route for status in range(300, 600))
 
 
@@ -212,13 +213,14 @@ async def test_a_redirect_that_leads_nowhere_is_a_wrong_address(
     ],
 )
 @pytest.mark.parametrize("route", CALLS)
-async def test_a_broken_connection_counts_as_unanswered_unless_nothing_can_have_arrived(
+async def test_broken_connection_is_unanswered_unless_nothing_arrived(
     route: Route,
     misfortune: Exception,
     error: type[errors.TransientError],
     api: Client,
     mocked: aioresponses.aioresponses,
 ) -> None:
+    """A broken connection counts as unanswered, unless nothing can have arrived."""
     method, url, call = CALLS[route]
     mocked.add(url, method, exception=misfortune)
     with pytest.raises(error):
@@ -289,7 +291,7 @@ async def test_an_upload_that_stands_still_is_given_up() -> None:
             await api.upload(slow_chunks(5.0, 2), 2000)
 
 
-async def test_what_is_wrong_with_the_file_is_told_and_not_called_a_broken_connection() -> None:
+async def test_file_error_is_not_called_a_broken_connection() -> None:
     async def bad_file() -> AsyncIterator[bytes]:
         yield b"x"
         raise errors.RecordingError("the disk is gone", kind="unreadable")

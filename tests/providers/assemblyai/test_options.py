@@ -102,7 +102,8 @@ def test_what_the_specification_lists_is_what_is_known() -> None:
     assert codes == LANGUAGE_CODES
 
 
-def test_the_rows_own_way_of_counting_speakers_replaces_the_default_one() -> None:
+def test_speaker_count_option_of_a_row_replaces_the_default_one() -> None:
+    """The row's own way of counting speakers replaces the default one."""
     assert read_options({"max_speakers": 4}, LABELS | {"speakers_expected": 2}) == {
         "speaker_labels": True,
         "speaker_options": {"max_speakers_expected": 4},

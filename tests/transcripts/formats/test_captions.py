@@ -24,7 +24,7 @@ def text(cue: Cue) -> str:
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_the_captions_of_the_demo_recordings_are_within_the_usual_limits(key: str) -> None:
+def test_captions_of_demo_recordings_are_within_the_usual_limits(key: str) -> None:
     for cue in cues(of(key)):
         assert 1 <= len(cue.lines) <= 2
         assert max(map(len, cue.lines)) <= LINE_CHARACTERS
@@ -33,7 +33,7 @@ def test_the_captions_of_the_demo_recordings_are_within_the_usual_limits(key: st
         assert read <= 1.35 * READ_PER_SECOND, f"{cue} is spoken faster than it can be read"
 
 
-def test_a_ten_minute_utterance_becomes_many_cues_that_break_at_sentences() -> None:
+def test_ten_minute_utterance_becomes_cues_broken_at_sentences() -> None:
     said = stored(utterances=[utterance("This is a sentence of eight words. " * 220, "A")])
     found = cues(said)
     assert len(found) == 220
@@ -46,14 +46,15 @@ def test_a_pause_ends_a_cue_though_the_sentence_goes_on() -> None:
     assert [text(cue) for cue in cues(stored(utterances=[together]))] == ["I thought", "about it"]
 
 
-def test_a_short_cue_stands_until_it_can_be_read_but_not_into_the_next() -> None:
+def test_short_cue_stands_until_readable_but_not_into_the_next() -> None:
     said = stored(utterances=[utterance("Yes.", "A", each=200), utterance("No.", "B", start=700, each=200)])
     first, second = cues(said)
     assert (first.start, first.end) == (0, 700)
     assert (second.start, second.end) == (700, 1700)
 
 
-def test_speakers_who_talk_at_once_overlap_and_one_speaker_never_does() -> None:
+def test_only_cues_of_different_speakers_overlap() -> None:
+    """Speakers who talk at once overlap, and one speaker never does."""
     both = [utterance("one two three four", "A"), utterance("five six seven", "B", start=800)]
     first, second = cues(stored(utterances=both))
     assert second.start < first.end
@@ -74,14 +75,15 @@ def test_what_looks_like_markup_does_not_become_any(name: str, said: str) -> Non
     assert FORMATS[name].content(spoken_).decode() == said
 
 
-def test_words_of_scripts_without_spaces_are_set_without_spaces_and_counted_by_their_width() -> None:
+def test_scripts_without_spaces_are_set_unspaced_by_width() -> None:
+    """Words of scripts without spaces are set without spaces and counted by their width."""
     said = stored(utterances=[utterance("会議 を 始め ます 。 " * 12, "A", each=200)])
     found = cues(said)
     assert " " not in found[0].lines[0]
     assert all(2 * len(line) <= LINE_CHARACTERS for cue in found for line in cue.lines)
 
 
-def test_a_speaker_is_named_where_the_speaker_changes_and_not_again() -> None:
+def test_speaker_is_named_at_a_speaker_change_and_not_again() -> None:
     turns = [
         ("We begin now, as we said. It is late.", "A", 0),
         ("So be it.", "A", 9000),
@@ -122,7 +124,7 @@ WORD = st.builds(
 
 
 @given(st.lists(WORD, max_size=40))
-def test_whatever_was_said_cues_are_in_order_have_a_length_and_hold_each_word_once(
+def test_cues_are_in_order_have_a_length_and_hold_each_word_once(
     said: list[dict[str, object]],
 ) -> None:
     read = stored(words=said)

@@ -40,7 +40,7 @@ def content(name: str, said: Transcript) -> bytes:
     return FORMATS[name].content(said)
 
 
-def test_the_supervisions_for_lhotse_are_as_they_were_when_lhotse_read_them() -> None:
+def test_lhotse_supervisions_are_as_when_lhotse_read_them() -> None:
     assert corpora.lhotse(of("support-call")).decode() == (GOLDEN / "support-call.lhotse.jsonl").read_text("utf-8")
 
 
@@ -51,7 +51,7 @@ def test_every_format_is_as_it_was_when_a_person_looked_at_it(name: str) -> None
     assert content(name, of("support-call")).decode() == golden.read_text("utf-8")
 
 
-def test_webvtt_py_reads_the_captions_with_every_word_and_every_speaker(said: Transcript) -> None:
+def test_webvtt_py_reads_captions_with_every_word_and_speaker(said: Transcript) -> None:
     captions = list(webvtt.from_string(content("vtt", said).decode()))
     assert " ".join(caption.text.replace("\n", " ") for caption in captions).split() == text_of(said)
     assert {caption.voice for caption in captions} == {speaker_label(speaker) for speaker in said.speakers}
@@ -67,7 +67,8 @@ def test_pysubs2_reads_the_subrip_captions_whole_and_in_order(said: Transcript) 
     assert all(event.start < event.end for event in events)
 
 
-def test_the_picture_of_the_timeline_has_as_much_colour_of_each_speaker_as_they_talk(said: Transcript) -> None:
+def test_timeline_picture_is_coloured_by_each_speakers_share(said: Transcript) -> None:
+    """The picture of the timeline has as much colour of each speaker as they talk."""
     with av.open(io.BytesIO(content("png", said))) as container:
         pixels = next(container.decode(video=0)).to_ndarray(format="rgb24")
     shares = {measure.speaker: measure.share for measure in talk_stats(said)}
@@ -75,9 +76,10 @@ def test_the_picture_of_the_timeline_has_as_much_colour_of_each_speaker_as_they_
     assert [area / sum(painted) for area in painted] == pytest.approx([*shares.values()], abs=0.02)
 
 
-def test_without_resvg_or_a_font_the_picture_is_refused_before_anything_is_written(
+def test_picture_is_refused_at_once_without_resvg_or_a_font(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Without resvg or a font the picture is refused before anything is written."""
     monkeypatch.setattr(png, "_LETTER", "<svg xmlns='http://www.w3.org/2000/svg' width='2' height='2'></svg>")
     with pytest.raises(errors.UsageError, match="needs a font"):
         read_formats("png")
@@ -86,9 +88,7 @@ def test_without_resvg_or_a_font_the_picture_is_refused_before_anything_is_writt
         read_formats("srt,png")
 
 
-def test_pyannote_reads_the_rttm_and_finds_the_same_speakers_at_the_same_times(
-    said: Transcript, tmp_path: Path
-) -> None:
+def test_pyannote_finds_the_same_speakers_and_times_in_the_rttm(said: Transcript, tmp_path: Path) -> None:
     (tmp_path / "said.rttm").write_bytes(content("rttm", said))
     [(key, annotation)] = load_rttm(tmp_path / "said.rttm").items()
     found = sorted(
@@ -100,7 +100,7 @@ def test_pyannote_reads_the_rttm_and_finds_the_same_speakers_at_the_same_times(
     )
 
 
-def test_pyannote_scores_the_rttm_of_the_demo_recordings_as_right(said: Transcript, tmp_path: Path) -> None:
+def test_pyannote_scores_rttm_of_the_demo_recordings_as_right(said: Transcript, tmp_path: Path) -> None:
     (tmp_path / "said.rttm").write_bytes(content("rttm", said))
     [heard] = load_rttm(tmp_path / "said.rttm").values()
     reference = load_rttm(Path("configs/demo") / f"{said.key}.rttm")[said.key]
@@ -108,7 +108,7 @@ def test_pyannote_scores_the_rttm_of_the_demo_recordings_as_right(said: Transcri
     assert DiarizationErrorRate(collar=0.5)(reference, heard, uem=whole) < 0.05
 
 
-def test_meeteval_reads_ctm_stm_and_seglst_and_finds_the_same_words(said: Transcript) -> None:
+def test_meeteval_finds_the_same_words_in_ctm_stm_and_seglst(said: Transcript) -> None:
     meeteval = pytest.importorskip("meeteval", reason="meeteval, which needs a compiler, is not installed")
     ctm = meeteval.io.CTM.parse(content("ctm", said).decode())
     stm = meeteval.io.STM.parse(content("stm", said).decode())
@@ -141,7 +141,7 @@ def test_the_whisper_json_is_what_readers_of_whispers_take(said: Transcript) -> 
     assert all(segment["end"] - segment["start"] <= 30 for segment in whisper["segments"])
 
 
-def test_lhotse_reads_the_supervisions_and_trims_its_words_from_them(said: Transcript) -> None:
+def test_lhotse_reads_supervisions_and_trims_words_from_them(said: Transcript) -> None:
     lhotse = pytest.importorskip("lhotse", reason="lhotse, which asks for 3 GB of torch, is not installed")
     supervisions = lhotse.SupervisionSet.from_dicts(map(json.loads, corpora.lhotse(said).splitlines()))
     assert " ".join(one.text for one in supervisions).split() == text_of(said)
@@ -152,7 +152,7 @@ def test_lhotse_reads_the_supervisions_and_trims_its_words_from_them(said: Trans
     lhotse.validate(supervisions)
 
 
-def test_the_timeline_is_xml_with_a_bar_for_each_stretch_of_speech(said: Transcript) -> None:
+def test_timeline_is_xml_with_a_bar_for_each_stretch_of_speech(said: Transcript) -> None:
     root = ET.parse(io.BytesIO(content("svg", said))).getroot()
     bars = root.findall(".//{http://www.w3.org/2000/svg}g/{http://www.w3.org/2000/svg}rect")
     assert len(bars) == len(speech_spans(said))

@@ -57,7 +57,7 @@ def test_bounds_are_hard_and_do_nothing_where_they_hold() -> None:
     assert same_partition(label(vectors, Bounds(2, 5)), owners)
 
 
-def test_who_says_little_is_found_rather_than_a_talker_cut_in_two() -> None:
+def test_brief_speaker_is_found_rather_than_a_talker_cut_in_two() -> None:
     vectors, owners = voices([30, 12, 1])
     lengths = np.where(owners == 2, 0.8, 2.0).astype(np.float32)
     found = speakers(vectors, lengths, [(i, 0) for i in range(len(vectors))], Bounds(3, 3))

@@ -77,7 +77,7 @@ def test_speech_without_a_clear_voice_is_one_speaker(bounds: Bounds) -> None:
     assert turns(Voices(), bounds=bounds) == []
 
 
-def test_stretches_are_cut_in_equal_pieces_of_at_most_two_seconds() -> None:
+def test_stretches_are_cut_equally_to_at_most_two_seconds() -> None:
     pieces = [piece.span for piece in cut(talk(1, 5.5, 4, 2))]
     assert pieces == [during(1, 2.5), during(2.5, 4), during(4, 5.5)]
 

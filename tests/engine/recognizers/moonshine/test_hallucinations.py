@@ -37,7 +37,7 @@ def test_noise_leaves_no_words(chunk: list[Heard], seconds: float, left: str) ->
     assert " ".join(word.text for word in drop_hallucinations(chunk, seconds)) == left
 
 
-def test_pieces_are_joined_to_words_with_the_mean_of_their_confidence() -> None:
+def test_pieces_are_joined_to_words_with_mean_confidence() -> None:
     tokens = [
         Token("▁so".encode(), 0.0),
         Token("▁far".encode(), -1.0),

@@ -45,7 +45,8 @@ def spelt(keyterms: Keyterms, *pieces: str) -> float:
         (["a", "le"], 0),
     ],
 )
-def test_a_term_is_worth_its_letters_however_it_is_cut_and_nothing_unless_it_is_whole(pieces, letters: int) -> None:
+def test_term_is_worth_its_letters_only_when_whole(pieces, letters: int) -> None:
+    """A term is worth its letters however it is cut, and nothing unless it is whole."""
     assert spelt(Keyterms(["Hale"], PIECES), *pieces) == pytest.approx(letters * BONUS)
 
 
@@ -69,7 +70,7 @@ def test_a_term_wins_a_doubtful_word_and_no_clear_one(sure: float, name: str) ->
     assert sum(found.log_probs) == pytest.approx(np.log(sure if name == "Howell" else 1 - sure), abs=1e-3)
 
 
-def test_an_expected_name_is_heard_and_an_absent_one_is_not_written(engine, record, speech) -> None:
+def test_expected_name_is_heard_and_absent_one_is_not_written(engine, record, speech) -> None:
     path = record("a.wav", speech("two_cities"))
     plain = engine.transcribe(path, EngineRequest()).text
     terms = ("epoch of incredulity", "Kubernetes", "Ebenezer", "atorvastatin")
