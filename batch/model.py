@@ -77,7 +77,7 @@ class State(StrEnum):
 MOVES: Final[Mapping[State, frozenset[State]]] = {
     State.LISTED: frozenset({State.STAGED, State.SUBMITTED, State.FAILED}),
     State.STAGED: frozenset({State.SUBMITTING, State.SUBMITTED, State.LISTED, State.FAILED}),
-    State.SUBMITTING: frozenset({State.SUBMITTED, State.STAGED, State.LISTED, State.FAILED}),
+    State.SUBMITTING: frozenset({State.SUBMITTED, State.COLLECTED, State.STAGED, State.LISTED, State.FAILED}),
     State.SUBMITTED: frozenset({State.COLLECTED, State.STAGED, State.LISTED, State.FAILED}),
     State.COLLECTED: frozenset({State.SUBMITTED}),  # its result file is gone: fetched again, not paid again
     State.FAILED: frozenset(),

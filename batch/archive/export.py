@@ -19,10 +19,11 @@ from batch.archive.parallel import on_all_cores
 from batch.archive.results import Results, is_foreign, result_files
 from batch.archive.written_files import Note
 from batch.errors import PostponedError, UsageError
-from batch.transcripts import transcript
+from batch.providers import registry
 from batch.transcripts.formats import corpora, tables
 from batch.transcripts.formats.registry import FORMATS, TABLES
 from batch.transcripts.speakers import Names, Turn, aliases, read_names, read_rttm, with_names, with_turns
+from batch.transcripts.transcript import Transcript
 
 _GROUP_ROWS: Final = 50_000
 _NOTES: Final = 1000
@@ -137,8 +138,8 @@ def _one(directory: Path, wanted: ExportRequest, path: Path) -> _Done:
         content = path.read_bytes()
         if is_foreign(content):
             return _Done(is_foreign=True)
-        said = with_names(_relabelled(transcript.read_result(key, content), wanted.turns), wanted.speakers)
-    except (msgspec.DecodeError, UnicodeDecodeError, OSError, ValueError) as error:
+        said = with_names(_relabelled(registry.read(key, content), wanted.turns), wanted.speakers)
+    except (OSError, ValueError) as error:
         done.problems.append(f"{path}: {error}")
         return done
     for name in wanted.formats:
@@ -156,12 +157,12 @@ def _one(directory: Path, wanted: ExportRequest, path: Path) -> _Done:
     return done
 
 
-def _relabelled(said: transcript.Transcript, turns: Mapping[str, list[Turn]]) -> transcript.Transcript:
+def _relabelled(said: Transcript, turns: Mapping[str, list[Turn]]) -> Transcript:
     own = next((turns[name] for name in aliases(said.key) if name in turns), None) if turns else None
     return with_turns(said, own) if own else said
 
 
-_ROWS: Final[Mapping[str, Callable[[transcript.Transcript], list[Any]]]] = {
+_ROWS: Final[Mapping[str, Callable[[Transcript], list[Any]]]] = {
     "csv": tables.utterance_rows,
     "speakers": tables.speaker_rows,
     "parquet": lambda said: [(tables.recording_row(said), tables.utterance_rows(said))],

@@ -25,8 +25,7 @@ import msgspec
 from batch import errors
 from batch.errors import FailureKind
 from batch.model import Job, Recording, State
-from batch.providers import endpoint
-from batch.providers.assemblyai.options import canonical
+from batch.providers import registry
 from batch.storage import files, private_files, sqlite
 from batch.storage.locations import identity
 
@@ -36,7 +35,8 @@ _OF_RECORDING: Final = ("key", "source", "manifest", "line", "options", "labels"
 _OF_JOB: Final = tuple(name for name in Job.__struct_fields__ if name != "recording")
 _COLUMNS: Final = (*_OF_RECORDING, *_OF_JOB)
 _DERIVED: Final = ("origin", "asked")
-"""What jobs are compared by: ``sources.identity`` of the source, ``options.canonical`` of the options."""
+"""What jobs are compared by: ``sources.identity`` of the source, ``OptionSchema.canonical`` of the
+options."""
 _OPTIONS: Final = _OF_RECORDING.index("options")
 _STATE, _PAST_IDS = _OF_JOB.index("state"), _OF_JOB.index("past_ids")
 _TYPES: Final[Mapping[str, str]] = {
@@ -55,8 +55,8 @@ _TABLES: Final = (
 """``replaced`` remembers each collected job whose place a new one has taken: its transcript is paid, and serves again
 whoever asks for the same. ``notes`` are what the directory remembers of its runs."""
 _DERIVE: Final = (
-    "UPDATE jobs SET origin = identity(source), asked = canonical(options), service = canonical_service(service) "
-    "WHERE origin IS NULL"
+    "UPDATE jobs SET origin = identity(source), asked = canonical(service, options), "
+    "service = canonical_service(service) WHERE origin IS NULL"
 )
 _REST: Final = (
     "CREATE INDEX IF NOT EXISTS jobs_open ON jobs (state) WHERE state NOT IN ('collected', 'failed')",
@@ -224,7 +224,7 @@ class Journal:
             f"WHERE {audio} AND key != ? AND service = ? AND asked = ? AND coalesce(submitted_at, 0) >= ? "
             "AND kind IS NULL AND state IN ('submitted', 'collected')"
         )
-        values += (job.key, job.service, _asked(_text(job.recording.options)), since)
+        values += (job.key, job.service, _asked(job.service, _text(job.recording.options)), since)
         query = f"{_SELECT} {where} UNION ALL {_SELECT_REPLACED} {where} ORDER BY submitted_at DESC"
         found = await self._ask(lambda db: [_job(row) for row in db.execute(query, values * 2)])
         return next((twin for twin in found if twin.transcript_id not in job.past_ids), None)
@@ -317,11 +317,9 @@ def _open(path: Path) -> sqlite3.Connection:
 def _migrate(db: sqlite3.Connection) -> None:
     """Make the schema what it should be, whatever was there: in one transaction with its version, so that a journal
     is never between two versions. One that an older diarist left there is completed."""
-    functions: dict[str, Callable[[str], str]] = {
-        "identity": identity, "canonical": _asked, "canonical_service": endpoint.canonical,
-    }  # fmt: skip
-    for name, function in functions.items():
-        db.create_function(name, 1, function, deterministic=True)
+    db.create_function("identity", 1, identity, deterministic=True)
+    db.create_function("canonical", 2, _asked, deterministic=True)
+    db.create_function("canonical_service", 1, registry.canonical, deterministic=True)
     db.execute("BEGIN IMMEDIATE")
     for statement in _TABLES:
         db.execute(statement)
@@ -450,7 +448,7 @@ def remembered(path: Path) -> dict[str, str]:
         if "value" in _columns(db, "notes"):
             return _notes(db)
         newest = db.execute("SELECT service FROM jobs ORDER BY rowid DESC LIMIT 1").fetchone()
-        return {"service": endpoint.canonical(newest[0])} if newest else {}
+        return {"service": registry.canonical(newest[0])} if newest else {}
     return {}
 
 
@@ -667,13 +665,13 @@ def _claim(db: sqlite3.Connection, recording: Recording, place: str, is_carried:
 def _row(job: Job) -> tuple[Any, ...]:
     row = [getattr(job.recording, name) for name in _OF_RECORDING] + [getattr(job, name) for name in _OF_JOB]
     texts = tuple(map(_text, row))
-    return (*texts, identity(job.recording.source), _asked(texts[_OPTIONS]))
+    return (*texts, identity(job.recording.source), _asked(job.service, texts[_OPTIONS]))
 
 
 @functools.lru_cache(4096)
-def _asked(options: str) -> str:
-    """The canonical form of options in JSON."""
-    return msgspec.json.encode(canonical(msgspec.json.decode(options))).decode()
+def _asked(service: str, options: str) -> str:
+    """The canonical form of a service's options in JSON."""
+    return msgspec.json.encode(registry.named(service).options.canonical(msgspec.json.decode(options))).decode()
 
 
 def _text(value: Any) -> Any:

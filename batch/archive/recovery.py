@@ -15,10 +15,8 @@ from batch.archive.journal import ASIDE, BESIDE, Journal, Salvaged, asides, salv
 from batch.archive.results import JOURNAL, Results, job_of, result_files
 from batch.errors import FailureKind, UnavailableError
 from batch.model import ENDED, WITH_SERVICE, Job, Recording, State
-from batch.providers.assemblyai.client import Client, right_one
-from batch.providers.assemblyai.job_list import pages
-from batch.providers.assemblyai.options import unlike
-from batch.providers.assemblyai.protocol import Item, Status
+from batch.providers.interface import Connection, Phase, Provider, RemoteJob
+from batch.providers.job_pages import job_pages
 from batch.storage import disk_errors, files
 from batch.storage.locations import identity
 
@@ -209,8 +207,10 @@ def _found(results: Results) -> tuple[dict[str, Job], list[Path]]:
     return jobs, unreadable
 
 
-async def adopt(journal: Journal, api: Client, recordings: Sequence[Recording], service: str, now: float) -> int:
-    """Take over transcripts that the service has of public URLs in the manifest; returns how many.
+async def adopt(
+    journal: Journal, provider: Provider, connection: Connection, recordings: Sequence[Recording], now: float
+) -> int:
+    """Take over transcripts that the provider has of public URLs in the manifest; returns how many.
 
     Only of URLs: an upload's link does not tell which file it was. The newest transcript of a URL that did not fail
     and was asked for with the same options is taken, for rows that the journal does not know as ended or submitted.
@@ -221,13 +221,13 @@ async def adopt(journal: Journal, api: Client, recordings: Sequence[Recording], 
         if row.key not in known or known[row.key].state not in _SETTLED:
             wanted.setdefault(identity(row.source), []).append(row)
     adopted = 0
-    async for page in pages(lambda before_id: api.page(before_id=before_id)):
-        for item in page.transcripts:
-            for row in wanted.get(identity(item.audio_url or ""), ()):
-                if item.status is not Status.ERROR and await _is_like(api, item, row):
+    async for page in job_pages(lambda older: connection.jobs(older=older)):
+        for there in page.jobs:
+            for row in wanted.get(identity(there.link or ""), ()):
+                if there.phase is not Phase.FAILED and await _is_like(provider, connection, there, row):
                     wanted[identity(row.source)].remove(row)
                     adopted += 1
-                    await journal.record(_adopted(row, item, service, now))
+                    await journal.record(_adopted(row, there, provider.name, now))
                     break
         if not any(wanted.values()):
             break
@@ -237,12 +237,11 @@ async def adopt(journal: Journal, api: Client, recordings: Sequence[Recording], 
 _SETTLED = ENDED | {State.SUBMITTED}
 
 
-async def _is_like(api: Client, item: Item, row: Recording) -> bool:
-    _, body = await right_one(api, item.id)
-    return not unlike(row.options, msgspec.json.decode(body))
+async def _is_like(provider: Provider, connection: Connection, there: RemoteJob, row: Recording) -> bool:
+    return provider.matches((await connection.fetch(there.id)).body, row.options)
 
 
-def _adopted(row: Recording, item: Item, service: str, now: float) -> Job:
+def _adopted(row: Recording, there: RemoteJob, service: str, now: float) -> Job:
     facts: dict[str, Any] = {
         "audio_url": row.source,
         "staged_at": now,
@@ -250,4 +249,4 @@ def _adopted(row: Recording, item: Item, service: str, now: float) -> Job:
         "submitted_at": now,
         "submissions": 1,
     }
-    return Job(recording=row, service=service, state=State.SUBMITTED, transcript_id=item.id, **facts)
+    return Job(recording=row, service=service, state=State.SUBMITTED, transcript_id=there.id, **facts)

@@ -20,13 +20,14 @@ import msgspec
 from batch.archive.written_files import Written
 from batch.errors import DiaristError, FailureKind, PostponedError, RecordingError, UnavailableError, UsageError
 from batch.model import Job, Recording, Reject, State
+from batch.providers import registry
+from batch.providers.interface import Outline
 from batch.storage import disk_errors, files, object_stores, private_files
 from batch.storage.audio import stamp_of
 from batch.storage.private_files import INNER
 from batch.telemetry.redaction import redact
 from batch.transcripts.formats.registry import FORMATS
 from batch.transcripts.speakers import Names, with_names
-from batch.transcripts.transcript import read_result
 
 FAILED: Final = "failed.jsonl"
 REPLACED: Final = "replaced"
@@ -49,27 +50,12 @@ _LONG_LINE: Final = 1 << 20
 _OWN: Final = tuple(f".{form.suffix}" for form in FORMATS.values() if form.suffix.endswith(".json"))
 
 
-class _Spoken(msgspec.Struct):
-    """Services name speakers by letters, numbers or nothing at all."""
-
-    speaker: Any = None
-
-
-class _Said(msgspec.Struct):
-    utterances: list[_Spoken | None] | None = None
-
-
-class _Result(msgspec.Struct):
-    """The part of a result file that a job is made of."""
-
-    recording: dict[str, Any]
-    id: str | None = None
-    audio_duration: float | None = None
-    utterances: list[_Spoken | None] | None = None
-
-
 class _Head(msgspec.Struct):
     recording: msgspec.Raw
+
+
+class _About(msgspec.Struct):
+    recording: dict[str, Any]
 
 
 class Placed(NamedTuple):
@@ -275,7 +261,8 @@ class Results:
             raise _unwritable(path, error) from error
         self._publish(job.key, whole)
         stamp = {"result_bytes": facts.st_size, "result_mtime_ns": stamp_of(facts).mtime_ns}
-        return msgspec.structs.replace(job, speakers=count_speakers(transcript), **stamp)
+        speakers = registry.named(job.service).outline(transcript).speakers
+        return msgspec.structs.replace(job, speakers=speakers, **stamp)
 
     def rewrite(self, job: Job) -> Job:
         """Write the result of a job that is done once more, with what its row says now and in all formats; as
@@ -297,11 +284,11 @@ class Results:
 
     def kept(self, key: str, transcript_id: str) -> bytes | None:
         """The service's object of a transcript whose result was replaced, if it is still kept."""
-        try:
-            content = self._kept_path(key, transcript_id).read_bytes()
-            return transcript_in(content) if job_of(content, 0.0).transcript_id == transcript_id else None
-        except (OSError, ValueError):
-            return None
+        return _transcript_at(self._kept_path(key, transcript_id), transcript_id)
+
+    def transcript(self, key: str, transcript_id: str) -> bytes | None:
+        """The service's object in the result of a recording, if it is this transcript's and whole."""
+        return _transcript_at(self.path(key), transcript_id)
 
     def kept_jobs(self, key: str) -> Iterator[Job]:
         """The jobs of the replaced results of a recording that are still kept, also those that no journal knows."""
@@ -362,7 +349,7 @@ class Results:
         for name in self._formats:
             form = FORMATS[name]
             try:
-                content = form.content(with_names(read_result(key, result), Names()))
+                content = form.content(with_names(registry.read(key, result), Names()))
                 self.write_beside(key, form.suffix, content)
                 if self._copies:
                     self._put_copy(f"{key}.{form.suffix}", content)
@@ -488,16 +475,12 @@ def _unwritable(path: Path, error: OSError) -> DiaristError:
     return PostponedError(said, kind=FailureKind.UNWRITABLE)
 
 
-def count_speakers(transcript: bytes) -> int:
-    """How many different speakers a transcript object names in its utterances; none, if those are none."""
+def _transcript_at(path: Path, transcript_id: str) -> bytes | None:
     try:
-        return _speakers(msgspec.json.decode(transcript, type=_Said).utterances)
-    except msgspec.ValidationError:
-        return 0
-
-
-def _speakers(utterances: list[_Spoken | None] | None) -> int:
-    return len({repr(said.speaker) for said in utterances or () if said and said.speaker is not None})
+        content = path.read_bytes()
+        return transcript_in(content) if job_of(content, 0.0).transcript_id == transcript_id else None
+    except (OSError, ValueError):
+        return None
 
 
 def inner_of(directory: Path, journal_dir: str = "") -> Path:
@@ -532,24 +515,25 @@ def encoded(job: Job, transcript: bytes) -> bytes:
 def transcript_in(result: bytes) -> bytes:
     """The service's object in a result, byte for byte. Raises ``ValueError`` if it is not a whole result."""
     if not result.startswith(_HEAD):
-        return _laid_out_anew(result)[1]
+        return _laid_out_anew(result)[2]
     about = msgspec.json.decode(result, type=_Head).recording
     rest = result[len(_HEAD) + len(bytes(about)) :].strip()
     return b"{" + rest.removeprefix(b",")
 
 
-def _laid_out_anew(result: bytes) -> tuple[_Result, bytes]:
-    """A result that somebody has formatted otherwise: what we know of it, and the service's object. Raises
-    ``ValueError`` if it is none of ours."""
+def _laid_out_anew(result: bytes) -> tuple[dict[str, Any], Outline, bytes]:
+    """A result that somebody has formatted otherwise: what we know of it, and the service's object in outline and in
+    full. Raises ``ValueError`` if it is none of ours."""
     plain = result.removeprefix(_BOM)
     if _MARK not in plain[:_FIRST_BYTES]:
         raise ValueError("not a result of diarist")
-    found = msgspec.json.decode(plain, type=_Result)
-    if not {"key", "source", "service"} <= found.recording.keys():
+    about = msgspec.json.decode(plain, type=_About).recording
+    if not {"key", "source", "service"} <= about.keys():
         raise ValueError("not a result of diarist")
     tree = msgspec.json.decode(plain)
     del tree["recording"]
-    return found, msgspec.json.encode(tree)
+    body = msgspec.json.encode(tree)
+    return about, registry.named(about["service"]).outline(body), body
 
 
 def _is_whole(content: bytes) -> bool:
@@ -570,27 +554,28 @@ def job_of(result: bytes, ended_at: float) -> Job:
     """The job that a result is the proof of, from the whole file or from its first part. Raises ``ValueError`` if it
     is not one of ours, or names no transcript."""
     try:
-        return _proved(_found_in(result), ended_at)
+        return _proved(*_found_in(result), ended_at)
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a result of diarist: {error!r}") from error
 
 
-def _found_in(result: bytes) -> _Result:
+def _found_in(result: bytes) -> tuple[dict[str, Any], Outline]:
+    """What we know of the recording, and the outline of its transcript, as far as they can be read."""
     if not result.startswith(_HEAD):
-        return _laid_out_anew(result)[0]
+        return _laid_out_anew(result)[:2]
     try:
-        return msgspec.json.decode(result, type=_Result)
+        about = msgspec.json.decode(result, type=_About).recording
+        return about, registry.named(about["service"]).outline(result)
     except msgspec.DecodeError:
         text = result.decode("utf-8", "ignore")
         about, end = json.JSONDecoder().raw_decode(text, len(_HEAD))
         first = _FIRST_ID.match(text, end)
-        return _Result(about, id=first[1] if first else None)
+        return about, Outline(first[1] if first else None)
 
 
-def _proved(found: _Result, ended_at: float) -> Job:
-    about = found.recording
+def _proved(about: dict[str, Any], outline: Outline, ended_at: float) -> Job:
     names = ("key", "source", "manifest", "line", "options", "labels")
-    if not (transcript_id := found.id or about.get("transcript_id")):
+    if not (transcript_id := outline.job_id or about.get("transcript_id")):
         raise ValueError("names no transcript")
     facts: dict[str, Any] = {name: about.get(name) for name in _STAGED}
     return Job(
@@ -600,8 +585,8 @@ def _proved(found: _Result, ended_at: float) -> Job:
         transcript_id=transcript_id,
         submissions=1,
         ended_at=ended_at,
-        audio_seconds=found.audio_duration,
-        speakers=_speakers(found.utterances),
+        audio_seconds=outline.audio_seconds,
+        speakers=outline.speakers,
         **facts,
     )
 
@@ -637,6 +622,7 @@ def _about(job: Job) -> dict[str, Any]:
         "labels": recording.labels,
         "options": recording.options,
         "service": job.service,
+        "schema": registry.named(job.service).schema,
         "sha256": job.sha256,
         "size_bytes": job.size_bytes,
         "mtime_ns": job.mtime_ns,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from batch import __version__
+from batch import __version__, providers
 from batch.cli import streams
 from batch.errors import DiaristError, RunError, UnavailableError
 from batch.telemetry.redaction import harmless, plain_lines, redact, redact_tree
@@ -60,7 +60,7 @@ def cli() -> None:
 @click.option(
     "-o", "--out", default="results", show_default=True, help="Directory of results and journal; s3://... also."
 )
-@click.option("--service", help="auto, assemblyai, assemblyai-eu, local, or a URL.  [default: auto]")
+@click.option("--service", help=f"{providers.SERVICES}.  [default: auto]")
 @click.option("-c", "--concurrency", type=int, help="Recordings in flight at the service.  [default: 64]")
 @click.option("--force", is_flag=True, help="Run everything again, and pay again.")
 @click.option("--retry", type=click.Choice(["failed", "all"]), help="Failed ones again; all: empty ones too.")
@@ -303,7 +303,9 @@ def doctor(manifests: Sequence[str], **given: Any) -> None:
     sys.exit(asyncio.run(main()))
 
 
-@cli.command()
+@cli.command(
+    help=f"Serve {providers.PROTOCOL} with the on-device engine. A key, if any, comes from DIARIST_SERVICE_KEY."
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Any other address needs a key.")
 @click.option("--port", default=8517, show_default=True, type=int, help="0: any free one.")
 @click.option("--data", default="diarist-service", show_default=True, help="Directory of jobs and uploads.")
@@ -330,7 +332,6 @@ def doctor(manifests: Sequence[str], **given: Any) -> None:
 @click.option("--faults", type=click.Path(dir_okay=False), help="A TOML file of misfortunes, for tests.")
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
 def serve(**given: Any) -> None:
-    """Serve the AssemblyAI v2 protocol with the on-device engine. A key, if any, comes from DIARIST_SERVICE_KEY."""
     from batch.server.main import ServeOptions, main
 
     sys.exit(main(ServeOptions(**given)))
@@ -471,7 +472,7 @@ async def _plan(
             explaining.row(row)
         workers = jobs.local_workers(place, settings)
         expectation = await planner.expectation(workers)
-        explaining.close(planner.plan, planner.prices, expectation, workers or settings.concurrency)
+        explaining.close(planner.plan, planner.pricing, expectation, workers or settings.concurrency)
     return 3 if explaining.cannot_run else 0
 
 

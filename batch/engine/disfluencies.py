@@ -1,7 +1,7 @@
 """Fillers left out: what v2 removes unless ``disfluencies`` are asked for. Pure. English.
 
 A sentence that began with a filler begins with a capital letter all the same, and one that ended with a filler still
-ends. Source of the list: AssemblyAI's documentation of filler words (2026).
+ends. Source of the list: the v2 documentation of filler words (2026).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The service, and what speaks to it: started if it is ours, reached, watched, given jobs to carry."""
+"""The provider, and what speaks to it: reached once, watched, given jobs to carry."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,10 +23,7 @@ from batch.jobs.pipeline import Pipeline
 from batch.jobs.reconciler import Reconciler
 from batch.jobs.watcher import Watcher
 from batch.model import Event
-from batch.providers.assemblyai import client
-from batch.providers.assemblyai.protocol import Route
-from batch.providers.endpoint import Endpoint
-from batch.providers.local import local_service
+from batch.providers.interface import Connection, ConnectionRequest, Operation, Provider
 
 _HELLO_SECONDS: Final = 30.0
 """How long the service may take to answer at all before the run does not even begin."""
@@ -35,65 +31,68 @@ _HELLO_SECONDS: Final = 30.0
 
 @contextlib.asynccontextmanager
 async def connected(
-    service: Endpoint,
+    provider: Provider,
     settings: Settings,
     inner: Path,
     on_event: Callable[[Event], None],
     rng: random.Random,
     slots: ConcurrencyLimiter,
-) -> AsyncIterator[tuple[client.Client, throttle.Throttle]]:
-    """The service, started if it is ours, spoken to once, with the gate that all requests pass."""
-    async with contextlib.AsyncExitStack() as stack:
-        base_url = service.base_url
-        if base_url is None:
-            base_url = await stack.enter_async_context(_local(inner, settings))
-        on_event(
-            Event("notice", message=f"service: {service.name}" + (f" at {base_url}" if service.is_vendors else ""))
-        )
-        short = min(_HELLO_SECONDS, settings.patience.outage_seconds)
-        hello = msgspec.structs.replace(settings.patience, outage_seconds=short)
-        gate = throttle.Throttle(
-            settings.patience, rng=rng, on_event=on_event,
-            rate=settings.rate if service.base_url else None, ramp=_ramps(service, settings),
-        )  # fmt: skip
-        api = await stack.enter_async_context(
-            client.connect(
-                base_url, service.key, connections=settings.concurrency + settings.uploads,
-                deadlines=settings.deadlines, turn=gate.wait_until_open,
-                webhook=webhooks.parameters(settings.webhook.url, _secret(inner)) if settings.webhook.url else None,
-                on_request=lambda call: on_event(Event("called", call=call)),
-                on_warning=lambda message: on_event(Event("notice", message=message)),
-            )
-        )  # fmt: skip
-        first = partial(api.page, limit=1)
+) -> AsyncIterator[tuple[Connection, throttle.Throttle]]:
+    """The provider, spoken to once, with the gate that all requests pass."""
+    _tell(provider, settings, on_event)
+    short = min(_HELLO_SECONDS, settings.patience.outage_seconds)
+    hello = msgspec.structs.replace(settings.patience, outage_seconds=short)
+    gate = throttle.Throttle(
+        settings.patience, rng=rng, on_event=on_event,
+        rate=settings.rate if provider.address else None, ramp=_ramps(provider, settings),
+    )  # fmt: skip
+    request = ConnectionRequest(
+        connections=settings.concurrency + settings.uploads, folder=inner / "service",
+        timeouts=settings.deadlines, local=settings.local, turn=gate.wait_until_open,
+        webhook=(settings.webhook.url, _secret(inner)) if settings.webhook.url else None,
+        on_request=lambda call: on_event(Event("called", call=call)),
+        on_warning=lambda message: on_event(Event("notice", message=message)),
+    )  # fmt: skip
+    async with provider.connect(request) as connection:
         longest = settings.patience.outage_seconds
         greeting = throttle.Throttle(hello, rng=rng, on_event=on_event, longest_pause_seconds=longest)
-        await greeting.retry(first, route=Route.LIST, what="first request", at_last=None)
-        yield api, gate
+        await greeting.retry(connection.check, operation=Operation.LIST, what="first request", at_last=None)
+        yield connection, gate
 
 
-def _ramps(service: Endpoint, settings: Settings) -> bool:
-    """Whether submissions follow the vendor's recommended ramp."""
-    return settings.rate.ramp == "on" or (settings.rate.ramp == "auto" and service.is_vendors)
+def _tell(provider: Provider, settings: Settings, on_event: Callable[[Event], None]) -> None:
+    """Say who transcribes, and what that provider cannot do, before anything is paid."""
+    name, can = provider.name, provider.capabilities
+    where = f" at {provider.address}" if provider.address not in (None, name) else ""
+    on_event(Event("notice", message=f"service: {name}{where}"))
+    if can.lookup == "never":
+        on_event(
+            Event(
+                "notice",
+                message=f"{name} cannot be asked whether it has accepted a recording: one whose submission is not "
+                "answered fails, and is submitted again only with --retry failed",
+            )
+        )
+    if settings.webhook.url and not can.sends_webhooks:
+        on_event(Event("notice", message=f"{name} sends no webhooks: webhook.url has no effect"))
 
 
-def links(service: Endpoint, settings: Settings) -> float | None:
-    """For how long the service gets signed links to stored objects; None if they are uploaded."""
+def _ramps(provider: Provider, settings: Settings) -> bool:
+    """Whether submissions begin slowly."""
+    return settings.rate.ramp == "on" or (settings.rate.ramp == "auto" and provider.capabilities.ramp)
+
+
+def links(provider: Provider, settings: Settings) -> float | None:
+    """For how long the provider gets signed links to stored objects; None if they are sent through us."""
     by = settings.stores.by
-    return settings.stores.link_seconds if by == "link" or (by == "auto" and service.base_url) else None
-
-
-def _local(inner: Path, settings: Settings) -> contextlib.AbstractAsyncContextManager[str]:
-    local = settings.local
-    return local_service(
-        inner / "service",
-        engine=local.engine, speakers=local.speakers, device=local.device, workers=local.workers or None,
-    )  # fmt: skip
+    is_linked = by == "link" or (by == "auto" and provider.address)
+    return settings.stores.link_seconds if is_linked and provider.capabilities.reads_urls else None
 
 
 @contextlib.asynccontextmanager
 async def watching(
-    api: client.Client,
+    provider: Provider,
+    connection: Connection,
     gate: throttle.Throttle,
     settings: Settings,
     inner: Path,
@@ -101,11 +100,12 @@ async def watching(
     slots: ConcurrencyLimiter,
 ) -> AsyncIterator[Watcher]:
     """Who knows who is done, told by webhooks too if the service can reach us."""
-    watcher = Watcher(api, gate, settings.sweep, rng, pause=slots.pause)
-    if not settings.webhook.url:
+    can = provider.capabilities
+    watcher = Watcher(connection, gate, settings.sweep, rng, lists_jobs=can.lists_jobs, pause=slots.pause)
+    if not (settings.webhook.url and can.sends_webhooks):
         yield watcher
         return
-    async with webhooks.receiving(settings.webhook, _secret(inner), watcher.on_notice):
+    async with webhooks.receiving(settings.webhook, _secret(inner), provider, watcher.on_notice):
         yield watcher
 
 
@@ -114,7 +114,8 @@ def _secret(inner: Path) -> str:
 
 
 def pipeline_of(
-    api: client.Client,
+    provider: Provider,
+    connection: Connection,
     gate: throttle.Throttle,
     watcher: Watcher,
     duplicates: Deduplicator,
@@ -127,19 +128,20 @@ def pipeline_of(
     key_print: str | None = None,
 ) -> Pipeline:
     reconciler = Reconciler(
-        api, gate, journal, grace_seconds=settings.reconcile_grace_seconds,
+        provider, connection, gate, journal, grace_seconds=settings.reconcile_grace_seconds,
         patience_seconds=settings.reconcile_patience_seconds, lag_seconds=settings.reconcile_lag_seconds,
         on_event=on_event,
     )  # fmt: skip
     return Pipeline(
-        api,
+        provider,
+        connection,
         journal,
         results,
         gate,
         watcher,
         reconciler,
         duplicates,
-        missing.MissingTranscripts(api, gate, settings.unknown_seconds),
+        missing.MissingTranscripts(connection, provider.capabilities, gate, settings.unknown_seconds),
         slots=slots,
         limits=settings.limits,
         links=links,

@@ -14,7 +14,7 @@ import msgspec
 from batch.archive.journal import Journal
 from batch.errors import PostponedError
 from batch.model import Job
-from batch.providers.assemblyai.options import canonical
+from batch.providers import registry
 from batch.storage.locations import identity
 
 
@@ -79,4 +79,5 @@ class Deduplicator:
 
 def _identity(job: Job) -> bytes:
     audio = job.sha256 or (job.etag and [job.etag, job.size_bytes]) or identity(job.recording.source)
-    return msgspec.json.encode([job.service, audio, canonical(job.recording.options)], order="sorted")
+    options = registry.named(job.service).options.canonical(job.recording.options)
+    return msgspec.json.encode([job.service, audio, options], order="sorted")

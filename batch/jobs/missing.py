@@ -15,9 +15,8 @@ from batch import errors
 from batch.errors import FailureKind
 from batch.jobs.flow_control.throttle import Throttle
 from batch.model import Job
-from batch.providers.assemblyai.client import Client
-from batch.providers.assemblyai.job_list import ZONE_SECONDS, created, pages
-from batch.providers.assemblyai.protocol import Item, Page, Route
+from batch.providers.interface import Capabilities, Connection, JobPage, Operation, RemoteJob
+from batch.providers.job_pages import job_pages
 
 _LOOKS: Final = (1 / 36, 1 / 12, 1 / 4, 23 / 36)
 """The pauses before the looks, as parts of the whole time: most replicas catch up within seconds."""
@@ -33,8 +32,11 @@ class _Ask(NamedTuple):
 class MissingTranscripts:
     """``seconds`` lie between the first word that a transcript is not known and the last look for it."""
 
-    def __init__(self, client: Client, throttle: Throttle, seconds: float) -> None:
-        self._client, self._throttle, self._seconds = client, throttle, seconds
+    def __init__(
+        self, connection: Connection, capabilities: Capabilities, throttle: Throttle, seconds: float
+    ) -> None:
+        self._connection, self._capabilities = connection, capabilities
+        self._throttle, self._seconds = throttle, seconds
         self._asks: list[_Ask] = []
         self._walking: asyncio.Task[None] | None = None
 
@@ -45,7 +47,7 @@ class MissingTranscripts:
             await asyncio.sleep(part * self._seconds)
             if await self._is_known(job):
                 return False
-        if await self._is_listed(job):
+        if self._capabilities.lists_jobs and await self._is_listed(job):
             raise errors.PostponedError(
                 f"the service lists transcript {job.transcript_id}, and says that it does not know it",
                 kind=FailureKind.UNKNOWN_ID,
@@ -53,10 +55,10 @@ class MissingTranscripts:
         return True
 
     async def _is_known(self, job: Job) -> bool:
-        fetch = partial(self._client.fetch, job.transcript_id or "")
+        fetch = partial(self._connection.fetch, job.transcript_id or "")
         what = f"another look for {job.key}"
         try:
-            await self._throttle.retry(fetch, route=Route.FETCH, what=what, at_last=errors.PostponedError)
+            await self._throttle.retry(fetch, operation=Operation.FETCH, what=what, at_last=errors.PostponedError)
         except errors.TranscriptNotFoundError:
             return False
         return True
@@ -88,16 +90,16 @@ class MissingTranscripts:
         earliest = min((ask.submitted_at for ask in asks), default=0.0)
         if not wanted:
             return listed
-        async for page in pages(self._page):
-            listed |= wanted.intersection(item.id for item in page.transcripts)
-            if listed == wanted or _is_before(page.transcripts, earliest):
+        async for page in job_pages(self._page):
+            listed |= wanted.intersection(there.id for there in page.jobs)
+            if listed == wanted or _is_before(page.jobs, earliest - self._capabilities.zone_seconds):
                 break
         return listed
 
-    async def _page(self, before_id: str | None) -> Page:
-        look = partial(self._client.page, before_id=before_id)
+    async def _page(self, older: str | None) -> JobPage:
+        look = partial(self._connection.jobs, older=older)
         try:
-            return await self._throttle.retry(look, route=Route.LIST, what="list", at_last=None)
+            return await self._throttle.retry(look, operation=Operation.LIST, what="list", at_last=None)
         except errors.RecordingError as error:
             raise errors.PostponedError(
                 f"the service does not list its transcripts: {error}", kind=error.kind
@@ -114,7 +116,6 @@ def _answer(asks: Sequence[_Ask], answer: bool | errors.DiaristError) -> None:
             ask.answer.set_result(answer)
 
 
-def _is_before(items: Sequence[Item], earliest: float) -> bool:
-    """Whether all of a page, whatever its order, is from before ``earliest``, in any zone."""
-    made = [created(item) for item in items]
-    return all(at is not None and at < earliest - ZONE_SECONDS for at in made)
+def _is_before(jobs: Sequence[RemoteJob], earliest: float) -> bool:
+    """Whether all of a page, whatever its order, is from before ``earliest``."""
+    return all(there.created_at is not None and there.created_at < earliest for there in jobs)

@@ -9,11 +9,9 @@ from typing import Final
 import msgspec
 
 from batch.archive.journal import Journal
-from batch.config import PriceTable
 from batch.model import Job, State
-from batch.providers.assemblyai.job_list import pages
-from batch.providers.assemblyai.pricing import billed_channels, price
-from batch.providers.assemblyai.protocol import Page, Status
+from batch.providers.interface import JobPage, Phase, Pricing
+from batch.providers.job_pages import job_pages
 
 _PAGES: Final = 3
 """Of the list, the newest: a look that costs no more than this can be taken after every run."""
@@ -25,33 +23,36 @@ class Orphan(msgspec.Struct, frozen=True):
     transcript_id: str
     job: Job
 
-    def told(self, prices: PriceTable | None) -> str:
+    def told(self, pricing: Pricing | None) -> str:
         """In words, with about what it has cost where the service charges and the length is known."""
         options, seconds = self.job.recording.options, self.job.audio_seconds
-        usd = prices and seconds and price(options, prices).usd(seconds, billed_channels(options, None, prices))
+        usd = pricing and seconds and pricing.quote(options).usd(seconds, pricing.billed_channels(options, None))
         cost = f", about ${usd:.2f}" if usd else ""
         return f"{self.transcript_id}, of {self.job.key} ({self.job.recording.where}){cost}"
 
 
-async def orphans(page_before: Callable[[str | None], Awaitable[Page]], journal: Journal) -> list[Orphan]:
+async def orphans(page_after: Callable[[str | None], Awaitable[JobPage]], journal: Journal) -> list[Orphan]:
     """Those on the newest pages of the list. What failed was not paid, and what is in doubt is settled by a run."""
     found: list[Orphan] = []
     number = 0
-    async for page in pages(page_before):
+    async for page in job_pages(page_after):
         number += 1
-        known = await journal.known_ids([item.id for item in page.transcripts])
-        strange = [item for item in page.transcripts if item.id not in known and item.status is not Status.ERROR]
-        owners = await journal.of_links({item.audio_url for item in strange if item.audio_url}) if strange else {}
-        for item in {item.id: item for item in strange}.values():
-            jobs = owners.get(item.audio_url or "", [])
-            if jobs and not any(job.state is State.SUBMITTING or item.id in job.past_ids for job in jobs):
-                found.append(Orphan(item.id, jobs[0]))
+        known = await journal.known_ids([there.id for there in page.jobs])
+        strange = {
+            there.id: there for there in page.jobs if there.id not in known and there.phase is not Phase.FAILED
+        }
+        links = {there.link for there in strange.values() if there.link}
+        owners = await journal.of_links(links) if links else {}
+        for there in strange.values():
+            jobs = owners.get(there.link or "", [])
+            if jobs and not any(job.state is State.SUBMITTING or there.id in job.past_ids for job in jobs):
+                found.append(Orphan(there.id, jobs[0]))
         if number >= _PAGES:
             break
     return found
 
 
-def listed(found: Sequence[Orphan], prices: PriceTable | None) -> str:
+def listed(found: Sequence[Orphan], pricing: Pricing | None) -> str:
     """A sentence about orphans."""
-    some = "; ".join(orphan.told(prices) for orphan in found[:5]) + ("; ..." if len(found) > 5 else "")
+    some = "; ".join(orphan.told(pricing) for orphan in found[:5]) + ("; ..." if len(found) > 5 else "")
     return f"{len(found)} transcripts of our uploads belong to no recording, and may have been paid for: {some}"

@@ -33,20 +33,19 @@ from batch.jobs.missing import MissingTranscripts
 from batch.jobs.reconciler import Reconciler
 from batch.jobs.watcher import Watcher
 from batch.model import WITH_SERVICE, Event, Job, Recording, Stamp, State
-from batch.providers.assemblyai.client import Client, right_one
-from batch.providers.assemblyai.protocol import (
-    DELETED_URL,
-    DONE,
-    UPLOAD_LIFE_SECONDS,
-    Head,
-    Item,
+from batch.providers.interface import (
+    AudioStream,
+    Connection,
+    Fetched,
+    Operation,
+    Phase,
+    Provider,
     Reaction,
-    Route,
-    Status,
-    job_error,
+    RemoteJob,
+    Submission,
 )
 from batch.storage import disk_errors
-from batch.storage.audio import AudioFile, chunk_bytes, digest, stamp
+from batch.storage.audio import AudioFile, check, chunk_bytes, digest, stamp
 from batch.storage.audio_headers import exact_seconds
 from batch.storage.locations import identity, is_url
 from batch.storage.object_stores import is_stored, link, look
@@ -62,7 +61,6 @@ _WEIGHTS: Final[Mapping[str, Callable[[Job], float]]] = {
 """Who gets a slot first: the longest job (by its bytes) of those that are staged, so that a run ends without a tail
 (longest processing time first: Graham, 1969), or whoever comes first."""
 
-_EXCERPT: Final = frozenset({"audio_start_from", "audio_end_at"})
 _LENGTH_SECONDS, _LENGTH_SHARE = 3.0, 0.05
 """So far the service may be from the length in a header: it rounds to seconds, and codecs pad."""
 _ASIDE: Final = 2000
@@ -85,7 +83,8 @@ class Pipeline:
 
     def __init__(
         self,
-        client: Client,
+        provider: Provider,
+        connection: Connection,
         journal: Journal,
         results: Results,
         throttle: Throttle,
@@ -102,7 +101,8 @@ class Pipeline:
         clock: Callable[[], float],
         on_event: Callable[[Event], None],
     ) -> None:
-        self._client, self._journal, self._results, self._throttle = client, journal, results, throttle
+        self._provider, self._capabilities, self._connection = provider, provider.capabilities, connection
+        self._journal, self._results, self._throttle = journal, results, throttle
         self._watcher, self._reconciler, self._deduplicator = watcher, reconciler, duplicates
         self._executor, self._clock, self._on_event = executor, clock, on_event
         self._links, self._missing, self._key_print = links, missing, key_print
@@ -178,8 +178,10 @@ class Pipeline:
         if self._reconciler.is_old(job):
             with contextlib.suppress(errors.PostponedError):
                 return await self._reconcile(job)
-        item = await self._reconciler.glance(job, self._began)
-        return await _run_to_completion(self._taken(job, item.id, job.intent_at)) if item else job
+        if self._capabilities.lookup == "never":
+            return await self._found_on_disk(job) or job
+        found = await self._reconciler.glance(job, self._began)
+        return await _run_to_completion(self._taken(job, found.id, job.intent_at)) if found else job
 
     def _carries_on(self, job: Job) -> None:
         """What an earlier run has submitted holds a slot; what it may have submitted holds off identical ones, and
@@ -263,18 +265,37 @@ class Pipeline:
         """Make the audio readable for the service: upload it, unless it is known there, or leave a URL as it is."""
         source = job.recording.source
         if is_url(source):
+            self._check_reads_urls(source)
             return await self._record(job.move(State.STAGED, audio_url=source, staged_at=self._clock()))
         if is_stored(source) and self._links and (linked := await self._linked(job, self._links)):
             return linked
         known = await self._off_loop(stamp, source)
         if known and (shared := await self._shared_unsent(job, known)):
             return shared
+        if not self._capabilities.uploads:
+            return await self._stage_unsent(job)
         async with self._uploads:
             await self._ahead.acquire(job.key, known.size_bytes if known else 0)
             what = f"upload of {job.key}"
             return await self._throttle.retry(
-                lambda: _run_to_completion(self._upload(job)), route=Route.UPLOAD, what=what
+                lambda: _run_to_completion(self._upload(job)), operation=Operation.UPLOAD, what=what
             )
+
+    def _check_reads_urls(self, source: str) -> None:
+        if not self._capabilities.reads_urls:
+            raise errors.RecordingError(
+                f"{self._provider.name} does not read URLs: download {source}, and list the file",
+                kind=FailureKind.UNREADABLE,
+            )
+
+    async def _stage_unsent(self, job: Job) -> Job:
+        """Read the audio, of which the provider gets nothing before the job is submitted."""
+        source, limits = job.recording.source, self._capabilities.audio
+        found = await self._off_loop(partial(check, source, limits=limits))
+        facts = found._asdict() if found else {}
+        if not is_stored(source):
+            facts["sha256"] = await self._digest(source)
+        return await self._record(job.move(State.STAGED, staged_at=self._clock(), **facts))
 
     async def _linked(self, job: Job, seconds: float) -> Job | None:
         """Let the service read a stored object under a link that lives so long; None if none can be made."""
@@ -322,11 +343,15 @@ class Pipeline:
 
     async def _upload(self, job: Job) -> Job:
         source = job.recording.source
-        file = await self._off_loop(AudioFile, source, self._executor, self._tell_sent, self._chunk_bytes)
+        file = await self._open(source)
         with closing(file):
-            link = await self._client.upload(file.chunks(), file.stamp.size_bytes)
+            link = await self._connection.upload(AudioStream(file.chunks(), file.stamp.size_bytes))
             facts = {"audio_url": link, "sha256": await self._off_loop(file.sha256), **file.stamp._asdict()}
         return await self._record(job.move(State.STAGED, staged_at=self._clock(), **facts))
+
+    async def _open(self, source: str) -> AudioFile:
+        limits = self._capabilities.audio
+        return await self._off_loop(AudioFile, source, self._executor, self._tell_sent, self._chunk_bytes, limits)
 
     async def _submit(self, job: Job) -> Job:
         """Share what an identical recording has been paid for; else wait for a slot, then pay, once."""
@@ -343,27 +368,45 @@ class Pipeline:
         pay, what = partial(self._pay, intent, job), f"submission of {job.key}"
         try:
             return await self._throttle.retry(
-                lambda: _run_to_completion(pay()), route=Route.SUBMIT, what=what, unanswered=False
+                lambda: _run_to_completion(pay()), operation=Operation.SUBMIT, what=what, unanswered=False
             )
         except errors.UnknownOutcomeError as error:
             self._on_event(Event("retrying", message=f"{what}: {error}; looking for it", kind=error.kind))
-            others_did_well = self._throttle.went_well_since(Route.SUBMIT, began)
+            others_did_well = self._throttle.went_well_since(Operation.SUBMIT, began)
             is_last = others_did_well and intent.submissions >= laws.SUBMISSIONS_LIMIT
             self._let_go[job.key] = _LetGo(self._clock(), error if is_last else None)
             return intent
 
     def _life_seconds(self, job: Job) -> float:
         """How long after staging a job may be submitted: half of a link's life is left for the service's queue."""
-        if is_url(job.recording.source):
+        if is_url(job.recording.source) or job.audio_url is None:
             return math.inf
-        return UPLOAD_LIFE_SECONDS if job.sha256 else (self._links or 0.0) / 2
+        return self._capabilities.link_life_seconds if job.sha256 else (self._links or 0.0) / 2
 
     async def _pay(self, intent: Job, job: Job) -> Job:
         """Write the intent, submit, write the answer. Without an answer the intent stands: ``_reconcile`` is next."""
+        if job.audio_url is None:
+            return await self._pay_with_audio(intent, job)
         await self._record(intent)
+        return await self._answered(intent, job, self._connection.submit(job.audio_url, job.recording.options))
+
+    async def _pay_with_audio(self, intent: Job, job: Job) -> Job:
+        """As ``_pay``, with the audio that was staged in the submission itself; of a file that is another by now
+        nothing is sent."""
+        file = await self._open(job.recording.source)
+        with closing(file):
+            if file.stamp != Stamp(job.size_bytes or 0, job.mtime_ns or 0, job.etag):
+                self._slots.release(job.key)
+                return await self._record(job.move(State.LISTED))
+            await self._record(intent)
+            audio = AudioStream(file.chunks(), file.stamp.size_bytes)
+            return await self._answered(intent, job, self._connection.submit(audio, job.recording.options))
+
+    async def _answered(self, intent: Job, job: Job, submitting: Awaitable[Submission]) -> Job:
+        """Write down what a submission is answered with."""
         try:
-            head = await self._client.submit(job.audio_url or "", job.recording.options)
-            if wrong := _of_other_audio(job, head):
+            submission = await submitting
+            if wrong := _of_other_audio(job, submission.job):
                 raise errors.UnknownOutcomeError(f"the service's answer {wrong}", kind=FailureKind.BAD_ANSWER)
         except errors.UnknownOutcomeError:
             raise
@@ -372,24 +415,51 @@ class Pipeline:
         except errors.DiaristError:
             await self._record(intent.move(State.STAGED, submissions=job.submissions))
             raise
-        return await self._taken(intent, head.id)
+        if (fetched := submission.fetched) and fetched.job.phase is Phase.COMPLETED:
+            facts = {"transcript_id": submission.job.id, "submitted_at": self._clock()}
+            collected = await self._store(msgspec.structs.replace(intent, **facts), fetched)
+            self._deduplicator.resolve(collected)
+            return collected
+        return await self._taken(intent, submission.job.id)
 
     async def _reconcile(self, job: Job) -> Job:
         """Learn whether a submission without an answer was taken, before anything is paid again; enough of them, and
         the recording is given up."""
+        if self._capabilities.lookup == "never":
+            return await self._found_on_disk(job) or self._give_up_lost(job)
         let_go = self._let_go.get(job.key) or _LetGo(self._began)
         async with self._aside(job.key):
-            item = await self._reconciler.find(job, let_go.at)
+            found = await self._reconciler.find(job, let_go.at)
             row = self._rows.get(job.key)
-            is_asked_for = item or row is None or await row
-        if item:
+            is_asked_for = found or row is None or await row
+        if found:
             self._slots.count_in(job.key)
-            return await _run_to_completion(self._taken(job, item.id, job.intent_at))
+            return await _run_to_completion(self._taken(job, found.id, job.intent_at))
         if error := let_go.last:
             raise errors.RecordingError(f"{error} (after {job.submissions} submissions)", kind=error.kind) from error
         if not is_asked_for:
             self._unasked.add(job.key)
         return await self._record(job.move(State.STAGED))
+
+    async def _found_on_disk(self, job: Job) -> Job | None:
+        """The job, collected, if the transcript of its last submission was put in place before that was written
+        down."""
+        stored = await self._off_loop(self._results.stored, job.key)
+        if stored is None or stored.transcript_id in job.past_ids or not _is_of_submission(stored, job):
+            return None
+        facts = {name: getattr(stored, name) for name in ("transcript_id", "audio_seconds", "speakers")}
+        placed = self._results.look(job.key)
+        stamp_now = {"result_bytes": placed.size_bytes, "result_mtime_ns": placed.mtime_ns} if placed else {}
+        facts |= {"submitted_at": job.intent_at, "ended_at": self._clock(), "key_print": self._key_print}
+        return await _run_to_completion(self._record(job.move(State.COLLECTED, **facts, **stamp_now)))
+
+    def _give_up_lost(self, job: Job) -> Job:
+        name = self._provider.name
+        raise errors.RecordingError(
+            f"its submission was not answered, and {name} cannot be asked whether it was accepted: look at {name}'s "
+            "bill if you can. Nothing is paid again unasked; run with --retry failed to submit it anew",
+            kind=FailureKind.UNANSWERED,
+        )
 
     @contextlib.asynccontextmanager
     async def _aside(self, key: str) -> AsyncIterator[None]:
@@ -448,77 +518,80 @@ class Pipeline:
     async def _asked_once_more(self, job: Job) -> Job:
         """Before a recording is paid anew whose transcript was given up: collect that, if it is there after all."""
         try:
-            head, _ = await self._fetch(job)
+            fetched = await self._fetch(job)
         except errors.TranscriptNotFoundError:
-            head = None
-        if head is None or head.audio_url == DELETED_URL or head.status is Status.ERROR:
+            fetched = None
+        if fetched is None or fetched.is_deleted or fetched.job.phase is Phase.FAILED:
             return await self._record(
                 job.move(State.LISTED, **_without_transcript(job) | {"failures": 0, "submissions": 0})
             )
-        message = f"{job.key}: transcript {head.id} is there after all: it is collected, and nothing is paid anew"
+        there = fetched.job
+        message = f"{job.key}: transcript {there.id} is there after all: it is collected, and nothing is paid anew"
         self._on_event(Event("notice", job=job, message=message))
-        return msgspec.structs.replace(job, ended_at=self._clock() if head.status in DONE else None)
+        return msgspec.structs.replace(job, ended_at=self._clock() if there.has_ended else None)
 
     async def _brought_home(self, job: Job) -> Job:
         if job.ended_at is None:
             self._occupy(job)
-            item = await _postpone_on_refusal(self._watcher.wait_until_ended(job.transcript_id or ""))
+            ended = await _postpone_on_refusal(self._watcher.wait_until_ended(job.transcript_id or ""))
             self._slots.release(job.key)
-            if item.status is Status.ERROR:
-                return await self._ended_in_error(job, item)
-        head, transcript = await self._fetch(job)
-        if head.audio_url == DELETED_URL:
+            if ended.phase is Phase.FAILED:
+                return await self._ended_in_error(job, ended)
+        fetched = await self._fetch(job)
+        if fetched.is_deleted:
             raise errors.TranscriptNotFoundError(
-                f"transcript {head.id} was deleted at the service", kind=FailureKind.DELETED
+                f"transcript {fetched.job.id} was deleted at the service", kind=FailureKind.DELETED
             )
-        return await _run_to_completion(self._store(job, head, transcript))
+        return await _run_to_completion(self._store(job, fetched))
 
-    async def _fetch(self, job: Job) -> tuple[Head, bytes]:
-        """The transcript object; from what was kept of it, if its result was replaced before."""
+    async def _fetch(self, job: Job) -> Fetched:
+        """The transcript; from this disk, if its result was replaced before or is that of an identical recording."""
         if job.ended_at and (kept := await self._off_loop(self._results.kept, job.key, job.transcript_id or "")):
-            return msgspec.json.decode(kept, type=Head), kept
+            return self._provider.restore(kept)
+        if job.shared_with and (there := await self._off_loop(self._results.transcript, *_twin(job))):
+            return self._provider.restore(there)
         fetch, what = partial(self._asked_for, job), f"fetch of {job.key}"
         return await _postpone_on_refusal(
-            self._throttle.retry(fetch, route=Route.FETCH, what=what, at_last=errors.PostponedError)
+            self._throttle.retry(fetch, operation=Operation.FETCH, what=what, at_last=errors.PostponedError)
         )
 
-    async def _asked_for(self, job: Job) -> tuple[Head, bytes]:
-        """The transcript object of the job. Another's, or one that has not ended as the service has said, is no
-        answer."""
-        head, transcript = await right_one(self._client, job.transcript_id or "")
-        if wrong := _mistaken(job, head):
+    async def _asked_for(self, job: Job) -> Fetched:
+        """The transcript of the job. Another's, or one that has not ended as the service has said, is no answer."""
+        fetched = await self._connection.fetch(job.transcript_id or "")
+        if wrong := _mistaken(job, fetched):
             raise errors.UnknownOutcomeError(
-                f"the service's answer for transcript {head.id} {wrong}", kind=FailureKind.BAD_ANSWER
+                f"the service's answer for transcript {fetched.job.id} {wrong}", kind=FailureKind.BAD_ANSWER
             )
-        return head, transcript
+        return fetched
 
-    async def _store(self, job: Job, head: Head, transcript: bytes, **facts: Any) -> Job:
+    async def _store(self, job: Job, fetched: Fetched, **facts: Any) -> Job:
         """Result first, fact second: a job that is recorded as collected has its result on disk."""
-        job = await self._off_loop(self._results.write, job, transcript)
-        self._compare_lengths(job, head, await self._off_loop(_length_seconds, job))
-        facts |= {"audio_seconds": head.audio_duration, "ended_at": self._clock()}
+        job = await self._off_loop(self._results.write, job, fetched.body)
+        self._compare_lengths(job, fetched, await self._off_loop(_length_seconds, job))
+        facts |= {"audio_seconds": fetched.audio_seconds, "ended_at": self._clock()}
         return await self._record(job.move(State.COLLECTED, **facts))
 
-    def _compare_lengths(self, job: Job, head: Head, seconds: float | None) -> None:
+    def _compare_lengths(self, job: Job, fetched: Fetched, seconds: float | None) -> None:
         """Tell of a transcript that is not as long as its audio; it is the one that was asked for all the same."""
-        if seconds is None or head.audio_duration is None or _EXCERPT & job.recording.options.keys():
+        heard_seconds, is_part = fetched.audio_seconds, self._provider.options.is_excerpt(job.recording.options)
+        if seconds is None or heard_seconds is None or is_part:
             return
-        if abs(head.audio_duration - seconds) > max(_LENGTH_SECONDS, _LENGTH_SHARE * seconds):
-            lengths = f"is of {head.audio_duration:.0f} s of audio, and the file holds {seconds:.0f} s: look at both"
-            self._on_event(Event("notice", job=job, message=f"{job.key}: transcript {head.id} {lengths}"))
+        if abs(heard_seconds - seconds) > max(_LENGTH_SECONDS, _LENGTH_SHARE * seconds):
+            lengths = f"is of {heard_seconds:.0f} s of audio, and the file holds {seconds:.0f} s: look at both"
+            self._on_event(Event("notice", job=job, message=f"{job.key}: transcript {fetched.job.id} {lengths}"))
 
-    async def _ended_in_error(self, job: Job, item: Item) -> Job:
-        """What ``protocol.JOB_ERRORS`` says about a job that the service failed (failed jobs are not billed)."""
-        row, again = job_error(item.error), job.failures + 1 < laws.FAILURES_LIMIT
-        if row.reaction is Reaction.EMPTY_RESULT:
-            head, transcript = await self._fetch(msgspec.structs.replace(job, kind=row.kind))
-            return await _run_to_completion(self._store(job, head, transcript, kind=row.kind, reason=item.error))
-        if row.reaction is Reaction.STAGE_AGAIN and again:
-            return await self._stage_again(job, row.kind, item.error or "")
-        if row.reaction is Reaction.SUBMIT_ANEW and again:
-            self._on_event(Event("retrying", message=f"submission of {job.key}: {item.error}", kind=row.kind))
+    async def _ended_in_error(self, job: Job, ended: RemoteJob) -> Job:
+        """Do what the provider advises for a job that it has failed (failed jobs are not billed)."""
+        failure, again = self._provider.classify(ended.error), job.failures + 1 < laws.FAILURES_LIMIT
+        if failure.reaction is Reaction.EMPTY_RESULT:
+            fetched = await self._fetch(msgspec.structs.replace(job, kind=failure.kind))
+            return await _run_to_completion(self._store(job, fetched, kind=failure.kind, reason=ended.error))
+        if failure.reaction is Reaction.STAGE_AGAIN and again:
+            return await self._stage_again(job, failure.kind, ended.error or "")
+        if failure.reaction is Reaction.SUBMIT_ANEW and again:
+            self._on_event(Event("retrying", message=f"submission of {job.key}: {ended.error}", kind=failure.kind))
             return await self._record(job.move(State.STAGED, **_without_transcript(job)))
-        raise errors.RecordingError(f"the service ended the job: {item.error}", kind=row.kind)
+        raise errors.RecordingError(f"the service ended the job: {ended.error}", kind=failure.kind)
 
     # ── facts ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -589,20 +662,28 @@ def _other_key(job: Job) -> errors.PostponedError:
     )
 
 
-def _mistaken(job: Job, head: Head) -> str:
-    """What is wrong with a transcript object as the answer for a job that has ended; empty if nothing is. Only a job
-    in which nobody spoke, which is of a ``kind``, may have ended in an error."""
-    if head.audio_url == DELETED_URL:
+def _mistaken(job: Job, fetched: Fetched) -> str:
+    """What is wrong with a transcript as the answer for a job that has ended; empty if nothing is. Only a job in
+    which nobody spoke, which is of a ``kind``, may have ended in an error."""
+    there = fetched.job
+    if fetched.is_deleted:
         return ""
-    if head.status not in (DONE if job.kind else {Status.COMPLETED}):
-        return f"is {head.status}, though it had ended well"
-    return _of_other_audio(job, head)
+    if not (there.has_ended if job.kind else there.phase is Phase.COMPLETED):
+        return f"is {there.phase}, though it had ended well"
+    return _of_other_audio(job, there)
 
 
-def _of_other_audio(job: Job, head: Head) -> str:
+def _of_other_audio(job: Job, there: RemoteJob) -> str:
     ours = None if job.shared_with else job.audio_url
-    differs = ours and head.audio_url and identity(head.audio_url) != identity(ours)
+    differs = ours and there.link and identity(there.link) != identity(ours)
     return "is that of other audio" if differs else ""
+
+
+def _is_of_submission(stored: Job, job: Job) -> bool:
+    """Whether a result is of the audio and the options that a job was submitted with."""
+    audio = ("sha256", "size_bytes", "mtime_ns", "etag")
+    is_same_audio = all(getattr(stored, name) == getattr(job, name) for name in audio)
+    return is_same_audio and stored.service == job.service and stored.recording.options == job.recording.options
 
 
 def _length_seconds(job: Job) -> float | None:
@@ -613,6 +694,11 @@ def _length_seconds(job: Job) -> float | None:
     now = stamp(source)
     is_staged = now and (now.size_bytes, now.mtime_ns) == (job.size_bytes, job.mtime_ns)
     return exact_seconds(source) if is_staged else None
+
+
+def _twin(job: Job) -> tuple[str, str]:
+    """The recording whose transcript a job shares, and that transcript."""
+    return job.shared_with or "", job.transcript_id or ""
 
 
 def _answer(row: asyncio.Future[bool] | None, *, is_named: bool) -> None:

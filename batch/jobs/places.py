@@ -20,8 +20,8 @@ from batch.archive.results import JOURNAL, Proofs, Results, inner_of, is_same_or
 from batch.config import Settings
 from batch.jobs.planning.decision import Rerun
 from batch.jobs.planning.selection import Selection
-from batch.providers.assemblyai.options import canonical
-from batch.providers.endpoint import Endpoint, resolve
+from batch.providers import registry
+from batch.providers.interface import Provider
 from batch.storage.object_stores import is_stored, local_directory
 
 _LOOKED_AT: Final = 100
@@ -43,7 +43,7 @@ class Place(msgspec.Struct, frozen=True):
     directory: Path
     copies: str
     inner: Path
-    service: Endpoint
+    service: Provider
     notes: dict[str, str]
     read_copies: Proofs
 
@@ -65,7 +65,8 @@ class Place(msgspec.Struct, frozen=True):
         if None in stamps:
             return None
         facts = [sorted(manifests), self.service.name, settings.prefix, settings.dialect]
-        return json.dumps([*facts, canonical(settings.options), stamps])
+        schema = self.service.options
+        return json.dumps([*facts, schema.canonical(schema.read({}, settings.options)), stamps])
 
     def in_pass(self, rerun: Rerun, manifests: Sequence[str], select: Selection) -> Rerun:
         """The wish, as a part of the forced pass that has begun and did not come to its end, if there is one."""
@@ -109,22 +110,11 @@ def placed(out: Path | str, settings: Settings, environ: Mapping[str, str]) -> P
     return Place(str(out), directory, copies, inner, service, notes, read_copies)
 
 
-def _service(named: str, known: str | None, environ: Mapping[str, str]) -> Endpoint:
+def _service(named: str, known: str | None, environ: Mapping[str, str]) -> Provider:
     """``auto`` is the service of the directory; another one has to be named."""
     if named != "auto" or not known:
-        return resolve(named, environ)
-    try:
-        service = resolve(known, environ)
-    except errors.AuthenticationError as error:
-        raise errors.AuthenticationError(
-            f"the recordings of this directory are transcribed by {known}: {error}"
-        ) from None
-    if service.name != known:
-        raise errors.UsageError(
-            f"the recordings of this directory are transcribed by {known}, and ASSEMBLYAI_BASE_URL is "
-            f"{service.name}: unset it, or name the service with --service {service.name}"
-        )
-    return service
+        return registry.resolve(named, environ)
+    return registry.resolve_known(known, environ)
 
 
 def _told_by_results(directory: Path, copies: str, read_copies: Proofs) -> dict[str, str]:

@@ -24,15 +24,14 @@ from yarl import URL
 from batch import errors
 from batch.archive.journal import Journal, check_not_vanished
 from batch.archive.results import JOURNAL, inner_of
-from batch.config import LocalServiceSettings, PriceTable, Settings
+from batch.config import Settings
 from batch.jobs import orphans
 from batch.jobs.places import placed
 from batch.manifest import reader
 from batch.model import Recording
 from batch.network import http_client
-from batch.providers.assemblyai import client
-from batch.providers.endpoint import HOSTS, Endpoint
-from batch.providers.local import local_service
+from batch.providers import registry
+from batch.providers.interface import Connection, ConnectionRequest, Pricing, Provider
 from batch.storage import disk_errors, object_stores, sqlite
 
 _LITTLE_SPACE_BYTES: Final = 2_000_000_000
@@ -88,12 +87,12 @@ async def examine(
     for finding in await asyncio.to_thread(lambda: [*_read_from(manifests, settings), *_written_to(copies)]):
         yield finding
     try:
-        endpoint = (await asyncio.to_thread(placed, out, settings, environ)).service
+        provider = (await asyncio.to_thread(placed, out, settings, environ)).service
     except errors.RunError as error:
         yield _bad("service", str(error), "", error.exit_code)
         return
-    yield _ok("service", f"{endpoint.name}, with {'a' if endpoint.key else 'no'} key")
-    async for finding in _service(endpoint, settings, out, inner):
+    yield _ok("service", f"{provider.name}, with {'a' if provider.key else 'no'} key")
+    async for finding in _service(provider, settings, out, inner):
         yield finding
 
 
@@ -180,17 +179,20 @@ def _read_from(manifests: Sequence[str], settings: Settings) -> Iterator[Finding
             yield _bad("manifest", str(error), "", error.exit_code)
 
 
-def _urls(named: str, settings: Settings) -> Iterator[str]:
+def _urls(manifest: str, settings: Settings) -> Iterator[str]:
     """What a manifest names in stores: itself, if it is all below a prefix; else its first rows, and itself."""
-    if object_stores.is_stored(named) and object_stores.is_prefix(named):
-        yield named
+    if object_stores.is_stored(manifest) and object_stores.is_prefix(manifest):
+        yield manifest
         return
-    rows = reader.read([named], defaults=settings.options, dialect=settings.dialect or None, cwd=Path.cwd())
+    rows = reader.read(
+        [manifest], options=registry.named(settings.service).options, defaults=settings.options,
+        dialect=settings.dialect or None, cwd=Path.cwd(),
+    )  # fmt: skip
     for row in itertools.islice(rows, _ROWS):
         if isinstance(row, Recording) and object_stores.is_stored(row.source):
             yield row.source
-        if object_stores.is_stored(named):
-            yield named
+        if object_stores.is_stored(manifest):
+            yield manifest
 
 
 def _readable(bucket: str, url: str) -> Finding:
@@ -232,29 +234,32 @@ def _temporary(out: Path) -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix=".diarist-doctor-", dir=_there(out))
 
 
-async def _service(endpoint: Endpoint, settings: Settings, out: Path, inner: Path) -> AsyncIterator[Finding]:
+async def _service(provider: Provider, settings: Settings, out: Path, inner: Path) -> AsyncIterator[Finding]:
     trust = await asyncio.to_thread(_trust)
     yield trust
     if trust.verdict is CheckLevel.BAD:
         return
-    if endpoint.base_url:
-        async for finding in _reached(endpoint.base_url, endpoint, settings, inner / JOURNAL):
-            yield finding
+    if provider.address:
+        way = _proxy(provider.address)
+        yield way
+        if way.verdict is not CheckLevel.BAD:
+            async for finding in _reached(provider, settings, inner):
+                yield finding
         return
-    local = settings.local
+    began = time.monotonic()
     with _temporary(out) as folder:
-        began = time.monotonic()
         try:
-            async with _started(local, Path(folder)) as base_url:
-                yield _ok("engine", f"{local.engine} was loaded in {time.monotonic() - began:.1f} s")
-                async for finding in _reached(base_url, endpoint, settings):
+            async with provider.connect(_request(settings, Path(folder))) as connection:
+                yield _ok("engine", f"{settings.local.engine} was loaded in {time.monotonic() - began:.1f} s")
+                async for finding in _answers(provider, connection, settings):
                     yield finding
         except errors.RunError as error:
             yield _bad("engine", str(error), "", error.exit_code)
 
 
-def _started(local: LocalServiceSettings, folder: Path) -> contextlib.AbstractAsyncContextManager[str]:
-    return local_service(folder, engine=local.engine, speakers=local.speakers, device=local.device, workers=1)
+def _request(settings: Settings, folder: Path) -> ConnectionRequest:
+    local = msgspec.structs.replace(settings.local, workers=1)
+    return ConnectionRequest(connections=1, folder=folder, timeouts=settings.deadlines, local=local)
 
 
 def _trust() -> Finding:
@@ -265,59 +270,61 @@ def _trust() -> Finding:
     return _ok("tls", f"the certificate authorities are {http_client.trusted()}")
 
 
-def _proxy(base_url: str) -> Finding:
+def _proxy(address: str) -> Finding:
     try:
-        proxy = http_client.proxy_for(URL(base_url))
+        proxy = http_client.proxy_for(URL(address))
     except errors.UsageError as error:
         return _bad("proxy", str(error), "", error.exit_code)
-    return _ok("proxy", f"{base_url} is reached through {proxy}" if proxy else f"none on the way to {base_url}")
+    return _ok("proxy", f"{address} is reached through {proxy}" if proxy else f"none on the way to {address}")
 
 
-async def _reached(
-    base_url: str, endpoint: Endpoint, settings: Settings, journal: Path | None = None
-) -> AsyncIterator[Finding]:
-    way = _proxy(base_url)
-    yield way
-    if way.verdict is CheckLevel.BAD:
-        return
-    async with client.connect(base_url, endpoint.key, connections=1, deadlines=settings.deadlines) as api:
-        began = time.monotonic()
-        try:
-            await api.page(limit=1)
-        except errors.AuthenticationError as error:
-            yield _bad("key", str(error), await _other_region(endpoint, settings), error.exit_code)
-            return
-        except errors.RunError as error:
-            yield _bad("reach", str(error), "", error.exit_code)
-            return
-        except errors.DiaristError as error:
-            advice = "look at the network, the proxy and the vendor's status page, then try again"
-            yield _bad("reach", str(error), advice, errors.UnavailableError.exit_code)
-            return
-        yield _ok("reach", f"{base_url} answered in {(time.monotonic() - began) * 1000:.0f} ms")
-        yield _clock(api.date)
-        is_there = await asyncio.to_thread(journal.exists) if journal else False
-        if journal and is_there:
+async def _reached(provider: Provider, settings: Settings, inner: Path) -> AsyncIterator[Finding]:
+    async with provider.connect(_request(settings, inner)) as connection:
+        is_well = True
+        async for finding in _answers(provider, connection, settings):
+            is_well = is_well and finding.verdict is not CheckLevel.BAD
+            yield finding
+        journal = inner / JOURNAL
+        if is_well and provider.capabilities.lists_jobs and await asyncio.to_thread(journal.exists):
             with contextlib.suppress(errors.DiaristError):  # what is wrong with the journal has been told
-                yield await _orphans(api, journal, settings.prices.of(is_vendors=endpoint.is_vendors))
+                yield await _orphans(connection, journal, provider.pricing(settings.prices))
 
 
-async def _orphans(api: client.Client, path: Path, prices: PriceTable | None) -> Finding:
+async def _answers(provider: Provider, connection: Connection, settings: Settings) -> AsyncIterator[Finding]:
+    """Whether it answers to this key, and whether its clock agrees with ours."""
+    began = time.monotonic()
+    try:
+        date = await connection.check()
+    except errors.AuthenticationError as error:
+        yield _bad("key", str(error), await _other_region(provider, settings), error.exit_code)
+        return
+    except errors.RunError as error:
+        yield _bad("reach", str(error), "", error.exit_code)
+        return
+    except errors.DiaristError as error:
+        advice = "look at the network, the proxy and the vendor's status page, then try again"
+        yield _bad("reach", str(error), advice, errors.UnavailableError.exit_code)
+        return
+    where = provider.address or provider.name
+    yield _ok("reach", f"{where} answered in {(time.monotonic() - began) * 1000:.0f} ms")
+    yield _clock(date)
+
+
+async def _orphans(connection: Connection, path: Path, pricing: Pricing | None) -> Finding:
     with contextlib.closing(await asyncio.to_thread(lambda: Journal(path, read_only=True))) as journal:
-        found = await orphans.orphans(lambda before_id: api.page(before_id=before_id), journal)
+        found = await orphans.orphans(lambda older: connection.jobs(older=older), journal)
     if not found:
         return _ok("orphans", "none: each of the newest transcripts of our uploads belongs to a recording")
-    return _warn("orphans", orphans.listed(found, prices), "look at them at the service; none is paid for again")
+    return _warn("orphans", orphans.listed(found, pricing), "look at them at the service; none is paid for again")
 
 
-async def _other_region(endpoint: Endpoint, settings: Settings) -> str:
+async def _other_region(provider: Provider, settings: Settings) -> str:
     """Keys differ by region: whether another one knows this key."""
-    for name, base_url in HOSTS.items():
-        if endpoint.is_vendors and name != endpoint.name:
-            async with client.connect(base_url, endpoint.key, connections=1, deadlines=settings.deadlines) as api:
-                with contextlib.suppress(errors.DiaristError):
-                    await api.page(limit=1)
-                    return f"the key is one of {name}: use --service {name}"
+    for other in provider.alternatives():
+        with contextlib.suppress(errors.DiaristError):
+            async with other.connect(_request(settings, Path())) as connection:
+                await connection.check()
+                return f"the key is one of {other.name}: use --service {other.name}"
     return ""
 
 

@@ -25,19 +25,15 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final, NamedTuple
-
-import msgspec
+from typing import Final, NamedTuple
 
 from batch import errors
 from batch.archive.journal import Journal
 from batch.errors import FailureKind
 from batch.jobs.flow_control.throttle import Throttle
 from batch.model import Event, Job
-from batch.providers.assemblyai.client import Client, right_one
-from batch.providers.assemblyai.job_list import ZONE_SECONDS, created, pages
-from batch.providers.assemblyai.options import unlike
-from batch.providers.assemblyai.protocol import Item, Page, Route, Status
+from batch.providers.interface import Connection, JobPage, Operation, Phase, Provider, RemoteJob
+from batch.providers.job_pages import job_pages
 from batch.storage.locations import identity, is_url
 
 _GATHER_SECONDS: Final = 0.05
@@ -67,7 +63,7 @@ class ListWalk(NamedTuple):
     ``zone_seconds`` is how far the list's times are ahead of UTC. ``is_complete``: it went back far enough.
     """
 
-    items: Mapping[str, Item]
+    jobs: Mapping[str, RemoteJob]
     known: Mapping[str, float]
     zone_seconds: float
     is_complete: bool
@@ -80,7 +76,7 @@ class ListWalk(NamedTuple):
 
 class _Ask(NamedTuple):
     lost: LostSubmission
-    answer: asyncio.Future[tuple[Item | None, bool]]
+    answer: asyncio.Future[tuple[RemoteJob | None, bool]]
 
 
 class Reconciler:
@@ -88,7 +84,8 @@ class Reconciler:
 
     def __init__(
         self,
-        client: Client,
+        provider: Provider,
+        connection: Connection,
         throttle: Throttle,
         journal: Journal,
         *,
@@ -98,26 +95,27 @@ class Reconciler:
         clock: Callable[[], float] = time.time,
         on_event: Callable[[Event], None],
     ) -> None:
-        self._client, self._throttle, self._journal = client, throttle, journal
+        self._provider, self._connection = provider, connection
+        self._throttle, self._journal = throttle, journal
         self._grace_seconds, self._patience_seconds, self._lag_seconds = grace_seconds, patience_seconds, lag_seconds
         self._clock, self._on_event = clock, on_event
         self._asks: list[_Ask] = []
         self._asked = asyncio.Event()
         self._given: set[str] = set()
-        self._echoes: dict[str, dict[str, Any] | None] = {}
+        self._bodies: dict[str, bytes | None] = {}
         self._zone_seconds: float | None = None
         self._is_busy: Callable[[], bool] = lambda: False
 
-    async def find(self, job: Job, let_go_at: float | None = None) -> Item | None:
+    async def find(self, job: Job, let_go_at: float | None = None) -> RemoteJob | None:
         """The transcript that ``job``'s last submission made, or None if the service has not taken it.
 
         ``let_go_at`` None: with its intent. Raises ``PostponedError`` if neither can be known in this run.
         """
         lost, agreeing, idle_since = LostSubmission(job, let_go_at or job.intent_at or 0.0), 0, None
         for number in itertools.count(1):
-            item, is_absent = await self._look(lost)
-            if item:
-                return item
+            found, is_absent = await self._look(lost)
+            if found:
+                return found
             agreeing = agreeing + 1 if is_absent else 0
             if agreeing >= _LOOKS:
                 return None
@@ -131,7 +129,7 @@ class Reconciler:
             kind=FailureKind.UNANSWERED,
         )
 
-    async def glance(self, job: Job, let_go_at: float) -> Item | None:
+    async def glance(self, job: Job, let_go_at: float) -> RemoteJob | None:
         """As ``find``, but with a single look, so that None means nothing, unless so much time has passed since the
         intent that absence can be believed."""
         return (await self._look(LostSubmission(job, let_go_at)))[0]
@@ -152,11 +150,11 @@ class Reconciler:
             walk = await self._walk(min(ask.lost.intent_at for ask in asks))
             by_url = _by_url(walk)
             for ask in asks:
-                item = await self._match(ask.lost, by_url.get(identity(ask.lost.job.audio_url or ""), []), walk)
+                found = await self._match(ask.lost, by_url.get(identity(ask.lost.job.audio_url or ""), []), walk)
                 if not ask.answer.done():
-                    ask.answer.set_result((item, item is None and self._is_absent(ask.lost, walk)))
+                    ask.answer.set_result((found, found is None and self._is_absent(ask.lost, walk)))
 
-    async def _look(self, lost: LostSubmission) -> tuple[Item | None, bool]:
+    async def _look(self, lost: LostSubmission) -> tuple[RemoteJob | None, bool]:
         """What is found, or else whether this look makes its absence credible."""
         ask = _Ask(lost, asyncio.get_running_loop().create_future())
         self._asks.append(ask)
@@ -174,89 +172,87 @@ class Reconciler:
 
     async def _walk(self, earliest: float) -> ListWalk:
         """The list from now back to before ``earliest``."""
-        items: dict[str, Item] = {}
+        jobs: dict[str, RemoteJob] = {}
         known: dict[str, float] = {}
         is_complete = False
-        async for page in pages(self._page):
-            items |= {item.id: item for item in page.transcripts}
-            known |= await self._journal.known_ids([item.id for item in page.transcripts])
-            self._learn_zone(items, known)
+        async for page in job_pages(self._page):
+            jobs |= {job.id: job for job in page.jobs}
+            known |= await self._journal.known_ids([job.id for job in page.jobs])
+            self._learn_zone(jobs, known)
             if is_complete := self._is_before(page, known, earliest):
                 break
-        return ListWalk(items, known, self._zone_seconds or 0.0, is_complete or not page.page_details.prev_url)
+        return ListWalk(jobs, known, self._zone_seconds or 0.0, is_complete or page.older is None)
 
-    def _learn_zone(self, items: Mapping[str, Item], known: Mapping[str, float]) -> None:
-        ours = [(created(items[each]), at) for each, at in known.items() if at > 0 and each in items]
+    def _learn_zone(self, jobs: Mapping[str, RemoteJob], known: Mapping[str, float]) -> None:
+        ours = [(jobs[each].created_at, at) for each, at in known.items() if at > 0 and each in jobs]
         if ahead := [made - at for made, at in ours if made is not None]:
             self._zone_seconds = statistics.median(ahead)
 
-    def _is_before(self, page: Page, known: Mapping[str, float], earliest: float) -> bool:
+    def _is_before(self, page: JobPage, known: Mapping[str, float], earliest: float) -> bool:
         """Whether all of a page is older, by what we know of our own jobs and by the list's own times: within a page
-        items may be in any order."""
-        doubt = 0.0 if self._zone_seconds is not None else ZONE_SECONDS
-        made = [created(item) for item in page.transcripts]
-        at = [known.get(item.id, 0.0) for item in page.transcripts]
+        jobs may be in any order."""
+        doubt = 0.0 if self._zone_seconds is not None else self._provider.capabilities.zone_seconds
+        made = [job.created_at for job in page.jobs]
+        at = [known.get(job.id, 0.0) for job in page.jobs]
         listed = [each - (self._zone_seconds or 0.0) + doubt if each is not None else math.inf for each in made]
         newest = [ours or theirs for ours, theirs in zip(at, listed, strict=True)]
         return bool(newest) and max(newest) < earliest - _SLACK_SECONDS
 
-    async def _page(self, before_id: str | None) -> Page:
+    async def _page(self, older: str | None) -> JobPage:
         """A page of the list, without which nothing may be submitted again."""
-        look = partial(self._client.page, before_id=before_id)
+        look = partial(self._connection.jobs, older=older)
         try:
-            return await self._throttle.retry(look, route=Route.LIST, what="list", at_last=None)
+            return await self._throttle.retry(look, operation=Operation.LIST, what="list", at_last=None)
         except errors.RecordingError as error:
             raise errors.UnavailableError(
                 f"the service does not list its transcripts: {error}", kind=error.kind
             ) from error
 
-    async def _match(self, lost: LostSubmission, items: Iterable[Item], walk: ListWalk) -> Item | None:
+    async def _match(self, lost: LostSubmission, jobs: Iterable[RemoteJob], walk: ListWalk) -> RemoteJob | None:
         taken = self._given.union(walk.known, lost.job.past_ids)
-        fitting = [item for item in items if item.id not in taken]
+        fitting = [job for job in jobs if job.id not in taken]
         if not _is_upload(lost.job):
-            fitting = [item for item in fitting if _is_in_time(item, lost, walk) and await self._is_like(item, lost)]
+            fitting = [job for job in fitting if _is_in_time(job, lost, walk) and await self._is_like(job, lost)]
         if not fitting:
             return None
-        fitting.sort(key=lambda item: item.status is Status.ERROR)
+        fitting.sort(key=lambda job: job.phase is Phase.FAILED)
         if len(fitting) > 1 or not _is_upload(lost.job):
             self._tell(lost.job, fitting)
         self._given.add(fitting[0].id)
         return fitting[0]
 
-    async def _is_like(self, item: Item, lost: LostSubmission) -> bool:
+    async def _is_like(self, found: RemoteJob, lost: LostSubmission) -> bool:
         """Whether it was asked for with the same options."""
-        if item.id not in self._echoes:
-            self._echoes[item.id] = await self._echo(item, lost.job)
-        echo = self._echoes[item.id]
-        return echo is not None and not unlike(lost.job.recording.options, echo)
+        if found.id not in self._bodies:
+            self._bodies[found.id] = await self._body(found, lost.job)
+        body = self._bodies[found.id]
+        return body is not None and self._provider.matches(body, lost.job.recording.options)
 
-    async def _echo(self, item: Item, job: Job) -> dict[str, Any] | None:
-        """What the service says of a transcript; None if it was deleted since it was listed."""
-        fetch, what = partial(right_one, self._client, item.id), f"fetch of {job.key}"
+    async def _body(self, found: RemoteJob, job: Job) -> bytes | None:
+        """All that the provider has of a job; None if it was deleted since it was listed."""
+        fetch, what = partial(self._connection.fetch, found.id), f"fetch of {job.key}"
         try:
-            _, body = await self._throttle.retry(fetch, route=Route.FETCH, what=what, at_last=None)
+            return (await self._throttle.retry(fetch, operation=Operation.FETCH, what=what, at_last=None)).body
         except errors.RecordingError:
             return None
-        said: dict[str, Any] = msgspec.json.decode(body)
-        return said
 
-    def _tell(self, job: Job, fitting: list[Item]) -> None:
-        others = ", ".join(item.id for item in fitting[1:])
+    def _tell(self, job: Job, fitting: list[RemoteJob]) -> None:
+        others = ", ".join(each.id for each in fitting[1:])
         also = f"; also there: {others} (paid twice? look at them)" if others else ""
         how = "audio_url" if _is_upload(job) else "URL, options and time"
         self._on_event(Event("notice", job=job, message=f"found in the list by {how} as {fitting[0].id}{also}"))
 
 
-def _by_url(walk: ListWalk) -> dict[str, list[Item]]:
-    found: dict[str, list[Item]] = {}
-    for item in walk.items.values():
-        found.setdefault(identity(item.audio_url or ""), []).append(item)
+def _by_url(walk: ListWalk) -> dict[str, list[RemoteJob]]:
+    found: dict[str, list[RemoteJob]] = {}
+    for job in walk.jobs.values():
+        found.setdefault(identity(job.link or ""), []).append(job)
     return found
 
 
-def _is_in_time(item: Item, lost: LostSubmission, walk: ListWalk) -> bool:
+def _is_in_time(found: RemoteJob, lost: LostSubmission, walk: ListWalk) -> bool:
     """Whether it was made within minutes of the intent."""
-    made = created(item)
+    made = found.created_at
     return made is not None and -_SLACK_SECONDS <= made - walk.zone_seconds - lost.intent_at <= _WINDOW_SECONDS
 
 

@@ -17,8 +17,8 @@ from batch.archive.results import JOURNAL, Results, inner_of
 from batch.config import Settings
 from batch.jobs.planning.inputs import rows_of
 from batch.model import Recording
-from batch.providers.assemblyai import client
-from batch.providers.endpoint import resolve
+from batch.providers.interface import ConnectionRequest
+from batch.providers.registry import resolve
 from batch.storage import lock
 from batch.storage.locations import is_url
 from batch.storage.object_stores import is_stored, local_directory
@@ -44,9 +44,12 @@ async def recover(
 
 async def _adopt(journal: Journal, manifests: Sequence[str], settings: Settings, environ: Mapping[str, str]) -> int:
     service = resolve(settings.service, environ)
-    if service.base_url is None:
+    if service.address is None:
         raise errors.UsageError("the local service fetches again for free: name the service whose list is to be read")
-    rows = rows_of(manifests, settings, None, lambda event: None)
+    if not service.capabilities.lists_jobs:
+        raise errors.UsageError(f"{service.name} has no list of its transcripts: there is nothing to be read from it")
+    rows = rows_of(manifests, settings, service.options, None, lambda event: None)
     urls = [row for row in rows if isinstance(row, Recording) and is_url(row.source)]
-    async with client.connect(service.base_url, service.key, connections=4, deadlines=settings.deadlines) as api:
-        return await recovering.adopt(journal, api, urls, service.name, time.time())
+    request = ConnectionRequest(connections=4, folder=journal.path.parent, timeouts=settings.deadlines)
+    async with service.connect(request) as connection:
+        return await recovering.adopt(journal, service, connection, urls, time.time())

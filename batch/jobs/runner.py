@@ -20,7 +20,7 @@ from batch import errors
 from batch.archive.journal import Journal
 from batch.archive.results import JOURNAL, Results, inner_of
 from batch.archive.search.background import BackgroundIndexer
-from batch.config import PriceTable, Settings
+from batch.config import Settings
 from batch.jobs import orphans
 from batch.jobs.connection import connected, links, pipeline_of, watching
 from batch.jobs.deduplication import Deduplicator
@@ -30,15 +30,15 @@ from batch.jobs.pipeline import Pipeline, with_service
 from batch.jobs.places import ASKED, Place, placed
 from batch.jobs.planning.admission import Admission
 from batch.jobs.planning.budget import BudgetTracker
-from batch.jobs.planning.confirmation import agreed_to_pay_again, prices_of
+from batch.jobs.planning.confirmation import agreed_to_pay_again
 from batch.jobs.planning.decision import Rerun
 from batch.jobs.planning.inputs import count_rows, peeked, rows_of
 from batch.jobs.planning.selection import Selection
 from batch.jobs.status_files import Rejected, asked, command_of, list_failed, report_no_beginning, reported, staged
 from batch.model import WITH_SERVICE, Event, Job, Recording
-from batch.providers.assemblyai.client import Client
-from batch.providers.assemblyai.protocol import Page, Route
+from batch.providers import registry
 from batch.providers.fingerprint import fingerprint, new_salt
+from batch.providers.interface import Connection, JobPage, Operation, Pricing
 from batch.storage import disk_errors, lock
 from batch.storage.object_stores import local_directory
 from batch.storage.private_files import INNER
@@ -79,9 +79,7 @@ async def run(
     settings, summary = settings or Settings(), summary or Summary()
     environ, stop = os.environ if environ is None else environ, stop or asyncio.Event()
     manifests = [manifests] if isinstance(manifests, str) else manifests
-    secrets = tuple(
-        filter(None, (environ.get(name, "").strip() for name in ("ASSEMBLYAI_API_KEY", "DIARIST_SERVICE_KEY")))
-    )
+    secrets = registry.secrets(settings.service, environ)
     if command is None:
         command = command_of(manifests, out, settings, select or Selection())
     summary.stage = asked(manifests, out, command, secrets)
@@ -127,7 +125,7 @@ async def _run(
     place = await asyncio.to_thread(placed, out, settings, environ)
     service, select = place.service, select or Selection()
     rerun = place.in_pass(rerun or Rerun(), manifests, select)
-    budget = BudgetTracker(settings.budget, prices_of(service, settings))
+    budget = BudgetTracker(settings.budget, service.pricing(settings.prices), service.capabilities.audio)
 
     summary.stage = staged(summary.stage, service, settings)
 
@@ -145,7 +143,7 @@ async def _run(
 
     given = {"settings": settings, "rerun": rerun, "select": select, "environ": environ}
     agreed = await agreed_to_pay_again(manifests, place, confirm, **given)
-    rows = await asyncio.to_thread(peeked, rows_of(manifests, settings, stdin, emit))
+    rows = await asyncio.to_thread(peeked, rows_of(manifests, settings, service.options, stdin, emit))
     indexer = BackgroundIndexer(place.directory, on_warning) if settings.search else None
     results = await asyncio.to_thread(lambda: Results(
             place.directory, copies=place.copies, formats=settings.formats, on_warning=on_warning,
@@ -175,20 +173,22 @@ async def _run(
         if not before:
             jobs = admission.jobs()
             if (first := await anext(jobs, None)) is None:
-                await _counted(asyncio.create_task(count_rows(manifests, settings, select, emit)), summary)
+                await _counted(
+                    asyncio.create_task(count_rows(manifests, settings, service.options, select, emit)), summary
+                )
                 await _end_pass(journal, name, rerun, select, admission, summary)
                 await _note_asked(journal, place, manifests, settings, summary)
                 if await journal.note("service") is None and await journal.has_results():
                     await _remember(journal, place, on_warning)  # of results that were found
                 return
             admit = partial(_with_first, first, jobs)
-        counting = asyncio.create_task(count_rows(manifests, settings, select, emit))
+        counting = asyncio.create_task(count_rows(manifests, settings, service.options, select, emit))
         try:
             chance = rng or random.Random()
             slots = ConcurrencyLimiter(settings.concurrency)
             async with (
-                connected(service, settings, inner, emit, chance, slots) as (api, gate),
-                watching(api, gate, settings, inner, chance, slots) as watcher,
+                connected(service, settings, inner, emit, chance, slots) as (connection, gate),
+                watching(service, connection, gate, settings, inner, chance, slots) as watcher,
             ):
                 await _remember(journal, place, on_warning)
                 await _forget_asked(journal, place, manifests, settings)
@@ -196,13 +196,16 @@ async def _run(
                     journal, began=rerun.forced_since if rerun.force else time.time(), anew=rerun.force
                 )
                 carrier = pipeline_of(
-                    api, gate, watcher, twins, journal, results, settings, emit, slots, links(service, settings),
+                    service, connection, gate, watcher, twins, journal, results, settings, emit, slots,
+                    links(service, settings),
                     await _key_print(journal, service.key),
                 )  # fmt: skip
                 carrying()
                 await _until_stopped(carrier, carrier.run(before, admit), settings, stop)
-                if summary.requests[Route.SUBMIT] and not stop.is_set():
-                    await _tell_orphans(api, gate, journal, prices_of(service, settings), on_warning)
+                is_seen = service.capabilities.lists_jobs and summary.requests[Operation.SUBMIT]
+                if is_seen and not stop.is_set():
+                    pricing = service.pricing(settings.prices)
+                    await _tell_orphans(connection, gate, journal, pricing, on_warning)
         except* errors.RunError as group:
             summary.stopped_by = _first_fatal(group)
         finally:
@@ -230,17 +233,21 @@ async def _forget_asked(journal: Journal, place: Place, manifests: Sequence[str]
 
 
 async def _tell_orphans(
-    api: Client, gate: Throttle, journal: Journal, prices: PriceTable | None, on_warning: Callable[[str], None]
+    connection: Connection,
+    gate: Throttle,
+    journal: Journal,
+    pricing: Pricing | None,
+    on_warning: Callable[[str], None],
 ) -> None:
     """What the service has of ours, and no job: a look that may fail, and does not take long."""
 
-    async def page(before_id: str | None) -> Page:
-        return await gate.attempt(partial(api.page, before_id=before_id), route=Route.LIST, what="list")
+    async def page(older: str | None) -> JobPage:
+        return await gate.attempt(partial(connection.jobs, older=older), operation=Operation.LIST, what="list")
 
     with contextlib.suppress(errors.DiaristError, TimeoutError):
         async with asyncio.timeout(_ORPHANS_SECONDS):
             if found := await orphans.orphans(page, journal):
-                on_warning(orphans.listed(found, prices))
+                on_warning(orphans.listed(found, pricing))
 
 
 async def _remember(journal: Journal, place: Place, on_warning: Callable[[str], None]) -> None:

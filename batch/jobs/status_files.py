@@ -19,12 +19,11 @@ from batch.archive.journal import Journal
 from batch.archive.results import Results
 from batch.config import Settings
 from batch.errors import FailureKind
-from batch.jobs.planning.confirmation import prices_of
 from batch.jobs.planning.selection import Selection
 from batch.manifest.reader import called
 from batch.manifest.rows import printable
 from batch.model import Event, Job, Reject
-from batch.providers.endpoint import Endpoint
+from batch.providers.interface import Provider
 from batch.storage import disk_errors, lock
 from batch.telemetry.progress import snapshot
 from batch.telemetry.rates import WINDOW_SECONDS
@@ -44,13 +43,13 @@ def asked(
     return RunContext(tuple(map(called, manifests)), called(str(out)), command=words, cwd=printable(str(Path.cwd())))
 
 
-def staged(stage: RunContext, service: Endpoint, settings: Settings) -> RunContext:
+def staged(stage: RunContext, service: Provider, settings: Settings) -> RunContext:
     """The same, with what it works at and with."""
-    rate, prices = settings.rate, prices_of(service, settings)
-    limit = round(rate.requests * WINDOW_SECONDS / rate.window_seconds) if service.base_url else 0
+    rate, pricing = settings.rate, service.pricing(settings.prices)
+    limit = round(rate.requests * WINDOW_SECONDS / rate.window_seconds) if service.address else 0
     return msgspec.structs.replace(
         stage, service=service.name, concurrency=settings.concurrency, requests_limit=limit or None,
-        prices_as_of=prices.as_of if prices else None,
+        prices_as_of=pricing.as_of if pricing else None,
     )  # fmt: skip
 
 

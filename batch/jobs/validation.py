@@ -11,7 +11,7 @@ import msgspec
 
 from batch import config
 from batch.config import Settings
-from batch.providers.assemblyai.options import read_options
+from batch.providers import registry
 from batch.transcripts.formats.registry import FORMATS
 
 
@@ -25,7 +25,8 @@ def load_settings(
 def validated(settings: Settings) -> Settings:
     """The settings, with canonical options. Raises ValueError for a format or an option that is none."""
     _check_formats(settings.formats)
-    return msgspec.structs.replace(settings, options=read_options(settings.options))
+    options = registry.named(settings.service).options.read(settings.options, {})
+    return msgspec.structs.replace(settings, options=options)
 
 
 def _check_formats(formats: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Who is done: one sweep over the service's list instead of a poll for each job."""
+"""Who is done: one sweep over the provider's list instead of a poll for each job, where there is such a list."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from batch import errors
 from batch.config import SweepSettings
 from batch.jobs.flow_control import laws
 from batch.jobs.flow_control.throttle import Throttle
-from batch.providers.assemblyai.client import Client
-from batch.providers.assemblyai.protocol import DONE, Item, Route, Status
+from batch.providers.interface import Connection, Operation, Phase, RemoteJob
 
 _ASK_CAP_SECONDS: Final = 60.0
+_ASKED_AT_ONCE: Final = 8
 _UNSEEN_SECONDS: Final = 10.0
 """A job that the list has not shown for so long is asked for by id: lists lag, and foreign jobs push ours down."""
 
@@ -28,20 +28,21 @@ _EARLY_LIMIT: Final = 10_000
 
 class _Waiter:
     """So many ``waiters`` wait for a transcript, ``since`` when (loop time). It is asked for by id at ``ask_at``,
-    which moves on whenever the list shows it, and further each time that it was asked for."""
+    ``pause_seconds`` from now whenever the list shows it, and later each time that it was asked for."""
 
-    __slots__ = ("ask_at", "asked", "rung", "since", "waiters")
+    __slots__ = ("ask_at", "asked", "pause_seconds", "rung", "since", "waiters")
 
-    def __init__(self, now: float) -> None:
-        self.rung: asyncio.Future[Item] = asyncio.get_running_loop().create_future()
-        self.since, self.ask_at, self.asked, self.waiters = now, now + _UNSEEN_SECONDS, 0, 0
+    def __init__(self, now: float, pause_seconds: float) -> None:
+        self.rung: asyncio.Future[RemoteJob] = asyncio.get_running_loop().create_future()
+        self.pause_seconds = pause_seconds
+        self.since, self.ask_at, self.asked, self.waiters = now, now + pause_seconds, 0, 0
 
     def seen(self, now: float) -> None:
-        self.ask_at, self.asked = now + _UNSEEN_SECONDS, 0
+        self.ask_at, self.asked = now + self.pause_seconds, 0
 
-    def put_off(self, now: float, rng: random.Random) -> None:
+    def put_off(self, now: float, rng: random.Random, most_seconds: float) -> None:
         self.asked += 1
-        pause = min(_ASK_CAP_SECONDS, _UNSEEN_SECONDS * 1.5 ** min(self.asked, 10))
+        pause = min(most_seconds, self.pause_seconds * 1.5 ** min(self.asked, 20))
         self.ask_at = now + pause * rng.uniform(0.8, 1.2)
 
     def break_off(self, error: errors.RecordingError) -> None:
@@ -52,38 +53,41 @@ class _Waiter:
 class Watcher:
     """Lists the account's newest transcripts while anyone waits, and rings a bell for each one that has ended.
 
-    Jobs that the list does not show, and all of them while there is no list to be had, are asked for by id, each with
-    backoff. ``notice`` is for webhooks: while they come and sweeps find nothing that they have not told, sweeps are
-    seldom. ``pause`` is told after each sweep whether the service has a queue of its own. ``run`` must run beside
-    whoever awaits ``wait_until_ended``.
+    Jobs that the list does not show, and all of them while there is no list to be had (``lists_jobs`` False: ever),
+    are asked for by id, each with backoff. ``notice`` is for webhooks: while they come and sweeps find nothing that
+    they have not told, sweeps are seldom. ``pause`` is told after each sweep whether the service has a queue of its
+    own. ``run`` must run beside whoever awaits ``wait_until_ended``.
     """
 
     def __init__(
         self,
-        client: Client,
+        connection: Connection,
         throttle: Throttle,
         pace: SweepSettings,
         rng: random.Random,
         *,
+        lists_jobs: bool = True,
         pause: Callable[[bool], None] = lambda held_back: None,
     ) -> None:
-        self._client, self._throttle, self._pace, self._rng = client, throttle, pace, rng
+        self._connection, self._throttle, self._pace, self._rng = connection, throttle, pace, rng
+        self._lists_jobs = lists_jobs
         self._hold_back = pause
         self._bells: dict[str, _Waiter] = {}
-        self._early: dict[str, Status] = {}
+        self._early: dict[str, RemoteJob] = {}
         self._wanted, self._hurried = asyncio.Event(), asyncio.Event()
         self._turnaround: float | None = None
         self._swept_at = 0.0
         self._noticed = self._trusted = False
 
-    async def wait_until_ended(self, transcript_id: str) -> Item:
-        """The list's line for the transcript, once it has ended. Raises ``TranscriptNotFoundError`` if the service
+    async def wait_until_ended(self, transcript_id: str) -> RemoteJob:
+        """The job, once it has ended. Raises ``TranscriptNotFoundError`` if the service
         knows it not."""
-        bell = self._bells.setdefault(transcript_id, _Waiter(_now()))
+        pause = _UNSEEN_SECONDS if self._lists_jobs else self._pace.least_seconds
+        bell = self._bells.setdefault(transcript_id, _Waiter(_now(), pause))
         bell.waiters += 1
         self._wanted.set()
         if early := self._early.pop(transcript_id, None):
-            self.on_notice(transcript_id, early)
+            self.on_notice(early)
         try:
             return await asyncio.shield(bell.rung)
         finally:
@@ -91,16 +95,16 @@ class Watcher:
             if not bell.waiters:
                 self._bells.pop(transcript_id, None)
 
-    def on_notice(self, transcript_id: str, status: Status) -> None:
-        """Somebody says that a transcript has ended. May be said twice, or before anyone waits for it."""
-        bell = self._bells.get(transcript_id)
+    def on_notice(self, job: RemoteJob) -> None:
+        """Somebody says that a job has ended. May be said twice, or before anyone waits for it."""
+        bell = self._bells.get(job.id)
         self._noticed = True
         if bell is None:
-            self._early[transcript_id] = status
+            self._early[job.id] = job
             if len(self._early) > _EARLY_LIMIT:
                 del self._early[next(iter(self._early))]
-        elif status is Status.COMPLETED:
-            self._look(Item(transcript_id, status))
+        elif job.phase is Phase.COMPLETED:
+            self._look(job)
         else:  # why it failed is not said
             bell.ask_at = -math.inf
             self._hurried.set()
@@ -114,7 +118,9 @@ class Watcher:
                 self._wanted.clear()
                 await self._wanted.wait()
                 self._swept_at = _now()
-            if await self._rest_until(self._swept_at + self._pause() + self._backoff(failures)):
+            if not self._lists_jobs:
+                await self._rest_until(min(bell.ask_at for bell in self._bells.values()))
+            elif await self._rest_until(self._swept_at + self._pause() + self._backoff(failures)):
                 try:
                     await self._sweep(dict(self._bells))
                     failures = 0
@@ -150,49 +156,58 @@ class Watcher:
     async def _sweep(self, waiting: Mapping[str, _Waiter]) -> None:
         """Ring for whoever the list shows as ended. It is read back for as long as its pages show jobs of ours: one
         page costs what asking for one job does."""
-        unseen, before_id, barren = set(waiting), None, 0
+        unseen, older, barren = set(waiting), None, 0
         queued = ended = found = 0
         noticed, self._noticed = self._noticed, False
         while unseen and barren < _BARREN_PAGES:
-            look = partial(self._client.page, before_id=before_id)
-            page = await self._throttle.attempt(look, route=Route.LIST, what="list")
-            shown = [item for item in page.transcripts if item.id in unseen]
-            for item in shown:
-                unseen.discard(item.id)
-                queued, ended = queued + (item.status is Status.QUEUED), ended + (item.status in DONE)
-                found += self._look(item)
-            if not page.page_details.prev_url or not page.transcripts:
+            look = partial(self._connection.jobs, older=older)
+            page = await self._throttle.attempt(look, operation=Operation.LIST, what="list")
+            shown = [job for job in page.jobs if job.id in unseen]
+            for job in shown:
+                unseen.discard(job.id)
+                queued, ended = queued + (job.phase is Phase.QUEUED), ended + job.has_ended
+                found += self._look(job)
+            if page.older is None or page.older == older:
                 break
-            before_id, barren = page.transcripts[-1].id, 0 if shown else barren + 1
+            older, barren = page.older, 0 if shown else barren + 1
         self._hold_back(laws.is_congested(len(waiting), queued, ended))
         self._trusted = not found and (noticed or self._trusted)
 
-    def _look(self, item: Item) -> bool:
+    def _look(self, job: RemoteJob) -> bool:
         """Ring for whoever waits for it, if it has ended; whether it did."""
-        bell = self._bells.get(item.id)
+        bell = self._bells.get(job.id)
         if bell is None or bell.rung.done():
             return False
         bell.seen(_now())
-        if item.status in DONE:
+        if job.has_ended:
             self._learn(_now() - bell.since)
-            bell.rung.set_result(item)
+            bell.rung.set_result(job)
         return bell.rung.done()
 
     async def _ask_by_id(self) -> None:
-        for transcript_id, bell in tuple(self._bells.items()):
-            if _now() < bell.ask_at or bell.rung.done():
-                continue
-            bell.put_off(_now(), self._rng)
-            try:
-                fetch = partial(self._client.fetch, transcript_id)
-                head, _ = await self._throttle.attempt(fetch, route=Route.FETCH, what=f"fetch of {transcript_id}")
-            except errors.TransientError:
-                continue
-            except errors.RecordingError as error:
-                bell.break_off(error)
-                continue
-            if head.status in DONE:
-                self._look(Item(head.id, head.status, audio_url=head.audio_url, error=head.error))
+        """Ask for those whose time has come, a few at once."""
+        due = [name for name, bell in self._bells.items() if bell.ask_at <= _now() and not bell.rung.done()]
+        for start in range(0, len(due), _ASKED_AT_ONCE):
+            async with asyncio.TaskGroup() as asking:
+                for name in due[start : start + _ASKED_AT_ONCE]:
+                    asking.create_task(self._ask_for(name))
+
+    async def _ask_for(self, transcript_id: str) -> None:
+        if (bell := self._bells.get(transcript_id)) is None:
+            return
+        bell.put_off(_now(), self._rng, _ASK_CAP_SECONDS if self._lists_jobs else 4 * self._pace.most_seconds)
+        try:
+            fetch = partial(self._connection.fetch, transcript_id)
+            job = (
+                await self._throttle.attempt(fetch, operation=Operation.FETCH, what=f"fetch of {transcript_id}")
+            ).job
+        except errors.TransientError:
+            return
+        except errors.RecordingError as error:
+            bell.break_off(error)
+            return
+        if job.has_ended:
+            self._look(job)
 
     def _learn(self, seconds: float) -> None:
         """A running mean of how long jobs take, in which the last ten or so count."""

@@ -1,7 +1,7 @@
-"""Webhooks: the service tells us that a transcript has ended, and the watcher's bell is rung.
+"""Webhooks: the service reports that a transcript has ended, and whoever waits for it is woken.
 
 A notice is a hint and never a fact: it may be lost, doubled or late, so it only makes us fetch sooner what the sweep
-would find anyway. Source of the shapes: AssemblyAI's documentation of webhooks (2026).
+would find anyway. The provider says what stands in one.
 """
 
 from __future__ import annotations
@@ -11,34 +11,21 @@ import hmac
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from aiohttp import web
 from yarl import URL
 
 from batch.config import WebhookSettings
 from batch.errors import UsageError
 from batch.network.http_listener import listening
-from batch.providers.assemblyai.protocol import DONE, Status
+from batch.providers.interface import Provider, RemoteJob
 
-_HEADER: Final = "X-Diarist-Secret"
 _BODY_LIMIT_BYTES: Final = 64 * 1024
 _SECRET: Final = re.compile(rb"[!-~]+")
 """What a header can carry."""
-Ring = Callable[[str, Status], None]
-
-
-def parameters(url: str, secret: str) -> Mapping[str, str]:
-    """What a submission says, so that the service tells ``url`` of its end."""
-    return {"webhook_url": url, "webhook_auth_header_name": _HEADER, "webhook_auth_header_value": secret}
-
-
-class _Notice(msgspec.Struct):
-    transcript_id: str
-    status: Status
 
 
 def stored_secret(path: Path) -> str:
@@ -74,13 +61,15 @@ def _make_secret(path: Path) -> str:
 
 
 @contextlib.asynccontextmanager
-async def receiving(webhook: WebhookSettings, secret: str, ring: Ring) -> AsyncIterator[int]:
-    """Listen for notices while the context lasts; gives the port. ``ring`` is told id and status of each.
+async def receiving(
+    webhook: WebhookSettings, secret: str, provider: Provider, on_notice: Callable[[RemoteJob], None]
+) -> AsyncIterator[int]:
+    """Listen for notices while the context lasts; gives the port. ``on_notice`` receives each job that has ended.
 
     Raises ``UsageError`` if the URL is none or the port is taken.
     """
     app = web.Application(client_max_size=_BODY_LIMIT_BYTES)
-    app.router.add_post(_path(webhook.url), _receiver(secret, ring))
+    app.router.add_post(_path(webhook.url), _receiver(secret, provider, on_notice))
     told = {"what": "listen for webhooks", "cure": "Set webhook.port"}
     async with listening(app, webhook.host, webhook.port, **told) as port:
         yield port
@@ -94,17 +83,16 @@ def _path(url: str) -> str:
     return parsed.path or "/"
 
 
-def _receiver(secret: str, ring: Ring) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _receiver(
+    secret: str, provider: Provider, on_notice: Callable[[RemoteJob], None]
+) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def receive(request: web.Request) -> web.Response:
-        given = request.headers.get(_HEADER, "")
+        given = provider.notice_secret(request.headers)
         if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), secret.encode()):
             return web.Response(status=401)
-        try:
-            notice = msgspec.json.decode(await request.read(), type=_Notice)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return web.Response(status=204)  # news of another kind, such as redacted audio
-        if notice.status in DONE:
-            ring(notice.transcript_id, notice.status)
+        job = provider.read_notice(await request.read())
+        if job and job.has_ended:
+            on_notice(job)
         return web.Response(status=204)
 
     return receive

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urljoin, urlsplit
 
+from batch.manifest.option_schema import OptionSchema
 from batch.manifest.rows import AUDIO_COLUMNS, CONTROL, Row, printable, unexpected
 from batch.manifest.web import escaped, is_web
 from batch.model import Recording, Reject
-from batch.providers.assemblyai import options
 from batch.storage.locations import identity, is_url
 from batch.storage.object_stores import is_stored
 from batch.storage.private_files import INNER
@@ -41,9 +41,11 @@ class RecordingBuilder:
         folder: Path | str,
         defaults: Mapping[str, Any],
         on_warning: Callable[[str], None],
+        options: OptionSchema,
         prefix: str = "",
     ) -> None:
         self._manifest, self._defaults, self._on_warning, self._prefix = manifest, defaults, on_warning, prefix
+        self._schema = options
         self._folder = folder if isinstance(folder, str) else os.path.abspath(folder)  # noqa: PTH100 (keeps links)
         self._seen: set[str] = set()
         self._read: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
@@ -76,7 +78,7 @@ class RecordingBuilder:
             raise ValueError(f"the key '{printable(key)}' {problem}: give the row another id")
         used = {audio, key_column, *(name for name in _NAMING if row.cells.get(name) in (None, ""))}
         rest = {name: value for name, value in row.cells.items() if name not in used and not name.startswith("_")}
-        asked = {name: value for name, value in rest.items() if options.is_option(name)}
+        asked = {name: value for name, value in rest.items() if self._schema.is_option(name)}
         labels = {name: value for name, value in rest.items() if name not in asked}
         self._hint(labels)
         self._tell_of_signature(source)
@@ -132,12 +134,12 @@ class RecordingBuilder:
     def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The row's options, read once for all rows that give the same text."""
         if not all(isinstance(value, str) for value in given.values()):
-            return options.read_options(given, self._defaults)
+            return self._schema.read(given, self._defaults)
         cells = tuple(given.items())
         if cells not in self._read:
             if len(self._read) >= _CACHED:
                 self._read.clear()
-            self._read[cells] = options.read_options(given, self._defaults)
+            self._read[cells] = self._schema.read(given, self._defaults)
         return self._read[cells]
 
     def _tell_of_signature(self, source: str) -> None:
@@ -154,7 +156,7 @@ class RecordingBuilder:
         for name in labels.keys() - self._seen:
             self._seen.add(name)
             plain = name.strip().lower().replace("-", "_").replace(" ", "_")
-            if close := difflib.get_close_matches(plain, options.COLUMNS, 1, cutoff=0.88):
+            if close := difflib.get_close_matches(plain, self._schema.columns, 1, cutoff=0.88):
                 self._on_warning(
                     f"{self._manifest}: the column {name!r} is carried as a label; "
                     f"did you mean the option {close[0]!r}?"

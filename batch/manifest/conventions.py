@@ -3,13 +3,13 @@
 A row is known by its columns, in whatever dialect it is written, so that a first row that is broken or odd does not
 decide how the others are read. What a convention leaves out or adds:
 
-NeMo (``audio_filepath``): ``offset`` and ``duration`` in seconds become ``audio_start_from`` and ``audio_end_at`` in
-milliseconds where the row is a part of its file: where the offset is above 0, or is 0 and the row before or after is
-of the same file. Otherwise ``duration`` says how long the file is, and nothing is cut. Both also stay labels.
+NeMo (``audio_filepath``): ``offset`` and ``duration`` in seconds become the options of an excerpt where the row is a
+part of its file: where the offset is above 0, or is 0 and the row before or after is of the same file. Otherwise
+``duration`` says how long the file is, and nothing is cut. Both also stay labels.
 lhotse: see ``batch.manifest.lhotse``.
 Common Voice (``client_id``, ``path``): a bare ``path`` is in ``clips/``, if there is such a directory beside.
 
-The language they name becomes ``language_code`` if it is one that the specification knows and only one is named.
+The language they name becomes an option if only one is named and the provider knows it.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ from typing import Any, Final
 
 from batch.manifest import lhotse
 from batch.manifest.delimited import COMMON_VOICE
+from batch.manifest.option_schema import OptionSchema
 from batch.manifest.rows import EMPTY, Row, unexpected
-from batch.providers.assemblyai import option_rules
 
 NEMO: Final = "nemo"
 LHOTSE: Final = "lhotse"
 VOICE: Final = "common-voice"
-_LANGUAGES: Final = ("language_code", "language_codes", "language_detection")
 
 
-def understood(rows: Iterator[Row], folder: Path, demanded: str = "") -> Iterator[Row]:
+def understood(rows: Iterator[Row], folder: Path, options: OptionSchema, demanded: str = "") -> Iterator[Row]:
     """``rows`` of a manifest in ``folder``, in our columns. One that is not as ``demanded`` is told."""
     clips = (folder / "clips").is_dir()
     ahead = _Ahead(rows)
@@ -41,7 +40,8 @@ def understood(rows: Iterator[Row], folder: Path, demanded: str = "") -> Iterato
             yield row
             continue
         try:
-            yield Row(row.line, _cells(row.cells, demanded, clips, lambda: file in (before, ahead.next_file())))  # noqa: B023
+            several = lambda: file in (before, ahead.next_file())  # noqa: B023, E731
+            yield Row(row.line, _cells(row.cells, options, demanded, clips, several))
         except ValueError as error:
             yield Row(row.line, {"id": row.cells.get("id")}, str(error))
         except Exception as error:  # one row's trouble, whatever it is
@@ -49,13 +49,15 @@ def understood(rows: Iterator[Row], folder: Path, demanded: str = "") -> Iterato
         before = file
 
 
-def _cells(cells: Mapping[str, Any], demanded: str, clips: bool, several: Callable[[], bool]) -> Mapping[str, Any]:
+def _cells(
+    cells: Mapping[str, Any], options: OptionSchema, demanded: str, clips: bool, several: Callable[[], bool]
+) -> Mapping[str, Any]:
     if demanded == LHOTSE or (not demanded and lhotse.is_lhotse(cells)):
-        return _with_language(lhotse.columns(cells), "language")
+        return _with_language(lhotse.columns(cells, options), options, "language")
     if demanded == VOICE or (not demanded and cells.keys() >= COMMON_VOICE):
-        return _with_language(_in_clips(cells) if clips else cells, "locale")
+        return _with_language(_in_clips(cells) if clips else cells, options, "locale")
     if cells.get("audio_filepath") not in EMPTY:
-        return _with_language(_with_part(cells, several), "source_lang", "lang")
+        return _with_language(_with_part(cells, options, several), options, "source_lang", "lang")
     if demanded == NEMO:
         raise ValueError("not a row of NeMo's: it has no audio_filepath")
     return cells
@@ -78,15 +80,14 @@ class _Ahead:
         return self._next.cells.get("audio_filepath") if self._next else None
 
 
-def _with_part(cells: Mapping[str, Any], several: Callable[[], bool]) -> Mapping[str, Any]:
+def _with_part(cells: Mapping[str, Any], options: OptionSchema, several: Callable[[], bool]) -> Mapping[str, Any]:
     """The row with the part of the file that it is, if it is one."""
     start = seconds(cells, "offset")
     if start is None or (start == 0 and (cells.get("duration") in EMPTY or not several())):
         return cells
     length = seconds(cells, "duration")
-    part = {"audio_start_from": round(start * 1000)} if start else {}
-    if length is not None:
-        part["audio_end_at"] = round((start + length) * 1000)
+    begin = round(start * 1000) if start else None
+    part = options.excerpt(begin, None if length is None else round((start + length) * 1000))
     for name, value in part.items():
         if cells.get(name) not in EMPTY and str(cells[name]) != str(value):
             raise ValueError(f"offset and duration give {name} {value}, and {name} is {cells[name]!r}: keep one")
@@ -111,12 +112,8 @@ def _in_clips(cells: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**cells, "path": f"clips/{path}"} if isinstance(path, str) and path and "/" not in path else cells
 
 
-def _with_language(cells: Mapping[str, Any], *columns: str) -> Mapping[str, Any]:
-    named = {str(cells[name]).lower().replace("-", "_") for name in columns if cells.get(name) not in EMPTY}
-    if (
-        len(named) != 1
-        or not named <= option_rules.LANGUAGE_CODES
-        or any(cells.get(name) not in EMPTY for name in _LANGUAGES)
-    ):
+def _with_language(cells: Mapping[str, Any], options: OptionSchema, *columns: str) -> Mapping[str, Any]:
+    given = {str(cells[name]).lower().replace("-", "_") for name in columns if cells.get(name) not in EMPTY}
+    if len(given) != 1 or options.names_language(cells):
         return cells
-    return {**cells, "language_code": named.pop()}
+    return {**cells, **options.language(given.pop())}

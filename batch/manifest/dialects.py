@@ -18,6 +18,7 @@ from batch.errors import RecordingError, UsageError
 from batch.manifest import conventions, delimited, json_rows, line_lists, web
 from batch.manifest.conventions import understood
 from batch.manifest.decoding import COMPRESSED, Comment, Lines, Source, first_telling, unheard, whole
+from batch.manifest.option_schema import OptionSchema
 from batch.manifest.parquet import MAGIC, parquet
 from batch.manifest.rows import Row
 from batch.storage import object_stores
@@ -75,7 +76,9 @@ def check(name: str | None) -> None:
         raise UsageError(f"--dialect {name}: there is no such dialect; {meant}Give one of {', '.join(NAMES)}")
 
 
-def rows_of_file(path: Path, name: str | None = None, comment: Comment = unheard) -> Iterator[Row]:
+def rows_of_file(
+    path: Path, options: OptionSchema, name: str | None = None, comment: Comment = unheard
+) -> Iterator[Row]:
     """The rows of a manifest file, compressed or not, in the dialect ``name``, or in the one that is recognised.
     ``comment`` hears of the comments in a list.
 
@@ -83,7 +86,7 @@ def rows_of_file(path: Path, name: str | None = None, comment: Comment = unheard
     """
     try:
         with path.open("rb") as file, Source(file) as source:
-            yield from _rows(source, path, path.parent, name, comment)
+            yield from _rows(source, path, path.parent, options, name, comment)
     except OSError as error:
         raise UsageError(f"cannot read the manifest {path}: {error.strerror or error}") from error
     except UsageError as error:
@@ -91,41 +94,46 @@ def rows_of_file(path: Path, name: str | None = None, comment: Comment = unheard
 
 
 def rows_of_stream(
-    stream: IO[bytes], folder: Path, name: str | None = None, comment: Comment = unheard
+    stream: IO[bytes], folder: Path, options: OptionSchema, name: str | None = None, comment: Comment = unheard
 ) -> Iterator[Row]:
     """As ``rows_of_file``, of standard input, whose relative paths are to ``folder``."""
-    yield from _rows(Source(stream), None, folder, name, comment)
+    yield from _rows(Source(stream), None, folder, options, name, comment)
 
 
-def rows_of_url(url: str, called: str, name: str | None = None) -> Iterator[Row]:
+def rows_of_url(url: str, called: str, options: OptionSchema, name: str | None = None) -> Iterator[Row]:
     """As ``rows_of_file``, of what is behind an http(s) URL, which goes by the name ``called``."""
     try:
         with web.fetched(url) as file, Source(file) as source:
-            yield from _rows(source, PurePosixPath(urlsplit(called).path), Path("/nowhere"), name)
+            yield from _rows(source, PurePosixPath(urlsplit(called).path), Path("/nowhere"), options, name)
     except UsageError as error:
         raise UsageError(f"{called}: {error}") from None
 
 
-def rows_of_object(url: str, name: str | None = None) -> Iterator[Row]:
+def rows_of_object(url: str, options: OptionSchema, name: str | None = None) -> Iterator[Row]:
     """As ``rows_of_file``, of an object in a store."""
     try:
         with object_stores.reader(url) as file, Source(file) as source:
-            yield from _rows(source, PurePosixPath(url), Path("/nowhere"), name)
+            yield from _rows(source, PurePosixPath(url), Path("/nowhere"), options, name)
     except (RecordingError, UsageError) as error:
         raise UsageError(f"{url}: {error}") from None
 
 
 def _rows(
-    source: Source, path: PurePath | None, folder: Path, name: str | None, comment: Comment = unheard
+    source: Source,
+    path: PurePath | None,
+    folder: Path,
+    options: OptionSchema,
+    name: str | None,
+    comment: Comment = unheard,
 ) -> Iterator[Row]:
     """``path`` is None for what cannot be read twice, and has no extension to go by."""
     if name == _PARQUET or (name is None and source.peek(len(MAGIC))[: len(MAGIC)] == MAGIC):
-        yield from understood(parquet(source, path if isinstance(path, Path) else None), folder)
+        yield from understood(parquet(source, path if isinstance(path, Path) else None), folder, options)
         return
     head, first = first_telling(source)
     dialect = _LINES[name or _recognised(first, path)]
     lines = Lines(itertools.chain(whole(head, source), source), source, comment)
-    yield from understood(dialect.rows(lines), folder, dialect.convention)
+    yield from understood(dialect.rows(lines), folder, options, dialect.convention)
     if lines.damage:
         yield Row(lines.number + 1, {}, lines.damage)
 

@@ -1,6 +1,6 @@
 """lhotse: a line of a RecordingSet or a CutSet as a row of our columns.
 
-A cut that is not its whole recording becomes ``audio_start_from`` and ``audio_end_at`` in milliseconds. Fields stay
+A cut that is not its whole recording becomes the options of an excerpt. Fields stay
 labels, those of ``custom`` beside them (or options, if they are named so); of the supervisions, which may be many,
 only a single one gives its ``text``, ``speaker`` and ``language``. What only lhotse itself could make into audio
 (commands, mixed cuts, one channel of several, perturbed recordings) is refused.
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from batch.manifest.line_lists import not_run
+from batch.manifest.option_schema import OptionSchema
 from batch.manifest.rows import AUDIO_COLUMNS, EMPTY
 
 _CUTS: Final = frozenset({"Cut", "MonoCut", "MultiCut", "MixedCut", "PaddingCut"})
@@ -38,7 +39,7 @@ def is_lhotse(cells: Mapping[str, Any]) -> bool:
     )
 
 
-def columns(cells: Mapping[str, Any]) -> dict[str, Any]:
+def columns(cells: Mapping[str, Any], options: OptionSchema) -> dict[str, Any]:
     """The row as one of our columns. Raises ``ValueError`` for what is not one recording or a part of one."""
     if cells.get("type") in ("MixedCut", "PaddingCut") or "tracks" in cells:
         raise ValueError("a mixed or padded cut is not a part of one recording: list the cuts that it is made of")
@@ -54,7 +55,7 @@ def columns(cells: Mapping[str, Any]) -> dict[str, Any]:
     given = {**_supervised(cells.get("supervisions")), **(custom or {})}
     given |= {name: value for name, value in cells.items() if name not in _STRUCTURE}
     if is_cut:
-        given |= {"recording_id": recording.get("id"), **_part(cells, recording)}
+        given |= {"recording_id": recording.get("id"), **_part(cells, recording, options)}
     return given | {"audio": _source(recording)}
 
 
@@ -74,15 +75,15 @@ def _source(recording: Mapping[str, Any]) -> str:
     return source
 
 
-def _part(cut: Mapping[str, Any], recording: Mapping[str, Any]) -> dict[str, int]:
-    """The part of the recording that the cut is, in milliseconds; nothing if it is the whole."""
+def _part(cut: Mapping[str, Any], recording: Mapping[str, Any], options: OptionSchema) -> Mapping[str, Any]:
+    """The options for the part of the recording that the cut is; none if it is the whole."""
     _check_channels(cut, recording)
     start, length = _number(cut, "start"), _number(cut, "duration")
     whole = _number(recording, "duration")
-    part = {"audio_start_from": round(start * 1000)} if start else {}
-    if length is not None and (whole is None or (start or 0) + length < whole - _TOLERANCE_SECONDS):
-        part["audio_end_at"] = round(((start or 0) + length) * 1000)
-    return part
+    begin = round(start * 1000) if start else None
+    if length is None or (whole is not None and (start or 0) + length >= whole - _TOLERANCE_SECONDS):
+        return options.excerpt(begin, None) if begin else {}
+    return options.excerpt(begin, round(((start or 0) + length) * 1000))
 
 
 def _check_channels(cut: Mapping[str, Any], recording: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import IO, Any, NamedTuple
 from batch.errors import UsageError
 from batch.manifest import columns, dialects, discovery, walking
 from batch.manifest.left_out import LeftOut
+from batch.manifest.option_schema import OptionSchema
 from batch.manifest.prefix import prefix_of
 from batch.manifest.rows import Row, printable
 from batch.manifest.web import is_web, without_secrets
@@ -22,6 +23,7 @@ __all__ = ["called", "read"]
 def read(
     manifests: Sequence[str],
     *,
+    options: OptionSchema,
     defaults: Mapping[str, Any],
     cwd: Path,
     stdin: IO[bytes] | None = None,
@@ -33,14 +35,15 @@ def read(
 
     A manifest is a file of a known dialect, a directory, a glob, a recording, a URL, or ``-`` for ``stdin``; files
     and recordings may also be in an object store, where a prefix ends in a slash. Relative paths in it resolve
-    against its directory or URL (``cwd`` for ``-``). ``defaults`` are the options that a row's own replace.
+    against its directory or URL (``cwd`` for ``-``). ``options`` are the provider's, and a row's own replace the
+    ``defaults``.
     ``dialect`` names the one that manifest files are in (None: recognised); ``prefix`` stands before all keys, with
     the name of the manifest for each ``{name}`` in it. ``on_warning`` hears, once a manifest, of
     columns that look like misspelt options and of what was left out. Raises ``UsageError`` for a manifest that is not
     there, cannot be read or has no column for the audio, and when all of them list nothing.
     """
     dialects.check(dialect)
-    reading = _Reading(defaults, cwd, stdin, dialect, prefix, on_warning)
+    reading = _Reading(options, defaults, cwd, stdin, dialect, prefix, on_warning)
     listed = False
     for named in manifests:
         for row in reading.rows(named):
@@ -59,6 +62,7 @@ def called(named: str) -> str:
 class _Reading(NamedTuple):
     """What is the same for all manifests of a command."""
 
+    options: OptionSchema
     defaults: Mapping[str, Any]
     cwd: Path
     stdin: IO[bytes] | None
@@ -75,18 +79,22 @@ class _Reading(NamedTuple):
 
     def _rows(self, named: str, passed_over: LeftOut) -> Iterator[Recording | Reject]:
         def maker(folder: Path | str) -> columns.RecordingBuilder:
-            return columns.RecordingBuilder(called(named), folder, self.defaults, self.on_warning, prefix)
+            return columns.RecordingBuilder(
+                called(named), folder, self.defaults, self.on_warning, self.options, prefix
+            )
 
         prefix = prefix_of(self.prefix, named, self.cwd)
 
         path = self.cwd / named
         if object_stores.is_stored(named):
-            return _in_store(named, maker, self.dialect, passed_over)
+            return _in_store(named, maker, self.options, self.dialect, passed_over)
         if named == "-":
             if self.stdin is None:
                 raise UsageError("- means standard input, and there is none")
             comment = partial(passed_over.comment, self.cwd)
-            return maker(self.cwd).recordings(dialects.rows_of_stream(self.stdin, self.cwd, self.dialect, comment))
+            return maker(self.cwd).recordings(
+                dialects.rows_of_stream(self.stdin, self.cwd, self.options, self.dialect, comment)
+            )
         if is_web(named):
             return self._on_the_web(named, maker)
         try:
@@ -99,7 +107,7 @@ class _Reading(NamedTuple):
             if discovery.is_recording(path.name):
                 return maker(path.parent).recordings(iter([Row(1, {"audio": path.name})]))
             comment = partial(passed_over.comment, path.parent)
-            return maker(path.parent).recordings(dialects.rows_of_file(path, self.dialect, comment))
+            return maker(path.parent).recordings(dialects.rows_of_file(path, self.options, self.dialect, comment))
         if discovery.is_glob(named):
             return self._matching(named, maker, passed_over)
         raise UsageError(
@@ -112,7 +120,7 @@ class _Reading(NamedTuple):
         """A manifest if its name says so, or a dialect was given and no name says that it is a recording."""
         name = without_secrets(url).partition("://")[2].partition("/")[2]
         if dialects.is_manifest(name) or (self.dialect and not discovery.is_recording(name)):
-            return maker(url).recordings(dialects.rows_of_url(url, called(url), self.dialect))
+            return maker(url).recordings(dialects.rows_of_url(url, called(url), self.options, self.dialect))
         return maker(self.cwd).recordings(iter([Row(1, {"audio": url})]))
 
     def _matching(
@@ -133,7 +141,11 @@ class _Reading(NamedTuple):
 
 
 def _in_store(
-    url: str, maker: Callable[[Path | str], columns.RecordingBuilder], dialect: str | None, passed_over: LeftOut
+    url: str,
+    maker: Callable[[Path | str], columns.RecordingBuilder],
+    options: OptionSchema,
+    dialect: str | None,
+    passed_over: LeftOut,
 ) -> Iterator[Recording | Reject]:
     """A prefix or a glob, a recording, or a manifest file in an object store."""
     folder = url.rpartition("/")[0]
@@ -141,4 +153,4 @@ def _in_store(
         return maker(folder).recordings(discovery.in_store(url, passed_over))
     if discovery.is_recording(url):
         return maker(folder).recordings(iter([Row(1, {"audio": url})]))
-    return maker(folder).recordings(dialects.rows_of_object(url, dialect))
+    return maker(folder).recordings(dialects.rows_of_object(url, options, dialect))

@@ -1,4 +1,4 @@
-"""Starts a local service for one run, as a child process, and stops it afterwards."""
+"""The local service as a provider: started for one run, as a child process, and stopped afterwards."""
 
 from __future__ import annotations
 
@@ -13,9 +13,37 @@ from typing import Final
 import msgspec
 
 from batch.errors import FailureKind, UnavailableError, UsageError
+from batch.providers.assemblyai.endpoints import Endpoint
+from batch.providers.assemblyai.provider import AssemblyAI, connected
+from batch.providers.interface import Connection, ConnectionRequest
+
+LOCAL: Final = "local"
 
 _START_SECONDS: Final = 120.0
 _STOP_SECONDS: Final = 5.0
+
+
+class LocalService(AssemblyAI):
+    """Speaks AssemblyAI v2, charges nothing, and works with the engine that the settings name."""
+
+    def __init__(self) -> None:
+        super().__init__(Endpoint(LOCAL, None, None))
+
+    def connect(self, request: ConnectionRequest) -> contextlib.AbstractAsyncContextManager[Connection]:
+        return _started(request)
+
+
+@contextlib.asynccontextmanager
+async def _started(request: ConnectionRequest) -> AsyncIterator[Connection]:
+    local = request.local
+    async with (
+        local_service(
+            request.folder,
+            engine=local.engine, speakers=local.speakers, device=local.device, workers=local.workers or None,
+        ) as base_url,
+        connected(base_url, None, request) as connection,
+    ):  # fmt: skip
+        yield connection
 
 
 @contextlib.asynccontextmanager

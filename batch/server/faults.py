@@ -30,7 +30,8 @@ from msgspec import Meta
 
 from batch.engine.interface import BadAudio
 from batch.errors import UsageError
-from batch.providers.assemblyai.protocol import LINK_REFUSED_TEXT, SERVER_ERROR_TEXT, THROTTLED_TEXT, Route
+from batch.providers.assemblyai.protocol import LINK_REFUSED_TEXT, SERVER_ERROR_TEXT, THROTTLED_TEXT
+from batch.providers.interface import Operation
 from batch.server.queue import Locate
 from batch.server.responses import reply
 
@@ -110,7 +111,7 @@ class Faults:
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         route = _route(request)
         self._requests[route] += 1
-        handler = self._listing(handler) if route == Route.LIST else self._noting(handler)
+        handler = self._listing(handler) if route == Operation.LIST else self._noting(handler)
         fault = self._due(route)
         return await (self._commit(fault, request, handler) if fault else handler(request))
 
@@ -131,7 +132,7 @@ class Faults:
 
         async def handle(request: web.Request) -> web.StreamResponse:
             answer = await handler(request)
-            if _route(request) == Route.SUBMIT and answer.status == HTTPStatus.OK:
+            if _route(request) == Operation.SUBMIT and answer.status == HTTPStatus.OK:
                 said = msgspec.json.decode(_body(answer))
                 self._accepted.append((asyncio.get_running_loop().time(), said["id"]))
             return answer
@@ -141,7 +142,7 @@ class Faults:
     def _listing(self, handler: Handler) -> Handler:
         """``handler`` of the list, with whatever is wrong with lists today."""
         wrong = {fault.what: fault for fault in self._faults if fault.what in _OF_LISTS}
-        wrong = {what: fault for what, fault in wrong.items() if self._befalls(fault, Route.LIST)}
+        wrong = {what: fault for what, fault in wrong.items() if self._befalls(fault, Operation.LIST)}
 
         async def handle(request: web.Request) -> web.StreamResponse:
             unseen = self._unseen(wrong[FaultKind.LIST_LAG].seconds) if FaultKind.LIST_LAG in wrong else []
@@ -223,12 +224,12 @@ class Faults:
 
 def _route(request: web.Request) -> str:
     if request.path == "/v2/upload":
-        return Route.UPLOAD
+        return Operation.UPLOAD
     if request.method == "POST":
-        return Route.SUBMIT
+        return Operation.SUBMIT
     if request.method == "DELETE":
-        return Route.DELETE
-    return Route.LIST if request.path == "/v2/transcript" else Route.FETCH
+        return Operation.DELETE
+    return Operation.LIST if request.path == "/v2/transcript" else Operation.FETCH
 
 
 def _body(answer: web.StreamResponse) -> bytes:

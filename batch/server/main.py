@@ -23,7 +23,7 @@ from batch.engine.interface import EngineMissing
 from batch.engine.registry import EngineChoice
 from batch.errors import AuthenticationError, FailureKind, UnavailableError, UsageError
 from batch.network.addresses import is_loopback
-from batch.providers.endpoint import read_key
+from batch.providers.assemblyai.endpoints import read_key
 from batch.server import app, download, outbound, webhooks
 from batch.server.engine_pool import EnginePool
 from batch.server.faults import Faults, read

@@ -5,20 +5,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 import os
 import stat
+import sys
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, NamedTuple
 
 from batch.errors import FailureKind, RecordingError
 from batch.model import Stamp, nearest_ns
-from batch.providers.assemblyai.protocol import UPLOAD_LIMIT_BYTES
 from batch.storage import disk_errors, object_stores
 
 _SMALLEST_CHUNK_BYTES, _LARGEST_CHUNK_BYTES = 1 << 18, 1 << 22
 _CHUNKS_BYTES: Final = 1 << 24
+
+
+class AudioLimits(NamedTuple):
+    """Which recordings a provider accepts: the most bytes that can be sent, and the lengths in seconds."""
+
+    largest_bytes: int = sys.maxsize
+    shortest_seconds: float = 0.0
+    longest_seconds: float = math.inf
+
+
+ANY_AUDIO: Final = AudioLimits()
 
 
 def chunk_bytes(uploads: int) -> int:
@@ -55,13 +67,13 @@ def digest(path: str, is_wanted: Callable[[], bool] = lambda: True) -> str:
     return found.hexdigest()
 
 
-def check(path: str, size_bytes: int | None = None) -> Stamp | None:
-    """Raises ``RecordingError`` if the file or stored object cannot be uploaded, as the upload would, word for word;
+def check(path: str, size_bytes: int | None = None, limits: AudioLimits = ANY_AUDIO) -> Stamp | None:
+    """Raises ``RecordingError`` if the file or stored object cannot be sent, as sending it would, word for word;
     else gives its stamp. Of an object whose size is known of a listing only that is looked at, and there is none."""
     if size_bytes is not None and object_stores.is_stored(path):
-        _check_size(path, size_bytes)
+        _check_size(path, size_bytes, limits)
         return None
-    stamp, file = _opened(path)
+    stamp, file = _opened(path, limits)
     file.close()
     return stamp
 
@@ -71,7 +83,7 @@ class AudioFile:
     digest.
 
     Making and closing it blocks for a moment. Raises ``RecordingError`` naming what is wrong with the file: missing,
-    unreadable, not a file, empty, too large for an upload, or changed while it was being read.
+    unreadable, not a file, empty, beyond the ``limits``, or changed while it was being read.
     """
 
     def __init__(
@@ -80,9 +92,10 @@ class AudioFile:
         executor: Executor,
         on_bytes_sent: Callable[[int], None] = lambda sent: None,
         chunk_bytes: int = _SMALLEST_CHUNK_BYTES,
+        limits: AudioLimits = ANY_AUDIO,
     ) -> None:
         self.path, self._executor, self._on_bytes_sent, self._chunk_bytes = path, executor, on_bytes_sent, chunk_bytes
-        self.stamp, self._file = _opened(path)
+        self.stamp, self._file = _opened(path, limits)
         self._digest = hashlib.sha256()
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -135,14 +148,14 @@ class AudioFile:
         )
 
 
-def _opened(path: str) -> tuple[Stamp, IO[bytes]]:
+def _opened(path: str, limits: AudioLimits) -> tuple[Stamp, IO[bytes]]:
     if object_stores.is_stored(path):
         found = object_stores.look(path)
-        _check_size(path, found.size_bytes)
+        _check_size(path, found.size_bytes, limits)
         return found.stamp, object_stores.reader(path, found.size_bytes)
     try:
         facts = Path(path).stat()
-        _check(path, facts)
+        _check(path, facts, limits)
         return stamp_of(facts), Path(path).open("rb", buffering=0)
     except FileNotFoundError:
         raise RecordingError(
@@ -153,19 +166,19 @@ def _opened(path: str) -> tuple[Stamp, IO[bytes]]:
         raise RecordingError(f"{path} cannot be read: {error.strerror}", kind=FailureKind.UNREADABLE) from error
 
 
-def _check(path: str, facts: os.stat_result) -> None:
+def _check(path: str, facts: os.stat_result, limits: AudioLimits) -> None:
     """Before it is opened: a pipe or a device would block."""
     if not stat.S_ISREG(facts.st_mode):
         raise RecordingError(f"{path} is not a file", kind=FailureKind.UNREADABLE)
-    _check_size(path, facts.st_size)
+    _check_size(path, facts.st_size, limits)
 
 
-def _check_size(path: str, size_bytes: int) -> None:
+def _check_size(path: str, size_bytes: int, limits: AudioLimits) -> None:
     if size_bytes == 0:
         raise RecordingError(f"{path} is empty (0 bytes)", kind=FailureKind.EMPTY)
-    if size_bytes > UPLOAD_LIMIT_BYTES:
+    if size_bytes > limits.largest_bytes:
         raise RecordingError(
-            f"{path} has {size_bytes / 1e9:.1f} GB and an upload may have {UPLOAD_LIMIT_BYTES / 1e9:.1f}: "
+            f"{path} has {size_bytes / 1e9:.1f} GB and an upload may have {limits.largest_bytes / 1e9:.1f}: "
             "give a URL that the service can read instead",
             kind=FailureKind.TOO_LARGE,
         )

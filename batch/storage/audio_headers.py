@@ -16,8 +16,8 @@ from typing import Any, Final
 import msgspec
 
 from batch.errors import FailureKind, RecordingError
-from batch.providers.assemblyai.protocol import LONGEST_SECONDS, SHORTEST_SECONDS
 from batch.storage import audio, object_stores
+from batch.storage.audio import ANY_AUDIO, AudioLimits
 from batch.storage.object_stores import is_stored
 
 _SLOW: Final = frozenset({".aac", ".ogg", ".oga", ".opus"})
@@ -41,12 +41,12 @@ class Probe(msgspec.Struct, frozen=True):
     kind: FailureKind | None = None
 
 
-def probe(path: str, size_bytes: int | None = None, *, sent: bool = True) -> Probe:
+def probe(path: str, size_bytes: int | None = None, *, limits: AudioLimits = ANY_AUDIO, sent: bool = True) -> Probe:
     """Look at the header of a file, or of an object in a store, whose size may be known of a listing. Blocks. What
-    cannot be read is a problem, and nothing is raised but ``UnavailableError`` for a store that refuses everybody.
-    Not ``sent`` through us, a recording may be of any size."""
+    cannot be read, or is beyond ``limits``, is a problem, and nothing is raised but ``UnavailableError`` for a store
+    that refuses everybody. Not ``sent`` through us, a recording may be of any size."""
     try:
-        size = _size(path, size_bytes, sent)
+        size = _size(path, size_bytes, limits, sent)
         if size == 0:
             return Probe(problem="empty")
         found = _header(path, size)
@@ -56,17 +56,17 @@ def probe(path: str, size_bytes: int | None = None, *, sent: bool = True) -> Pro
         return Probe(problem=str(error), kind=error.kind)
     if found.problem or found.seconds is None:
         return found
-    if found.seconds < SHORTEST_SECONDS:
+    if found.seconds < limits.shortest_seconds:
         return msgspec.structs.replace(found, problem=f"too short: {found.seconds:.2f} s")
-    if found.seconds > LONGEST_SECONDS:
+    if found.seconds > limits.longest_seconds:
         return msgspec.structs.replace(found, problem=f"too long: {found.seconds / 3600:.1f} h")
     return found
 
 
-def _size(path: str, size_bytes: int | None, sent: bool) -> int:
+def _size(path: str, size_bytes: int | None, limits: AudioLimits, sent: bool) -> int:
     if not sent and is_stored(path):
         return object_stores.look(path).size_bytes if size_bytes is None else size_bytes
-    stamp = audio.check(path, size_bytes)
+    stamp = audio.check(path, size_bytes, limits)
     return stamp.size_bytes if stamp else size_bytes or 0
 
 

@@ -1,4 +1,4 @@
-"""A stored result as the formats read it: every word once, in utterances, whatever was asked of the service."""
+"""A transcript as the formats read it: every word once, in utterances, whoever made it."""
 
 from __future__ import annotations
 
@@ -41,55 +41,6 @@ class Transcript(msgspec.Struct, frozen=True):
     def speakers(self) -> list[str]:
         """The speakers, in the order in which they first speak."""
         return list(dict.fromkeys(utterance.speaker for utterance in self.utterances))
-
-
-class _Word(msgspec.Struct):
-    text: str | None = None
-    start: float | None = None
-    end: float | None = None
-    confidence: float | None = None
-    speaker: str | int | None = None
-    channel: str | int | None = None
-
-
-class _Utterance(_Word):
-    words: list[_Word] | None = None
-
-
-class _Result(msgspec.Struct):
-    recording: dict[str, Any]
-    id: str | None = None
-    status: str | None = None
-    text: str | None = None
-    words: list[_Word] | None = None
-    utterances: list[_Utterance] | None = None
-    confidence: float | None = None
-    audio_duration: float | None = None
-    language_code: str | None = None
-
-
-_DECODER: Final = msgspec.json.Decoder(_Result)
-
-
-def read_result(key: str, result: bytes) -> Transcript:
-    """What a stored result says. Anything in it may be null or missing; times that run backwards are held back.
-
-    Raises ``msgspec.DecodeError`` or ``UnicodeDecodeError`` for what is no result.
-    """
-    said = _DECODER.decode(result)
-    text = said.text or ""
-    if said.utterances:
-        utterances = [made for one in said.utterances if (made := _utterance(one))]
-    elif said.words:
-        utterances = in_utterances(_words(said.words))
-    else:
-        utterances = in_utterances(estimate_times(text, 0, round(1000 * (said.audio_duration or 0)), 0.0))
-    utterances.sort(key=lambda utterance: (utterance.start, utterance.end))
-    seconds = max([said.audio_duration or 0.0, *(utterance.end / 1000 for utterance in utterances)])
-    return Transcript(
-        key, tuple(utterances), seconds, said.language_code, said.recording,
-        said.id, said.status, said.confidence, text,
-    )  # fmt: skip
 
 
 def in_utterances(words: Iterable[Word]) -> list[Utterance]:
@@ -140,34 +91,3 @@ def estimate_times(text: str, start: int, end: int, confidence: float) -> list[W
         words.append(Word(one, begin, until, confidence))
         at += len(one)
     return words
-
-
-def _utterance(said: _Utterance) -> Utterance | None:
-    words = _words(said.words or ())
-    if not words and said.text:
-        start = _milliseconds(said.start)
-        words = estimate_times(said.text, start, max(start, _milliseconds(said.end)), said.confidence or 0.0)
-    if not words:
-        return None
-    speaker, channel = _text(said.speaker), _text(said.channel)
-    return utterance([Word(one.text, one.start, one.end, one.confidence, speaker, channel) for one in words])
-
-
-def _words(said: Iterable[_Word]) -> list[Word]:
-    """The words that have a text, none of them starting before the one before it."""
-    words: list[Word] = []
-    earliest = 0
-    for one in said:
-        if text := " ".join((one.text or "").split()):
-            earliest = max(earliest, _milliseconds(one.start))
-            end = max(earliest, _milliseconds(one.end))
-            words.append(Word(text, earliest, end, one.confidence or 0.0, _text(one.speaker), _text(one.channel)))
-    return words
-
-
-def _milliseconds(time: float | None) -> int:
-    return max(0, round(time or 0))
-
-
-def _text(label: str | int | None) -> str | None:
-    return " ".join(str(label).split()) or None if label is not None else None

@@ -139,10 +139,29 @@ async def test_a_shared_transcript_that_is_gone_is_paid_for_anew(tmp_path: Path)
         asked = settings(service.base_url)
         await batch.run(str(first), tmp_path / "out", settings=asked)
         await _delete_all(service)
+        (tmp_path / "out" / "a.wav.json").unlink()
         second.write_bytes(b"RIFF once")
         summary = await batch.run(str(second), tmp_path / "out", settings=asked)
     assert (summary.exit_code, len(service.submissions)) == (0, 2)
     assert json.loads((tmp_path / "out" / "b.wav.json").read_bytes())["status"] == "completed"
+
+
+async def test_a_shared_transcript_on_disk_is_not_fetched_again(tmp_path: Path) -> None:
+    """What an identical recording has on disk is neither fetched nor paid again, even if the service has forgotten
+    it."""
+    (tmp_path / "in").mkdir()
+    first, second = tmp_path / "in" / "a.wav", tmp_path / "in" / "b.wav"
+    first.write_bytes(b"RIFF once")
+    async with start_service(tmp_path / "service") as service:
+        asked = settings(service.base_url)
+        await batch.run(str(first), tmp_path / "out", settings=asked)
+        await _delete_all(service)
+        second.write_bytes(b"RIFF once")
+        summary = await batch.run(str(second), tmp_path / "out", settings=asked)
+    assert (summary.exit_code, summary.requests["fetch"], len(service.submissions)) == (0, 0, 1)
+    one, other = (json.loads((tmp_path / "out" / f"{name}.wav.json").read_bytes()) for name in "ab")
+    assert one.pop("recording") != other.pop("recording")
+    assert one == other
 
 
 async def _delete_all(service: Any) -> None:

@@ -24,13 +24,14 @@ from batch.jobs.planning.admission import Rerun
 from batch.jobs.preflight import CheckLevel, examine
 from batch.model import Event
 from batch.providers.assemblyai import client
-from batch.providers.assemblyai.protocol import NO_FUNDS_TEXT, Route
+from batch.providers.assemblyai.protocol import NO_FUNDS_TEXT
+from batch.providers.interface import Operation
 from batch.server.faults import Fault, FaultKind, Faults, read
 from tests.support.recordings import archive, check_results, settings, submitted_audio, wav
 from tests.support.service import FOUR_PERCENT, Double, start_service
 
 COUNT = 10
-ROUTES = (Route.UPLOAD, Route.SUBMIT, Route.FETCH, Route.LIST)
+ROUTES = (Operation.UPLOAD, Operation.SUBMIT, Operation.FETCH, Operation.LIST)
 SOME = (2, 3, 6)
 MISFORTUNES = [
     Fault(FaultKind.REFUSE, at=SOME),
@@ -55,9 +56,9 @@ def name(fault: Fault) -> str:
     return f"{fault.what}-{fault.status}" if fault.what in (FaultKind.HTML, FaultKind.STATUS) else str(fault.what)
 
 
-def befallen(fault: Fault, route: Route) -> Faults:
+def befallen(fault: Fault, operation: Operation) -> Faults:
     facts = {field: getattr(fault, field) for field in fault.__struct_fields__}
-    return Faults([Fault(**facts | {"route": route})], random.Random(1))
+    return Faults([Fault(**facts | {"route": operation})], random.Random(1))
 
 
 def quick(service: Double, **given: Any) -> Any:
@@ -67,11 +68,11 @@ def quick(service: Double, **given: Any) -> Any:
 
 
 @pytest.mark.parametrize("fault", MISFORTUNES, ids=name)
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("operation", ROUTES)
 async def test_every_recording_ends_and_nothing_is_submitted_twice(
-    tmp_path: Path, route: Route, fault: Fault
+    tmp_path: Path, operation: Operation, fault: Fault
 ) -> None:
-    manifest, out, faults = archive(tmp_path / "audio", COUNT), tmp_path / "out", befallen(fault, route)
+    manifest, out, faults = archive(tmp_path / "audio", COUNT), tmp_path / "out", befallen(fault, operation)
     async with start_service(tmp_path / "service", seconds=0.02, faults=faults) as service:
         summary = await batch.run(str(manifest), out, settings=quick(service, concurrency=4))
         assert faults.met.total() > 0
@@ -105,7 +106,7 @@ async def test_job_in_error_is_handled_by_what_the_error_says(
 ) -> None:
     manifest, faults = (
         archive(tmp_path / "audio", 1),
-        befallen(Fault(FaultKind.JOB_ERROR, at=(1,), error=error), Route.SUBMIT),
+        befallen(Fault(FaultKind.JOB_ERROR, at=(1,), error=error), Operation.SUBMIT),
     )
     async with start_service(tmp_path / "service", faults=faults) as service:
         summary = await batch.run(str(manifest), tmp_path / "out", settings=quick(service))
@@ -141,7 +142,7 @@ async def test_job_that_keeps_failing_is_given_up_after_three_tries(tmp_path: Pa
 
 async def test_a_negative_balance_stops_everything_once(tmp_path: Path) -> None:
     manifest = archive(tmp_path / "audio", 60)
-    faults = befallen(Fault(FaultKind.STATUS, probability=1.0, status=400, error=NO_FUNDS_TEXT), Route.SUBMIT)
+    faults = befallen(Fault(FaultKind.STATUS, probability=1.0, status=400, error=NO_FUNDS_TEXT), Operation.SUBMIT)
     async with start_service(tmp_path / "service", faults=faults) as service:
         summary = await batch.run(str(manifest), tmp_path / "out", settings=quick(service, concurrency=4))
         assert isinstance(summary.stopped_by, errors.InsufficientFundsError)
@@ -203,7 +204,7 @@ async def test_an_upload_link_past_its_life_is_staged_again(tmp_path: Path) -> N
 
     manifest, out = archive(tmp_path / "audio", 1), tmp_path / "out"
     stop_submissions = befallen(
-        Fault(FaultKind.STATUS, probability=1.0, status=400, error=NO_FUNDS_TEXT), Route.SUBMIT
+        Fault(FaultKind.STATUS, probability=1.0, status=400, error=NO_FUNDS_TEXT), Operation.SUBMIT
     )
     async with start_service(tmp_path / "service", faults=stop_submissions) as service:
         await batch.run(str(manifest), out, settings=quick(service))
@@ -252,17 +253,17 @@ async def test_a_deleted_transcript_is_told(tmp_path: Path) -> None:
     assert list(summary.failures) == ["deleted"]
 
 
-@pytest.mark.parametrize("route", [Route.UPLOAD, Route.SUBMIT])
-async def test_route_down_for_everybody_stops_the_run_to_be_continued(tmp_path: Path, route: Route) -> None:
+@pytest.mark.parametrize("operation", [Operation.UPLOAD, Operation.SUBMIT])
+async def test_route_down_for_everybody_stops_the_run_to_be_continued(tmp_path: Path, operation: Operation) -> None:
     manifest, out = archive(tmp_path / "audio", 20), tmp_path / "out"
-    faults = befallen(Fault(FaultKind.HTML, probability=1.0, status=503), route)
+    faults = befallen(Fault(FaultKind.HTML, probability=1.0, status=503), operation)
     patience = RetrySettings(attempts=3, base_seconds=0.02, cap_seconds=0.1, outage_seconds=1.0)
     async with start_service(tmp_path / "service", faults=faults) as service:
         at = quick(service, patience=patience, reconcile_grace_seconds=0.05)
         summary = await batch.run(str(manifest), out, settings=at)
         assert summary.exit_code == 5
         assert summary.failed == 0
-        assert f"no {route} has gone well" in str(summary.stopped_by)
+        assert f"no {operation} has gone well" in str(summary.stopped_by)
         faults._faults = ()
         assert (await batch.run(str(manifest), out, settings=at)).collected == 20
         assert set(submitted_audio(service).values()) == {1}
@@ -271,7 +272,7 @@ async def test_route_down_for_everybody_stops_the_run_to_be_continued(tmp_path: 
 async def test_without_a_list_jobs_are_asked_for_by_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batch.jobs.watcher._UNSEEN_SECONDS", 0.2)
     manifest = archive(tmp_path / "audio", 5)
-    faults = befallen(Fault(FaultKind.HTML, at=tuple(range(2, 10_000)), status=503), Route.LIST)
+    faults = befallen(Fault(FaultKind.HTML, at=tuple(range(2, 10_000)), status=503), Operation.LIST)
     async with start_service(tmp_path / "service", seconds=0.3, faults=faults) as service:
         summary = await batch.run(str(manifest), tmp_path / "out", settings=quick(service))
     assert (summary.collected, summary.exit_code) == (5, 0)
@@ -288,7 +289,7 @@ def test_faults_are_read_from_a_file(tmp_path: Path) -> None:
 
 def test_probabilities_are_kept() -> None:
     faults = Faults([Fault(FaultKind.REFUSE, probability=0.1)], random.Random(0))
-    assert 900 < Counter(bool(faults._due(Route.LIST)) for _ in range(10_000))[True] < 1100
+    assert 900 < Counter(bool(faults._due(Operation.LIST)) for _ in range(10_000))[True] < 1100
 
 
 async def test_list_faults_delay_shuffle_and_repeat_items(

@@ -21,7 +21,7 @@ from batch.jobs.connection import _ramps
 from batch.jobs.flow_control import laws
 from batch.model import Job, State
 from batch.providers.assemblyai.protocol import THROTTLED_TEXT
-from batch.providers.endpoint import Endpoint
+from batch.providers.registry import named
 from batch.server.faults import Fault, FaultKind, Faults
 from tests.support.limiter import Limiter
 from tests.support.recordings import archive, check_results, settings
@@ -64,8 +64,8 @@ async def test_submissions_follow_the_ramp(tmp_path: Path, monkeypatch: pytest.M
 )
 def test_ramp_applies_only_to_vendor_hosts_unless_asked_for(asked: Any, vendors: bool, ours: bool) -> None:
     given = Settings(rate=RateSettings(ramp=asked))
-    assert _ramps(Endpoint("assemblyai", "https://api.assemblyai.com", "key"), given) is vendors
-    assert _ramps(Endpoint("http://127.0.0.1:1", "http://127.0.0.1:1", None), given) is ours
+    assert _ramps(named("assemblyai"), given) is vendors
+    assert _ramps(named("http://127.0.0.1:1"), given) is ours
 
 
 async def test_no_window_sees_more_requests_than_the_rate(tmp_path: Path) -> None:

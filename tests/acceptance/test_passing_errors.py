@@ -21,12 +21,12 @@ import pytest
 from aiohttp import web
 
 import batch
-from batch.archive.results import count_speakers
 from batch.config import TimeoutSettings
 from batch.jobs.planning.admission import Rerun
 from batch.model import Event, State
 from batch.providers.assemblyai import protocol
 from batch.providers.assemblyai.protocol import Status
+from batch.providers.assemblyai.transcript import outline
 from tests.support.recordings import archive, check_results, settings, submitted_audio, wav
 from tests.support.service import Handler, start_service
 
@@ -75,7 +75,7 @@ async def test_any_speaker_name_of_a_service_is_stored_and_counted(tmp_path: Pat
     [('[{"speaker": 0}, {"speaker": "0"}, {"speaker": 0}, {}, null]', 2), ('"none"', 0), ("null", 0), ("[7]", 0)],
 )
 def test_speakers_are_counted_whatever_they_are(utterances: str, count: int) -> None:
-    assert count_speakers(f'{{"utterances": {utterances}}}'.encode()) == count
+    assert outline(f'{{"utterances": {utterances}}}'.encode()).speakers == count
 
 
 ODD_LINES: list[dict[str, Any]] = [
@@ -435,5 +435,7 @@ async def test_copy_of_what_another_key_paid_for_is_submitted_again(tmp_path: Pa
         await batch.run(str(manifest), out, settings=at, environ=ours)
         with manifest.open("a") as rows:
             rows.write("copy,0.wav,,\n")
+        (out / "calls" / "0.json").rename(tmp_path / "0.json")
+        manifest.write_text("".join(line for line in manifest.read_text().splitlines(True) if "calls/0" not in line))
         summary = await batch.run(str(manifest), out, settings=at, environ=other)
     assert (summary.collected, summary.exit_code, len(service.submissions)) == (1, 0, 2)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from batch import errors
-from batch.archive.results import Results, count_speakers
+from batch.archive.results import Results
 from batch.model import Job, Recording
+from batch.providers.assemblyai.transcript import outline
 
 TRANSCRIPT = (
     b' {"id":"t1","text":"hi","new_key":1.50,"utterances":[{"speaker":"A"},{"speaker":"B"},{"speaker":"A"}]}\n'
@@ -75,4 +76,4 @@ def test_impossible_directory_is_reported_before_anything_runs(tmp_path: Path) -
     ("transcript", "count"), [(b'{"utterances":null}', 0), (b"{}", 0), (b'{"utterances":[{"speaker":null}]}', 0)]
 )
 def test_a_transcript_without_speakers_has_none(transcript: bytes, count: int) -> None:
-    assert count_speakers(transcript) == count
+    assert outline(transcript).speakers == count

@@ -13,7 +13,6 @@ import pytest
 from aiohttp import web
 
 from batch.config import LocalServiceSettings
-from batch.jobs import preflight
 from batch.jobs.preflight import CheckLevel, examine
 from batch.server.app import listening
 from batch.storage import buckets, object_stores
@@ -66,8 +65,7 @@ async def test_a_wrong_key_is_told_with_the_exit_code_of_a_run(tmp_path: Path) -
 async def test_a_key_of_the_other_region_is_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with start_service(tmp_path / "us", key="us") as us, start_service(tmp_path / "eu", key="eu") as eu:
         hosts = {"assemblyai": us.base_url, "assemblyai-eu": eu.base_url}
-        monkeypatch.setattr("batch.providers.endpoint.HOSTS", hosts)
-        monkeypatch.setattr(preflight, "HOSTS", hosts)
+        monkeypatch.setattr("batch.providers.assemblyai.endpoints.HOSTS", hosts)
         found = await findings("assemblyai", tmp_path, ASSEMBLYAI_API_KEY="eu")
     assert "--service assemblyai-eu" in found["key"].advice
 

@@ -20,7 +20,8 @@ from batch.jobs.flow_control.throttle import Throttle
 from batch.jobs.reconciler import Reconciler
 from batch.model import Event, Job, Recording, State
 from batch.providers.assemblyai.options import unlike
-from batch.providers.assemblyai.protocol import Head, Item, Page, PageDetails, Status
+from batch.providers.interface import Fetched, JobPage, Phase, RemoteJob
+from batch.providers.registry import named
 
 LINK = "https://cdn.test/upload/a"
 INTENT = datetime(2026, 11, 24, 0, 0, 30, tzinfo=UTC).timestamp()
@@ -29,27 +30,27 @@ INTENT = datetime(2026, 11, 24, 0, 0, 30, tzinfo=UTC).timestamp()
 class Listed:
     """A client of a service that holds these transcripts, newest first, in pages of two hundred."""
 
-    def __init__(self, items: list[Item], echo: dict[str, object] | None = None) -> None:
+    def __init__(self, items: list[RemoteJob], echo: dict[str, object] | None = None) -> None:
         self.items, self.echo, self.pages = items, echo or {}, 0
 
-    async def page(self, *, before_id: str | None = None, limit: int = 200) -> Page:
+    async def jobs(self, *, older: str | None = None, limit: int = 200) -> JobPage:
         self.pages += 1
-        start = next((n + 1 for n, item in enumerate(self.items) if item.id == before_id), 0)
-        items = tuple(self.items[start : start + limit])
-        older = "http://older" if start + limit < len(self.items) else None
-        return Page(PageDetails(limit, len(items), "http://here", older), items)
+        start = next((n + 1 for n, item in enumerate(self.items) if item.id == older), 0)
+        jobs = self.items[start : start + limit]
+        return JobPage(jobs, jobs[-1].id if start + limit < len(self.items) else None)
 
-    async def fetch(self, transcript_id: str) -> tuple[Head, bytes]:
-        head = Head(transcript_id, Status.QUEUED)
-        return head, msgspec.json.encode({"id": transcript_id, "status": "queued", **self.echo})
-
-
-def item(name: str, audio_url: str, after_seconds: float = 1.0) -> Item:
-    created = datetime.fromtimestamp(INTENT + after_seconds, UTC).replace(tzinfo=None).isoformat()
-    return Item(name, Status.QUEUED, audio_url=audio_url, created=created)
+    async def fetch(self, transcript_id: str) -> Fetched:
+        return Fetched(
+            RemoteJob(transcript_id, Phase.QUEUED),
+            msgspec.json.encode({"id": transcript_id, "status": "queued", **self.echo}),
+        )
 
 
-def foreign(count: int, after_seconds: float = 5.0) -> list[Item]:
+def item(name: str, audio_url: str, after_seconds: float = 1.0) -> RemoteJob:
+    return RemoteJob(name, Phase.QUEUED, audio_url, INTENT + after_seconds)
+
+
+def foreign(count: int, after_seconds: float = 5.0) -> list[RemoteJob]:
     return [item(f"f{n}-{after_seconds}", f"https://cdn.test/upload/f{n}", after_seconds) for n in range(count)]
 
 
@@ -78,6 +79,7 @@ async def reconciler(
             await journal.record(job)
         began = time.time()
         made = Reconciler(
+            named("s"),
             listed,  # type: ignore[arg-type]
             throttle,
             journal,
@@ -198,7 +200,7 @@ def acknowledged(name: str, after_seconds: float) -> Job:
     return msgspec.structs.replace(job, **facts)
 
 
-def ours(job: Job) -> Item:
+def ours(job: Job) -> RemoteJob:
     return item(job.transcript_id or "", job.audio_url or "", (job.submitted_at or 0.0) - INTENT)
 
 
@@ -227,10 +229,8 @@ async def test_witness_proves_nothing_in_a_list_that_is_too_short(tmp_path: Path
     """A witness in a list that does not go back to the intent proves nothing."""
 
     class Circling(Listed):
-        async def page(self, *, before_id: str | None = None, limit: int = 200) -> Page:
-            page = await super().page(before_id=None, limit=limit)
-            details = msgspec.structs.replace(page.page_details, prev_url="http://older?before_id=witness")
-            return msgspec.structs.replace(page, page_details=details)
+        async def jobs(self, *, older: str | None = None, limit: int = 200) -> JobPage:
+            return (await super().jobs(older=None, limit=limit))._replace(older="witness")
 
     witness = acknowledged("witness", 20.0)
     async with reconciler(Circling([ours(witness)]), tmp_path, (witness,), later_seconds=30) as look:
@@ -265,14 +265,11 @@ async def test_while_others_are_at_work_a_witness_is_waited_for(tmp_path: Path) 
 @pytest.mark.parametrize("seed", range(5))
 async def test_submission_is_found_in_unordered_pages_with_repetitions(tmp_path: Path, seed: int) -> None:
     class Wild(Listed):
-        async def page(self, *, before_id: str | None = None, limit: int = 200) -> Page:
-            page = await super().page(before_id=before_id, limit=limit)
-            items = [*page.transcripts, *page.transcripts[-5:]]
-            details = page.page_details
-            if details.prev_url:
-                details = msgspec.structs.replace(details, prev_url=f"http://x?before_id={page.transcripts[-1].id}")
-            random.Random(seed).shuffle(items)
-            return Page(details, tuple(items))
+        async def jobs(self, *, older: str | None = None, limit: int = 200) -> JobPage:
+            page = await super().jobs(older=older, limit=limit)
+            jobs = [*page.jobs, *page.jobs[-5:]]
+            random.Random(seed).shuffle(jobs)
+            return JobPage(jobs, page.older)
 
     before = acknowledged("before", -500.0)
     listed = Wild([*foreign(399), ours(before), *foreign(150), item("t1", LINK), *foreign(300, -600)])

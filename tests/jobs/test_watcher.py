@@ -12,24 +12,24 @@ from batch import errors
 from batch.config import RetrySettings, SweepSettings
 from batch.jobs.flow_control.throttle import Throttle
 from batch.jobs.watcher import Watcher
-from batch.providers.assemblyai.protocol import Head, Item, Page, PageDetails, Status
+from batch.providers.interface import Fetched, JobPage, Phase, RemoteJob
 
 
 class Scripted:
     """A service whose list says what it is told, page after page; None: it is out of order."""
 
-    def __init__(self, *pages: list[Item] | None) -> None:
+    def __init__(self, *pages: list[RemoteJob] | None) -> None:
         self.pages, self.asked = list(pages), list[str]()
 
-    async def page(self, *, before_id: str | None = None) -> Page:
-        items = self.pages.pop(0) if len(self.pages) > 1 else self.pages[0]
-        if items is None:
+    async def jobs(self, *, older: str | None = None) -> JobPage:
+        jobs = self.pages.pop(0) if len(self.pages) > 1 else self.pages[0]
+        if jobs is None:
             raise errors.NoEffectError("no list", kind="server_error")
-        return Page(PageDetails(200, len(items), ""), tuple(items))
+        return JobPage(jobs, None)
 
-    async def fetch(self, transcript_id: str) -> tuple[Head, bytes]:
+    async def fetch(self, transcript_id: str) -> Fetched:
         self.asked.append(transcript_id)
-        return Head(transcript_id, Status.COMPLETED), b"{}"
+        return Fetched(RemoteJob(transcript_id, Phase.COMPLETED), b"{}")
 
 
 def watching(service: Any, held: list[bool]) -> Watcher:
@@ -41,7 +41,7 @@ async def test_slots_are_no_longer_held_back_once_nothing_is_awaited(monkeypatch
     monkeypatch.setattr("batch.jobs.watcher._UNSEEN_SECONDS", 0.05)
     names = [f"t{number}" for number in range(9)]
     held: list[bool] = []
-    service = Scripted([Item(name, Status.QUEUED) for name in names], None)
+    service = Scripted([RemoteJob(name, Phase.QUEUED) for name in names], None)
     watcher = watching(service, held)
     running = asyncio.create_task(watcher.run())
     ended = await asyncio.wait_for(asyncio.gather(*map(watcher.wait_until_ended, names)), 5)
@@ -49,6 +49,6 @@ async def test_slots_are_no_longer_held_back_once_nothing_is_awaited(monkeypatch
         while held[-1]:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     running.cancel()
-    assert {item.status for item in ended} == {Status.COMPLETED}
+    assert {job.phase for job in ended} == {Phase.COMPLETED}
     assert sorted(service.asked) == names
     assert True in held

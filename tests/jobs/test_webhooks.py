@@ -25,7 +25,8 @@ from batch.config import SweepSettings, WebhookSettings
 from batch.engine.interface import BadAudio
 from batch.jobs.webhooks import receiving, stored_secret
 from batch.network.http_listener import MOST_CONNECTIONS
-from batch.providers.assemblyai.protocol import Status
+from batch.providers.interface import RemoteJob
+from batch.providers.registry import named
 from batch.server.app import listening
 from batch.server.queue import Notify
 from batch.server.webhooks import WebhookRetry
@@ -37,9 +38,9 @@ SELDOM = SweepSettings(least_seconds=0.05, most_seconds=0.2, noticed_seconds=600
 
 
 @asynccontextmanager
-async def listener(told: list[tuple[str, Status]]) -> AsyncIterator[str]:
+async def listener(told: list[RemoteJob]) -> AsyncIterator[str]:
     webhook = WebhookSettings("http://127.0.0.1/said?run=1", port=0)
-    async with receiving(webhook, SECRET, lambda *notice: told.append(notice)) as port:
+    async with receiving(webhook, SECRET, named("local"), told.append) as port:
         yield f"http://127.0.0.1:{port}"
 
 
@@ -67,7 +68,7 @@ NOTICE = b'{"transcript_id":"t1","status":"completed"}'
 async def test_only_a_notice_with_the_secret_rings(
     method: str, path: str, secret: str, body: bytes, status: int, told: int
 ) -> None:
-    rung: list[tuple[str, Status]] = []
+    rung: list[RemoteJob] = []
     async with listener(rung) as url, aiohttp.ClientSession() as session:
         header = {"X-Diarist-Secret": secret}
         async with session.request(method, url + path, data=body, headers=header) as answer:
@@ -76,12 +77,12 @@ async def test_only_a_notice_with_the_secret_rings(
 
 
 async def test_a_port_that_is_taken_and_a_url_that_is_none_are_told() -> None:
-    async with receiving(WebhookSettings("http://a/", port=0), SECRET, print) as port:
+    async with receiving(WebhookSettings("http://a/", port=0), SECRET, named("local"), print) as port:
         with pytest.raises(errors.UsageError, match=f"127.0.0.1:{port}.*webhook.port"):
-            async with receiving(WebhookSettings("http://a/", port=port), SECRET, print):
+            async with receiving(WebhookSettings("http://a/", port=port), SECRET, named("local"), print):
                 pass
     with pytest.raises(errors.UsageError, match="--webhook-url here"):
-        async with receiving(WebhookSettings("here"), SECRET, print):
+        async with receiving(WebhookSettings("here"), SECRET, named("local"), print):
             pass
 
 
@@ -134,7 +135,7 @@ stored_secret(Path(sys.argv[1]))
 
 
 async def test_a_secret_that_is_no_text_is_refused() -> None:
-    rung: list[tuple[str, Status]] = []
+    rung: list[RemoteJob] = []
     async with listener(rung) as url:
         port = URL(url).port
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -145,7 +146,7 @@ async def test_a_secret_that_is_no_text_is_refused() -> None:
 
 
 async def test_300_idle_connections_are_bounded_and_let_notices_in() -> None:
-    rung: list[tuple[str, Status]] = []
+    rung: list[RemoteJob] = []
     async with listener(rung) as url, aiohttp.ClientSession() as session:
         idle = [await asyncio.open_connection("127.0.0.1", URL(url).port) for _ in range(300)]
         header = {"X-Diarist-Secret": SECRET}
@@ -155,7 +156,7 @@ async def test_300_idle_connections_are_bounded_and_let_notices_in() -> None:
         assert not any(reader.at_eof() for reader, _ in idle[302 - MOST_CONNECTIONS :])
         for _, writer in idle:
             writer.close()
-    assert rung == [("t1", Status.COMPLETED)]
+    assert [(job.id, job.phase) for job in rung] == [("t1", "completed")]
 
 
 def lost(send: Notify) -> Notify:

@@ -17,6 +17,7 @@ from backports import zstd
 from batch.errors import UsageError
 from batch.manifest import dialects, reader
 from batch.model import Recording, Reject
+from batch.providers.assemblyai.options import SCHEMA
 
 DEFAULTS = {"speaker_labels": True}
 
@@ -73,7 +74,7 @@ def text(example: Example, rows: Sequence[str], end: str = "\n") -> bytes:
 
 
 def read(path: Path, **given: Any) -> list[Recording | Reject]:
-    return list(reader.read([path.name], defaults=DEFAULTS, cwd=path.parent, **given))
+    return list(reader.read([path.name], options=SCHEMA, defaults=DEFAULTS, cwd=path.parent, **given))
 
 
 def check(example: Example, rows: list[Recording | Reject], folder: Path) -> None:
@@ -142,7 +143,7 @@ def test_first_row_comes_before_the_manifest_is_read_to_its_end(example: Example
     with os.fdopen(writing, "wb") as file, os.fdopen(reading, "rb") as stdin:
         lines = text(example, (*example.good, *example.good))
         threading.Thread(target=lambda: (file.write(lines), file.flush()), daemon=True).start()
-        rows = reader.read(["-"], defaults=DEFAULTS, cwd=tmp_path, stdin=stdin, dialect=example.name)
+        rows = reader.read(["-"], options=SCHEMA, defaults=DEFAULTS, cwd=tmp_path, stdin=stdin, dialect=example.name)
         first = next(rows)
         assert isinstance(first, Recording)
         assert first.key == example.keys[0]
@@ -258,7 +259,7 @@ def test_parquet_is_read_in_batches_with_types_and_without_bytes(tmp_path: Path)
     packed.write_bytes(gzip.compress((tmp_path / "metadata.parquet").read_bytes()))
     assert len(read(packed)) == count
     stream = io.BytesIO((tmp_path / "metadata.parquet").read_bytes())
-    assert len(list(reader.read(["-"], defaults=DEFAULTS, cwd=tmp_path, stdin=stream))) == count
+    assert len(list(reader.read(["-"], options=SCHEMA, defaults=DEFAULTS, cwd=tmp_path, stdin=stream))) == count
 
 
 def test_parquet_that_is_cut_off_is_told(tmp_path: Path) -> None:
@@ -293,6 +294,6 @@ def test_damaged_compressed_data_are_told(tmp_path: Path) -> None:
 def test_a_column_that_is_nearly_an_option_is_told_once(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("audio,speaker_expected\n" + "a.wav,2\n" * 50)
     told: list[str] = []
-    list(reader.read(["m.csv"], defaults={}, cwd=tmp_path, on_warning=told.append))
+    list(reader.read(["m.csv"], options=SCHEMA, defaults={}, cwd=tmp_path, on_warning=told.append))
     (message,) = told
     assert "'speaker_expected' is carried as a label; did you mean the option 'speakers_expected'?" in message

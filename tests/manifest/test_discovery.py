@@ -14,6 +14,7 @@ import pytest
 import batch
 from batch.manifest import reader
 from batch.model import Recording, Reject
+from batch.providers.assemblyai.options import SCHEMA
 from tests.support.places import ROOT
 from tests.support.recordings import settings, wav
 from tests.support.service import start_service
@@ -22,7 +23,8 @@ LISTING = """
 import json, os, resource, sys
 from pathlib import Path
 from batch.manifest import reader
-rows = reader.read(sys.argv[2:], defaults={}, cwd=Path("."), on_warning=lambda message: None)
+from batch.providers.assemblyai.options import SCHEMA
+rows = reader.read(sys.argv[2:], options=SCHEMA, defaults={}, cwd=Path("."), on_warning=lambda message: None)
 if os.geteuid() == 0:
     os.setuid(65534)
 if limit := int(sys.argv[1]):
@@ -35,7 +37,7 @@ above are a test's own. Prints each row's kind, the name of its audio, and why i
 
 def listed(folder: Path, *manifests: str) -> tuple[list[Recording | Reject], list[str]]:
     told: list[str] = []
-    return list(reader.read(manifests, defaults={}, cwd=folder, on_warning=told.append)), told
+    return list(reader.read(manifests, options=SCHEMA, defaults={}, cwd=folder, on_warning=told.append)), told
 
 
 def keys(rows: list[Recording | Reject]) -> list[str | None]:

@@ -24,7 +24,9 @@ DEFAULTS = {"speaker_labels": True}
 def rows(folder: Path, *manifests: str, stdin: bytes | None = None, told: list[str] | None = None) -> list[Any]:
     notice = told.append if told is not None else (lambda message: None)
     source = io.BytesIO(stdin) if stdin is not None else None
-    return list(read(manifests, defaults=DEFAULTS, cwd=folder, stdin=source, on_warning=notice))
+    return list(
+        read(manifests, options=options.SCHEMA, defaults=DEFAULTS, cwd=folder, stdin=source, on_warning=notice)
+    )
 
 
 def manifest(folder: Path, name: str, content: str | bytes) -> str:
@@ -178,14 +180,14 @@ def test_20000_columns_are_20000_labels_and_read_at_once(tmp_path: Path) -> None
 def test_whatever_a_row_raises_unexpectedly_is_its_own_reject(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = options.read_options
+    real = options.V2Options.read
 
-    def read_options(given: Any, defaults: Any) -> Any:
+    def read(given: Any, defaults: Any) -> Any:
         if given.get("speakers_expected") == "3":
             raise RecursionError("too deep")
         return real(given, defaults)
 
-    monkeypatch.setattr(options, "read_options", read_options)
+    monkeypatch.setattr(options.V2Options, "read", staticmethod(read))
     text = "audio,id,speakers_expected\na.wav,x,3\nb.wav,y,2\n"
     bad, good = rows(tmp_path, manifest(tmp_path, "m.csv", text))
     assert bad == Reject("m.csv", 2, "the row cannot be read: RecursionError: too deep", "x")

@@ -23,6 +23,7 @@ import batch
 from batch import errors
 from batch.manifest import reader
 from batch.model import Event, Recording, Reject
+from batch.providers.assemblyai.options import SCHEMA
 from tests.support.recordings import settings, wav
 from tests.support.service import start_service
 
@@ -76,7 +77,7 @@ def web(pages: dict[str, bytes], context: ssl.SSLContext | None = None) -> Itera
 
 
 def read(url: str, folder: Path, **given: Any) -> list[Recording | Reject]:
-    return list(reader.read([url], defaults={}, cwd=folder, **given))
+    return list(reader.read([url], options=SCHEMA, defaults={}, cwd=folder, **given))
 
 
 CSV = b"audio,id\ncalls/1 a.wav,\n/top.wav,top\nhttps://example.com/x.mp3,\ns3://bucket/y.wav,\n../up.wav,\n"

@@ -17,14 +17,15 @@ class Mutation(NamedTuple):
 
 
 _WRITE_FIRST: Final = """\
-        job = await self._off_loop(self._results.write, job, transcript)
+        job = await self._off_loop(self._results.write, job, fetched.body)
 """
 
 MUTATIONS: Final = (
     # ── Never paid twice ────────────────────────────────────────────────────────────────────────────────────────────
     Mutation(
         "no intent before a submission", "jobs.pipeline",
-        "        await self._record(intent)\n        try:\n            head", "        try:\n            head",
+        "        await self._record(intent)\n        return await self._answered(intent, job, self._conn",
+        "        return await self._answered(intent, job, self._conn",
         "test_killed_at_any_edge_of_any_state_the_next_run_finishes",
     ),
     Mutation(
@@ -34,7 +35,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a list that lags is believed", "jobs.reconciler",
-        "(item, item is None and self._is_absent(ask.lost, walk))", "(item, item is None)",
+        "(found, found is None and self._is_absent(ask.lost, walk))", "(found, found is None)",
         "test_late_acceptance_on_a_lagging_list_is_paid_once",
     ),
     Mutation(
@@ -59,8 +60,8 @@ MUTATIONS: Final = (
         "test_every_recording_ends_and_nothing_is_submitted_twice",
     ),
     Mutation(
-        "another's transcript is taken", "providers.assemblyai.client",
-        "    if head.id != transcript_id:", "    if not head.id:",
+        "another's transcript is taken", "providers.assemblyai.provider",
+        "        if head.id != job_id:", "        if not head.id:",
         "test_answer_to_another_request_counts_as_none[another id]",
     ),
     Mutation(
@@ -70,12 +71,13 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a transcript that has not ended is taken", "jobs.pipeline",
-        '        return f"is {head.status}, though it had ended well"', '        return ""',
+        '        return f"is {there.phase}, though it had ended well"', '        return ""',
         "test_answer_to_another_request_counts_as_none[not ended]",
     ),
     Mutation(
         "an excerpt is taken for the whole", "jobs.reconciler",
-        "return echo is not None and not unlike(lost.job.recording.options, echo)", "return echo is not None",
+        "return body is not None and self._provider.matches(body, lost.job.recording.options)",
+        "return body is not None",
         "test_whole_public_url_never_gets_transcript_of_an_excerpt",
     ),
     Mutation(
@@ -90,7 +92,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "twins ignore options", "jobs.deduplication",
-        "[job.service, audio, canonical(job.recording.options)]", "[job.service, audio]",
+        "[job.service, audio, options]", "[job.service, audio]",
         "test_other_options_are_paid_for_apart",
     ),
     Mutation(
@@ -147,12 +149,12 @@ MUTATIONS: Final = (
     # ── Nothing is lost ─────────────────────────────────────────────────────────────────────────────────────────────
     Mutation(
         "a fact before its result", "jobs.pipeline",
-        _WRITE_FIRST + "        self._compare_lengths(job, head, await self._off_loop(_length_seconds, job))\n"
-        '        facts |= {"audio_seconds": head.audio_duration, "ended_at": self._clock()}\n'
+        _WRITE_FIRST + "        self._compare_lengths(job, fetched, await self._off_loop(_length_seconds, job))\n"
+        '        facts |= {"audio_seconds": fetched.audio_seconds, "ended_at": self._clock()}\n'
         "        return await self._record(job.move(State.COLLECTED, **facts))\n",
-        '        facts |= {"audio_seconds": head.audio_duration, "ended_at": self._clock()}\n'
+        '        facts |= {"audio_seconds": fetched.audio_seconds, "ended_at": self._clock()}\n'
         "        done = await self._record(job.move(State.COLLECTED, **facts))\n"
-        "        await self._off_loop(self._results.write, job, transcript)\n        return done\n",
+        "        await self._off_loop(self._results.write, job, fetched.body)\n        return done\n",
         "test_killed_at_any_edge_of_any_state_the_next_run_finishes[collected-after-7]",
     ),
     Mutation(
@@ -199,7 +201,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "the list is not asked before a transcript is given up", "jobs.missing",
-        "if await self._is_listed(job):", "if not job.transcript_id:",
+        "if self._capabilities.lists_jobs and await self._is_listed(job):", "if not job.transcript_id:",
         "test_listed_id_is_never_believed_to_be_unknown",
     ),
     Mutation(
@@ -314,7 +316,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "an outage counts against each recording", "jobs.flow_control.throttle",
-        "(error.kind != _IN_TURN and self.went_well_since(route, since))", "error.kind != _IN_TURN",
+        "(error.kind != _IN_TURN and self.went_well_since(operation, since))", "error.kind != _IN_TURN",
         "test_route_down_for_everybody_stops_the_run_to_be_continued[upload]",
     ),
     Mutation(
@@ -346,7 +348,8 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "no ramp", "jobs.flow_control.throttle",
-        "while self._ramp and route is Route.SUBMIT and (wait", "while self._ramp and not route and (wait",
+        "while self._ramp and operation is Operation.SUBMIT and (wait",
+        "while self._ramp and not operation and (wait",
         "test_submissions_follow_the_ramp",
     ),
     Mutation(

@@ -17,7 +17,8 @@ import pytest
 import batch
 from batch import errors
 from batch.config import read_size
-from batch.providers.assemblyai.protocol import Route, Status, refusal
+from batch.providers.assemblyai.protocol import Status, refusal
+from batch.providers.interface import Operation
 from batch.server.retention import RetentionPolicy, read_rules
 from batch.server.store import Store
 from batch.server.uploads import Full
@@ -173,7 +174,7 @@ async def test_upload_beyond_the_budget_is_refused_as_transient(tmp_path: Path) 
             status, said = await api.call("POST", "/v2/upload", data=body)
             assert status == 507
             assert "no room" in said["error"]
-        assert issubclass(refusal(Route.UPLOAD, status, said["error"]).reach, errors.TransientError)
+        assert issubclass(refusal(Operation.UPLOAD, status, said["error"]).reach, errors.TransientError)
         assert [path.stat().st_size for path in (tmp_path / "uploads").iterdir()] == [6000]
         await api.upload(b"x" * 4000)
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from batch.engine.interface import BadAudio, EngineTranscript
-from batch.providers.assemblyai.protocol import Route, refusal
+from batch.providers.assemblyai.protocol import refusal
+from batch.providers.interface import Operation
 from tests.support.caller import Caller, calling
 from tests.support.stored_jobs import put
 
@@ -248,4 +249,4 @@ async def test_with_a_key_any_name_is_served_and_its_uploads_are_found(tmp_path:
 
 
 def test_a_run_with_a_name_that_is_not_served_stops_at_once() -> None:
-    assert refusal(Route.LIST, 421, "").kind == "wrong_address"
+    assert refusal(Operation.LIST, 421, "").kind == "wrong_address"

@@ -13,7 +13,7 @@ import pytest
 
 from batch.errors import RecordingError
 from batch.storage import audio
-from batch.storage.audio import AudioFile
+from batch.storage.audio import AudioFile, AudioLimits
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_file_that_cannot_be_uploaded_is_told(
     path = tmp_path / "a.wav"
     make(path)  # type: ignore[operator]
     with pytest.raises(RecordingError, match=r"a\.wav") as caught:
-        AudioFile(str(path), executor)
+        AudioFile(str(path), executor, limits=AudioLimits(largest_bytes=2_200_000_000))
     assert caught.value.kind == kind
 
 

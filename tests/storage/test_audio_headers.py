@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from batch.providers.registry import named
 from batch.storage import audio_headers as probing
 from batch.storage.audio_headers import Probe, channels_are_identical, exact_seconds, probe
 from tests.support.places import DEMO
 from tests.support.recordings import wav
+
+LIMITS = named("local").capabilities.audio
 
 
 @pytest.mark.parametrize(
@@ -42,7 +45,7 @@ def test_length_and_channels_are_read_with_and_without_pyav(
 )
 def test_what_the_service_would_refuse_is_told(tmp_path: Path, content: bytes, problem: str | None) -> None:
     (tmp_path / "a.wav").write_bytes(content)
-    found = probe(str(tmp_path / "a.wav")).problem
+    found = probe(str(tmp_path / "a.wav"), limits=LIMITS).problem
     assert (found or "").removeprefix(f"{tmp_path}/") == (problem or "")
 
 
@@ -68,13 +71,13 @@ def test_a_file_that_is_too_long_or_too_large_or_missing_is_told(tmp_path: Path)
     with path.open("r+b") as file:
         file.write(header)
         file.truncate(44 + size)  # a hole: no disk is used
-    assert probe(str(path)).problem == "too long: 10.0 h"
+    assert probe(str(path), limits=LIMITS).problem == "too long: 10.0 h"
     with path.open("r+b") as file:
         file.truncate(2_200_000_001)
-    assert "an upload may have 2.2" in (probe(str(path)).problem or "")
+    assert "an upload may have 2.2" in (probe(str(path), limits=LIMITS).problem or "")
     missing = probe(str(tmp_path / "none.wav"))
     assert missing.problem == f"{tmp_path}/none.wav is not there: correct the path or restore the file"
-    assert (probe(str(path)).kind, missing.kind) == ("too_large", "missing")
+    assert (probe(str(path), limits=LIMITS).kind, missing.kind) == ("too_large", "missing")
 
 
 def test_only_a_header_that_counts_samples_gives_an_exact_length(tmp_path: Path) -> None:

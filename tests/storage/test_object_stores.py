@@ -30,6 +30,7 @@ from batch.manifest import discovery
 from batch.manifest import reader as manifests
 from batch.manifest.left_out import LeftOut
 from batch.model import Recording, Reject
+from batch.providers.assemblyai.options import SCHEMA
 from batch.server.faults import Fault, FaultKind, Faults
 from batch.storage import buckets, object_stores
 from batch.telemetry.summary import Summary
@@ -62,7 +63,7 @@ def filled(s3: S3, count: int, prefix: str = "calls") -> None:
 
 
 def read(*named: str) -> list[Recording | Reject]:
-    return list(manifests.read(named, defaults={}, cwd=Path("/")))
+    return list(manifests.read(named, options=SCHEMA, defaults={}, cwd=Path("/")))
 
 
 def test_prefix_and_glob_list_recordings_with_stamps_and_keys(s3: S3) -> None:
@@ -256,7 +257,10 @@ def test_what_a_listing_leaves_out_is_told(s3: S3) -> None:
     s3.put("calls/b", b"notes")
     s3.put("calls/folder/", b"")
     told: list[str] = []
-    assert len(list(manifests.read([f"{ROOT}/calls/"], defaults={}, cwd=Path(), on_warning=told.append))) == 2
+    assert (
+        len(list(manifests.read([f"{ROOT}/calls/"], options=SCHEMA, defaults={}, cwd=Path(), on_warning=told.append)))
+        == 2
+    )
     (said,) = told
     assert "2 files were left out" in said
     assert f"{ROOT}/calls/a.txt" in said
@@ -527,7 +531,7 @@ async def test_a_thousand_objects_are_listed_as_a_stream(
 ) -> None:
     await asyncio.gather(*(asyncio.to_thread(s3.put, f"many/{n:04}.wav", b"RIFF") for n in range(1200)))
     before = s3.requests["GET client"]
-    rows = manifests.read([f"{ROOT}/many/"], defaults={}, cwd=tmp_path)
+    rows = manifests.read([f"{ROOT}/many/"], options=SCHEMA, defaults={}, cwd=tmp_path)
     next(rows)
     assert s3.requests["GET client"] == before + 1, "the first page is enough for the first row"
     assert len(list(rows)) == 1199

@@ -15,9 +15,9 @@ from typing import Any
 
 from batch.archive.journal import Journal
 from batch.archive.report import build
-from batch.archive.results import count_speakers
 from batch.config import PriceTable
 from batch.model import Job, Recording, State
+from batch.providers.assemblyai.transcript import outline
 from tests.support.demo_results import ARCHIVE, KEYS
 
 _BEGAN = 1_795_600_000.0
@@ -37,7 +37,7 @@ def collected(directory: Path, keys: Iterable[str] = KEYS, **facts: Any) -> Path
         jobs.append(
             Job(
                 recording, "local", State.COLLECTED, submitted_at=sent, ended_at=sent + 30.0 + number,
-                audio_seconds=float(result["audio_duration"]), speakers=count_speakers(real.read_bytes()),
+                audio_seconds=float(result["audio_duration"]), speakers=outline(real.read_bytes()).speakers,
             )
         )  # fmt: skip
     recorded(directory, jobs)

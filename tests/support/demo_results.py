@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from batch.transcripts.transcript import Transcript, read_result
+from batch.providers import registry
+from batch.transcripts.transcript import Transcript
 
 ARCHIVE = Path(__file__).parent / "demo_archive"
 
@@ -16,7 +17,7 @@ KEYS = sorted(path.stem for path in ARCHIVE.glob("*.json"))
 
 
 def of(key: str) -> Transcript:
-    return read_result(key, (ARCHIVE / f"{key}.json").read_bytes())
+    return registry.read(key, (ARCHIVE / f"{key}.json").read_bytes())
 
 
 def copied(directory: Path) -> Path:
@@ -29,7 +30,7 @@ def copied(directory: Path) -> Path:
 
 def stored(key: str = "calls/1", **transcript: Any) -> Transcript:
     """What is read of a result that holds just this."""
-    return read_result(key, json.dumps({"recording": {"key": key}, **transcript}).encode())
+    return registry.read(key, json.dumps({"recording": {"key": key}, **transcript}).encode())
 
 
 def words(text: str, speaker: str | None = None, start: int = 0, each: int = 400) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from batch.engine.interface import EngineRequest, EngineTranscript
 from batch.model import Utterance, Word
-from batch.providers.assemblyai.protocol import Route
+from batch.providers.interface import Operation
 from batch.server import app, download, outbound
 from batch.server.faults import Fault, FaultKind, Faults
 from batch.server.queue import Notify, Queue, Transcriber
@@ -151,8 +151,8 @@ FOUR_PERCENT = [
     Fault(FaultKind.STATUS, probability=0.04, status=500),
     Fault(FaultKind.HTML, probability=0.04, status=503),
     Fault(FaultKind.THROTTLE, probability=0.04, seconds=1),
-    Fault(FaultKind.DROP_BEFORE, route=Route.UPLOAD, probability=0.04),
-    Fault(FaultKind.DROP_AFTER, route=Route.UPLOAD, probability=0.04),
-    Fault(FaultKind.DROP_AFTER, route=Route.SUBMIT, probability=0.04),
-    Fault(FaultKind.HALF_BODY, route=Route.FETCH, probability=0.04),
+    Fault(FaultKind.DROP_BEFORE, route=Operation.UPLOAD, probability=0.04),
+    Fault(FaultKind.DROP_AFTER, route=Operation.UPLOAD, probability=0.04),
+    Fault(FaultKind.DROP_AFTER, route=Operation.SUBMIT, probability=0.04),
+    Fault(FaultKind.HALF_BODY, route=Operation.FETCH, probability=0.04),
 ]

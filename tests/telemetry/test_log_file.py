@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch.engine.interface import BadAudio
-from batch.providers.assemblyai.protocol import Route
+from batch.providers.interface import Operation
 from batch.server.faults import Fault, FaultKind, Faults
 from batch.telemetry.redaction import redact
 from tests.support.processes import diarist, end, start
@@ -62,15 +62,15 @@ async def test_log_has_every_call_and_event_with_run_id_and_key(
 def check_calls(calls: list[dict[str, Any]], requests: int) -> None:
     """One line a request, each with an id of its own, and those of a recording with its key."""
     assert len({call["request_id"] for call in calls}) == len(calls) == requests
-    of = {route: [call for call in calls if call["route"] == route] for route in Route}
-    assert Counter(call["key"] for call in of[Route.SUBMIT]) == {f"calls/{n}": 1 for n in range(6)}
-    assert {call["key"] for call in of[Route.FETCH]} == {f"calls/{n}" for n in (0, 1, 2, 4, 5)}
-    assert all(call["path"] == f"/v2/transcript/{call['transcript_id']}" for call in of[Route.FETCH])
-    assert all("key" not in call and call["path"] == "/v2/transcript" for call in of[Route.LIST])
-    good = [call for call in of[Route.UPLOAD] if call["status"] == 200]
+    of = {route: [call for call in calls if call["route"] == route] for route in Operation}
+    assert Counter(call["key"] for call in of[Operation.SUBMIT]) == {f"calls/{n}": 1 for n in range(6)}
+    assert {call["key"] for call in of[Operation.FETCH]} == {f"calls/{n}" for n in (0, 1, 2, 4, 5)}
+    assert all(call["path"] == f"/v2/transcript/{call['transcript_id']}" for call in of[Operation.FETCH])
+    assert all("key" not in call and call["path"] == "/v2/transcript" for call in of[Operation.LIST])
+    good = [call for call in of[Operation.UPLOAD] if call["status"] == 200]
     # 2000 samples and more for each, after a header of 44 bytes
     assert {call["key"]: call["sent_bytes"] for call in good} == {f"calls/{n}": 2044 + n for n in range(6)}
-    (bad,) = [call for call in of[Route.UPLOAD] if call["status"] == 500]
+    (bad,) = [call for call in of[Operation.UPLOAD] if call["status"] == 500]
     assert (bad["kind"], bad["level"], bad["attempt"]) == ("server_error", "warning", 1)
     assert [call["attempt"] for call in good if call["key"] == bad["key"]] == [2]
     assert all(call["received_bytes"] > 0 and call["seconds"] >= 0 for call in calls)

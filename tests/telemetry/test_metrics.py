@@ -18,7 +18,7 @@ import batch
 from batch.config import MetricsSettings
 from batch.engine.interface import BadAudio
 from batch.model import Call, Event, Job, Recording, Reject, State
-from batch.providers.assemblyai.protocol import Route
+from batch.providers.interface import Operation
 from batch.telemetry import metrics as measured
 from batch.telemetry.metrics import outcome
 from batch.telemetry.summary import Summary
@@ -137,10 +137,10 @@ def events(count: int) -> Iterator[Event]:
         yield Event("rejected", reject=Reject("m.csv", n, f"no audio named in {n}", f"calls/{n}"), message=str(n))
         yield Event("skipped", job=job, kind="done")
         yield Event("retrying", message=f"fetch of calls/{n}: busy", kind="throttled", seconds=1.0)
-        yield Event("asked", kind=Route.FETCH)
+        yield Event("asked", kind=Operation.FETCH)
         status, kind = [(200, None), (999, "bad_answer"), (500 + n % 100, "server_error")][n % 3]
         yield Event("called", call=Call(
-            request_id=f"r{n}", route=Route.FETCH, method="GET", path=f"/v2/transcript/{n}", attempt=n,
+            request_id=f"r{n}", route=Operation.FETCH, method="GET", path=f"/v2/transcript/{n}", attempt=n,
             seconds=n / 10, sent_bytes=0, received_bytes=n, status=status, kind=kind, key=f"calls/{n}",
             transcript_id=f"id-{n}",
         ))  # fmt: skip

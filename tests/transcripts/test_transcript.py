@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.transcripts import transcript
+from batch.providers import registry
 from batch.transcripts.formats import corpora, tables
 from batch.transcripts.formats.registry import FORMATS
 from tests.support.demo_results import stored, utterance, words
@@ -46,7 +46,7 @@ def test_recording_without_speech_is_written_in_every_format() -> None:
 @pytest.mark.parametrize("broken", [b"", b"{", b"[]", b'{"recording":1}', b'{"id":"x"}', b"\xff"])
 def test_what_is_no_result_is_refused(broken: bytes) -> None:
     with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
-        transcript.read_result("x", broken)
+        registry.read("x", broken)
 
 
 ANY_WORD = st.fixed_dictionaries(
@@ -80,7 +80,7 @@ def test_any_result_is_written_in_every_format_in_time_order(
     result: dict[str, object],
 ) -> None:
     """Whatever a result holds, every format is written and no time runs backwards."""
-    said = transcript.read_result("calls/1", json.dumps({"recording": {}, **result}).encode("utf-8", "replace"))
+    said = registry.read("calls/1", json.dumps({"recording": {}, **result}).encode("utf-8", "replace"))
     assert [one.start for one in said.utterances] == sorted(one.start for one in said.utterances)
     for one in said.utterances:
         assert [word.start for word in one.words] == sorted(word.start for word in one.words)

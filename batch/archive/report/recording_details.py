@@ -10,11 +10,12 @@ import msgspec
 from batch.archive.layout import bucket_advice
 from batch.archive.results import Results
 from batch.model import Job, State
+from batch.providers import registry
 from batch.telemetry.redaction import redact, redact_tree
-from batch.transcripts import segmentation, speakers, transcript
+from batch.transcripts import segmentation, speakers
 from batch.transcripts.speech_spans import speech_spans
 from batch.transcripts.talk_stats import talk_stats
-from batch.transcripts.transcript import Transcript
+from batch.transcripts.transcript import Transcript, joined, speaker_label
 
 _DECIMALS: Final = 4
 
@@ -54,12 +55,12 @@ def read_details(directory: Path, job: Job) -> RecordingDetails:
     path = Results(directory, make=False).path(job.key)
     try:
         result = path.read_bytes()
-        said = speakers.with_names(transcript.read_result(job.key, result), speakers.Names())
+        said = speakers.with_names(registry.read(job.key, result), speakers.Names())
         facts = _FACTS.decode(result)
     except FileNotFoundError:
         advice = bucket_advice(directory) or "the next run fetches it again, not paid again"
         return _unheard(job, f"{path} is not there: {advice}")
-    except (msgspec.DecodeError, UnicodeDecodeError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         return _unheard(job, f"{path} cannot be read: {error}")
     told = facts.metadata.warnings if facts.metadata else None
     warnings = tuple(warning.message for warning in told or () if warning.message)
@@ -98,14 +99,14 @@ def _transcript(said: Transcript, facts: _Said) -> dict[str, Any]:
     for utterance in said.utterances:
         for words in segmentation.paragraphs(utterance.words):
             confidence = sum(word.confidence for word in words) / len(words)
-            turns.append((number[utterance.speaker], words[0].start, transcript.joined(words), round(confidence, 2)))
+            turns.append((number[utterance.speaker], words[0].start, joined(words), round(confidence, 2)))
     return {
         "seconds": said.seconds,
         "language": said.language,
         "model": facts.speech_model_used,
         "speakers": [
             (
-                transcript.speaker_label(one.speaker), one.talk_seconds, one.share, one.words, one.turns,
+                speaker_label(one.speaker), one.talk_seconds, one.share, one.words, one.turns,
                 one.longest_monologue_seconds, one.interruptions,
             )
             for one in talk_stats(said)

@@ -14,8 +14,8 @@ from batch.archive.report.recording_details import RecordingDetails
 from batch.config import PriceTable
 from batch.errors import RETRIED_UNASKED
 from batch.model import Job, State
-from batch.providers.assemblyai.pricing import likely_channels, price
-from batch.providers.endpoint import HOSTS
+from batch.providers import registry
+from batch.providers.interface import LIKELY_CHANNELS
 from batch.telemetry.redaction import redact
 from batch.telemetry.summary import Failure
 
@@ -153,18 +153,17 @@ class Statistics:
                 self._took.append(back - sent)
 
     def _charge(self, job: Job) -> None:
-        prices = self._prices.of(is_vendors=job.service in HOSTS)
-        if prices is None:
+        pricing = registry.named(job.service).pricing(self._prices)
+        if pricing is None:
             return
-        asked, channels = price(job.recording.options, prices), likely_channels(job, prices)
-        seconds = (job.audio_seconds or 0.0) * channels
+        quote = pricing.quote(job.recording.options)
+        seconds = (job.audio_seconds or 0.0) * pricing.billed_channels(job.recording.options, LIKELY_CHANNELS)
         if job.shared_with is not None:
-            self.shared_usd += asked.usd(seconds)
+            self.shared_usd += quote.usd(seconds)
             return
-        self.unknown.update(asked.unknown)
-        self._billed[asked.model, prices.models.get(asked.model, 0.0)] += seconds  # type: ignore[assignment]
-        for extra in asked.extras:
-            self._billed[extra, prices.extras[extra]] += seconds  # type: ignore[assignment]
+        self.unknown.update(quote.unknown)
+        for charge in quote.usd_per_hour.items():
+            self._billed[charge] += seconds  # type: ignore[assignment]
 
     # ── what the page asks ───────────────────────────────────────────────────────────────────────────────────────
 

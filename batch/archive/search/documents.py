@@ -15,10 +15,11 @@ import msgspec
 
 from batch.archive.results import is_foreign
 from batch.model import Utterance, Word
+from batch.providers import registry
 from batch.telemetry.redaction import redact
 from batch.transcripts.segmentation import sentences
 from batch.transcripts.speakers import LABEL, read_label
-from batch.transcripts.transcript import UNKNOWN, UNSPACED, Transcript, join_words, read_result
+from batch.transcripts.transcript import UNKNOWN, UNSPACED, Transcript, join_words
 
 SEPARATOR: Final = "\x1f"
 """Stands on either side of each character of a script without spaces, so that each is a word of its own to the index
@@ -55,11 +56,11 @@ def read_document(directory: Path, path: Path) -> Document | None:
     if is_foreign(content):
         return Document(*known)
     try:
-        said = read_result(key, content)
+        said = registry.read(key, content)
         return Document(
             *known, cleaned(redact(str(said.recording.get("source") or ""))), _labels(said), list(_rows(said))
         )
-    except (msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
+    except (ValueError, OverflowError) as error:
         return Document(*known, problem=str(error))
 
 

@@ -8,9 +8,9 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from batch.config import PriceTable
 from batch.jobs.planning.planner import FAIL, Expectation, Plan, PlanRow
 from batch.model import Event
+from batch.providers.interface import Pricing
 from batch.telemetry.redaction import harmless, redact_tree
 
 _SHOWN_REJECTS: Final = 10
@@ -55,7 +55,7 @@ class PlanWriter:
             cells = (row.verdict, row.key, row.why + (f" ({said})" if said else ""))
             self._out.write("\t".join(map(harmless, cells)) + "\n")
 
-    def close(self, plan: Plan, prices: PriceTable | None, expectation: Expectation, in_flight: int) -> None:
+    def close(self, plan: Plan, prices: Pricing | None, expectation: Expectation, in_flight: int) -> None:
         """The sum, for so many recordings in flight."""
         seconds = expectation.run_seconds(plan.recordings, plan.seconds, in_flight)
         if self.cannot_run > _SHOWN_REJECTS:
@@ -71,7 +71,7 @@ class PlanWriter:
             stream.write(f"to do it: {harmless(self._command)}\n")
 
 
-def _as_dict(plan: Plan, prices: PriceTable | None, rejected: int) -> dict[str, Any]:
+def _as_dict(plan: Plan, prices: Pricing | None, rejected: int) -> dict[str, Any]:
     return {
         "rows": plan.rows,
         "rejected": rejected,
@@ -93,7 +93,7 @@ def _as_dict(plan: Plan, prices: PriceTable | None, rejected: int) -> dict[str, 
     }
 
 
-def _lines(plan: Plan, prices: PriceTable | None, rejected: int, seconds: float, basis: str) -> Iterable[str]:
+def _lines(plan: Plan, prices: Pricing | None, rejected: int, seconds: float, basis: str) -> Iterable[str]:
     for what, count in plan.verdicts.most_common():
         yield f"{count:>9,}  {what}"
     if rejected:
@@ -118,8 +118,8 @@ def _lines(plan: Plan, prices: PriceTable | None, rejected: int, seconds: float,
     yield f"time: about {timedelta(seconds=round(seconds))} ({basis})"
 
 
-def _price_line(plan: Plan, prices: PriceTable | None) -> str:
+def _price_line(plan: Plan, prices: Pricing | None) -> str:
     if prices is None or plan.usd is None:
         return "price: none (not the vendor's service)"
-    extras = ", ".join(f"{name} {usd:g}" for name, usd in {**prices.models, **prices.extras}.items())
+    extras = ", ".join(f"{name} {usd:g}" for name, usd in prices.table.items())
     return f"price: about ${plan.usd:,.2f} (prices of {prices.as_of}, USD an hour: {extras})"

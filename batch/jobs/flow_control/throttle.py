@@ -16,7 +16,7 @@ from batch.config import RateSettings, RetrySettings
 from batch.errors import LINE_DOWN, RECORDINGS_OWN, FailureKind
 from batch.jobs.flow_control import laws
 from batch.model import Event
-from batch.providers.assemblyai.protocol import Route
+from batch.providers.interface import Operation
 from batch.telemetry import context
 
 T = TypeVar("T")
@@ -143,7 +143,7 @@ class _Pacing:
 
 
 class _Health:
-    """How one route does: when it last went well, since when it has not, and for whom not."""
+    """How one operation does: when it last went well, since when it has not, and for whom not."""
 
     __slots__ = ("failing_callers", "ill_since", "well_at")
 
@@ -175,7 +175,7 @@ class Throttle:
     a recording, and say nothing about how many jobs the service takes. A ``Retry-After``
     beyond ``longest_pause_seconds`` (None: as an outage) ends the run.
 
-    A route that is down for everybody is not a recording's failure: while nothing goes well on it, tries are not
+    A operation that is down for everybody is not a recording's failure: while nothing goes well on it, tries are not
     counted against the recording, and after ``outage_seconds`` of that the run stops, to be continued later.
     """
 
@@ -198,24 +198,26 @@ class Throttle:
         self._heard = asyncio.Event()
         self._heard.set()
         self._not_before = 0.0
-        self._health = {route: _Health() for route in Route}
+        self._health = {operation: _Health() for operation in Operation}
         self._at_all = _Health()
 
-    async def attempt(self, attempt: Callable[[], Awaitable[T]], *, route: Route, what: str, number: int = 1) -> T:
+    async def attempt(
+        self, attempt: Callable[[], Awaitable[T]], *, operation: Operation, what: str, number: int = 1
+    ) -> T:
         """Make one ``attempt``, the ``number``-th, as soon as the service may be asked. Raises what it raises, and
-        ``UnavailableError`` when nothing has gone well on the route for too long."""
-        await self._allowance(route)
+        ``UnavailableError`` when nothing has gone well on the operation for too long."""
+        await self._allowance(operation)
         asked_at = _now()
-        self._on_event(Event("asked", kind=route))
+        self._on_event(Event("asked", kind=operation))
         context.attempt_number.set(number)
         try:
             answer = await attempt()
         except errors.TransientError as error:
-            self._record_failure(error, route, what, asked_at)
+            self._record_failure(error, operation, what, asked_at)
             raise
         finally:
             self._heard.set()
-        for health in (self._health[route], self._at_all):
+        for health in (self._health[operation], self._at_all):
             health.went_well(_now())
         self._pacing.answered(asked_at, _now(), refused=False)
         return answer
@@ -224,7 +226,7 @@ class Throttle:
         self,
         attempt: Callable[[], Awaitable[T]],
         *,
-        route: Route,
+        operation: Operation,
         what: str,
         unanswered: bool = True,
         at_last: type[errors.DiaristError] | None = errors.RecordingError,
@@ -240,21 +242,21 @@ class Throttle:
         since = _now()
         while True:
             try:
-                return await self.attempt(attempt, route=route, what=what, number=tries + 1)
+                return await self.attempt(attempt, operation=operation, what=what, number=tries + 1)
             except errors.TransientError as error:
                 if isinstance(error, errors.UnknownOutcomeError) and not unanswered:
                     raise
                 refused = refused + 1 if self._is_singled_out(error, since) else 0
-                tries, own, since = tries + 1, own + self._is_its_own(error, route, since), _now()
+                tries, own, since = tries + 1, own + self._is_its_own(error, operation, since), _now()
                 if at_last and refused >= _REFUSALS_LIMIT:
                     raise errors.PostponedError(f"{error} (after {tries} tries)", kind=error.kind) from error
                 if at_last and own >= self._patience.attempts:
                     raise at_last(f"{error} (after {tries} tries)", kind=error.kind) from error
                 await self._rest(error, tries, what)
 
-    def went_well_since(self, route: Route, then: float) -> bool:
-        """Whether anything has gone well on the route since ``then`` (loop time)."""
-        return self._health[route].is_well_since(then)
+    def went_well_since(self, operation: Operation, then: float) -> bool:
+        """Whether anything has gone well on the operation since ``then`` (loop time)."""
+        return self._health[operation].is_well_since(then)
 
     async def wait_until_open(self) -> None:
         """Wait until the service may be asked. The client awaits it once more right before it sends: between a turn
@@ -262,9 +264,9 @@ class Throttle:
         while (wait := self._not_before - _now()) > 0:  # noqa: ASYNC110 (it may move)
             await asyncio.sleep(wait)
 
-    async def _allowance(self, route: Route) -> None:
+    async def _allowance(self, operation: Operation) -> None:
         """Wait for what the ramp gives submissions; then, in line, for the end of a pause, a token and the pace."""
-        while self._ramp and route is Route.SUBMIT and (wait := self._ramp.wait_seconds(_now())):  # noqa: ASYNC110
+        while self._ramp and operation is Operation.SUBMIT and (wait := self._ramp.wait_seconds(_now())):  # noqa: ASYNC110
             await asyncio.sleep(wait)
         async with self._line:
             await self._opening()
@@ -295,25 +297,25 @@ class Throttle:
         self._on_event(Event("retrying", message=f"{what}: {error}", kind=error.kind, seconds=pause))
         await asyncio.sleep(pause)
 
-    def _is_its_own(self, error: errors.TransientError, route: Route, since: float) -> bool:
+    def _is_its_own(self, error: errors.TransientError, operation: Operation, since: float) -> bool:
         """Whether the bad luck is the recording's: the service said so, or was well for others meanwhile."""
         if isinstance(error, errors.ThrottledError):
             return False
-        return error.kind in RECORDINGS_OWN or (error.kind != _IN_TURN and self.went_well_since(route, since))
+        return error.kind in RECORDINGS_OWN or (error.kind != _IN_TURN and self.went_well_since(operation, since))
 
     def _is_singled_out(self, error: errors.TransientError, since: float) -> bool:
         return isinstance(error, errors.ThrottledError) and self._at_all.is_well_since(since)
 
-    def _record_failure(self, error: errors.TransientError, route: Route, what: str, asked_at: float) -> None:
+    def _record_failure(self, error: errors.TransientError, operation: Operation, what: str, asked_at: float) -> None:
         now, throttled = _now(), isinstance(error, errors.ThrottledError)
         if (error.retry_after_seconds or 0.0) > self._longest_pause:
             raise self._asked_to_wait(error) from error
         self._pause(error, now, asked_at)
-        health, nothing = (self._at_all, "no request") if throttled else (self._health[route], f"no {route}")
+        health, nothing = (self._at_all, "no request") if throttled else (self._health[operation], f"no {operation}")
         seconds = health.went_ill(now, what)
         if seconds < self._patience.outage_seconds:
             return
-        own = route is Route.UPLOAD and not throttled and error.kind not in LINE_DOWN
+        own = operation is Operation.UPLOAD and not throttled and error.kind not in LINE_DOWN
         if own and len(health.failing_callers) == 1:
             raise errors.RecordingError(f"{error} (for {seconds:.0f} s)", kind=error.kind) from error
         raise errors.UnavailableError(

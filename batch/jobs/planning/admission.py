@@ -15,8 +15,9 @@ from batch.jobs.planning.budget import BudgetTracker
 from batch.jobs.planning.decision import Action, Decision, Rerun, RowDecision, Upkeep
 from batch.jobs.planning.judge import Judge, Known
 from batch.jobs.planning.selection import Selection
+from batch.manifest.option_schema import OptionSchema
 from batch.model import WITH_SERVICE, Event, Job, Recording, Reject, State
-from batch.providers.assemblyai.options import differing
+from batch.providers import registry
 from batch.storage import audio
 from batch.storage.locations import identity
 from batch.storage.same_audio import same_audio
@@ -186,7 +187,7 @@ class Admission:
 
     async def _again(self, row: Recording, first: Recording) -> None:
         """A row whose place another has: the same once more, or refused."""
-        if not (why := await asyncio.to_thread(_clash, row, first)):
+        if not (why := await asyncio.to_thread(_clash, row, first, registry.named(self._service).options)):
             self._tell("skipped", Job(row, self._service), f"the same as {first.where}", Action.DUPLICATE)
         else:
             self._reject(Reject(row.manifest, row.line, why, row.key, row))
@@ -198,14 +199,14 @@ class Admission:
         self._on_event(Event(name, job=job, message=why, kind=kind))
 
 
-def _clash(row: Recording, first: Recording) -> str:
+def _clash(row: Recording, first: Recording, options: OptionSchema) -> str:
     """Why a row may not have the key of an earlier one; empty if it is the same once more. Blocks: reads the files,
     if they have one size."""
     if row.key != first.key:
         return f"its result would be where that of {first.key!r} ({first.where}) is: give each its own id"
     if not same_audio(row, first):
         what = "audio"
-    elif differing(row.options, first.options):
+    elif options.differing(row.options, first.options):
         what = "options"
     elif row.labels != first.labels:
         what = "labels"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from batch.config import BudgetSettings, PriceTable
+from batch.config import BudgetSettings
 from batch.model import ENDED, Event, Job, State
-from batch.providers.assemblyai.pricing import billed_channels, likely_channels, price
+from batch.providers.interface import LIKELY_CHANNELS, Pricing
+from batch.storage.audio import ANY_AUDIO, AudioLimits
 from batch.storage.audio_headers import Probe, probe
 from batch.storage.locations import is_url
 
@@ -22,17 +23,17 @@ class _Reservation(NamedTuple):
 
 
 class BudgetTracker:
-    """``prices`` None: nothing is charged, and only hours count."""
+    """``pricing`` None: nothing is charged, and only hours count."""
 
-    def __init__(self, budget: BudgetSettings, prices: PriceTable | None) -> None:
-        self._budget, self._prices = budget, prices
+    def __init__(self, budget: BudgetSettings, pricing: Pricing | None, limits: AudioLimits = ANY_AUDIO) -> None:
+        self._budget, self._pricing, self._limits = budget, pricing, limits
         self._reserved: dict[str, _Reservation] = {}
         self.usd = self.seconds = self._spent = 0.0
 
     @property
     def spent(self) -> float | None:
         """USD for what was collected; None if nothing is charged."""
-        return self._spent if self._prices else None
+        return self._spent if self._pricing else None
 
     @property
     def is_bounded(self) -> bool:
@@ -42,9 +43,9 @@ class BudgetTracker:
         """Count the job in; else say which limit it does not fit into, and leave it out. Blocks: looks at the
         file's header."""
         source = job.recording.source
-        found = Probe() if is_url(source) else probe(source, sent=False)  # which may be any size
+        found = Probe() if is_url(source) else probe(source, limits=self._limits, sent=False)  # which may be any size
         unknown = 0.0 if found.problem else self._budget.unknown_seconds  # what fails is free
-        channels = billed_channels(job.recording.options, found.channels, self._prices) if self._prices else 1
+        channels = self._billed_channels(job, found.channels)
         asked = _Reservation(found.seconds or unknown, channels, self._usd_per_second(job))
         if wrong := self._exceeded(asked.usd, asked.seconds):
             return wrong
@@ -60,8 +61,8 @@ class BudgetTracker:
             return
         promised = self._reserved.pop(job.key, None)
         charged = job.state is State.COLLECTED and job.shared_with is None
-        if charged and self._prices:
-            channels = promised.channels if promised else likely_channels(job, self._prices)
+        if charged and self._pricing:
+            channels = promised.channels if promised else self._billed_channels(job, LIKELY_CHANNELS)
             self._spent += _Reservation(job.audio_seconds or 0.0, channels, self._usd_per_second(job)).usd
         if promised:
             cost = promised._replace(seconds=(job.audio_seconds or 0.0) if charged else 0.0)
@@ -71,7 +72,10 @@ class BudgetTracker:
             )
 
     def _usd_per_second(self, job: Job) -> float:
-        return price(job.recording.options, self._prices).usd(1.0) if self._prices else 0.0
+        return self._pricing.quote(job.recording.options).usd(1.0) if self._pricing else 0.0
+
+    def _billed_channels(self, job: Job, channels: int | None) -> int:
+        return self._pricing.billed_channels(job.recording.options, channels) if self._pricing else 1
 
     def _exceeded(self, usd: float, seconds: float) -> str:
         most, hours = self._budget.max_cost, self._budget.max_hours

@@ -13,7 +13,7 @@ from typing import IO, Any
 from batch import errors
 from batch.archive.journal import Journal
 from batch.archive.results import JOURNAL, Results
-from batch.config import PriceTable, Settings
+from batch.config import Settings
 from batch.jobs.connection import links
 from batch.jobs.places import ASKED, Place, placed
 from batch.jobs.planning.admission import Admission
@@ -22,7 +22,7 @@ from batch.jobs.planning.inputs import rows_of
 from batch.jobs.planning.planner import Plan, Planner
 from batch.jobs.planning.selection import Selection
 from batch.model import Event
-from batch.providers.endpoint import Endpoint
+from batch.providers.interface import Provider
 
 
 @contextlib.asynccontextmanager
@@ -43,9 +43,9 @@ async def open_planner(
 
     Raises ``UsageError`` as ``run`` does. Rows that cannot run are told to ``on_event``.
     """
-    rows = rows_of(manifests, settings, stdin, on_event)
     place = place if place else await asyncio.to_thread(placed, out, settings, environ)
     rerun, service = place.in_pass(rerun, manifests, select), place.service
+    rows = rows_of(manifests, settings, service.options, stdin, on_event)
     with contextlib.closing(Journal(place.inner / JOURNAL, read_only=True)) as journal:
         results = Results(
             place.directory, copies=place.copies, formats=settings.formats, inner=place.inner, make=False,
@@ -53,7 +53,7 @@ async def open_planner(
         )  # fmt: skip
         admission = Admission(rows, journal, results, service.name, rerun=rerun, select=select, on_event=on_event)
         yield Planner(
-            admission, journal, service.name, prices_of(service, settings), limit=select.limit,
+            admission, journal, service, service.pricing(settings.prices), limit=select.limit,
             since=rerun.forced_since if rerun.force else 0.0, probing=probing,
             linked=links(service, settings) is not None,
         )  # fmt: skip
@@ -61,19 +61,15 @@ async def open_planner(
 
 def local_workers(place: Place, settings: Settings) -> int | None:
     """How many recordings the local service that a run would start works at; None for any other service."""
-    if place.service.base_url:
+    if place.service.address:
         return None
     return settings.local.workers or os.cpu_count() or 1
 
 
-def prices_of(service: Endpoint, settings: Settings) -> PriceTable | None:
-    return settings.prices.of(is_vendors=service.is_vendors)
-
-
-def may_cost_more(service: Endpoint, settings: Settings) -> bool:
+def may_cost_more(service: Provider, settings: Settings) -> bool:
     """Whether a run could cost more than may be spent unasked."""
     unasked, most = settings.budget.confirm_above, settings.budget.max_cost
-    return bool(unasked and prices_of(service, settings) and not 0 < most <= unasked)
+    return bool(unasked and service.pricing(settings.prices) and not 0 < most <= unasked)
 
 
 async def agreed_to_pay_again(

@@ -14,7 +14,7 @@ import msgspec
 
 from batch.errors import GIVEN_UP, RETRIED_UNASKED, FailureKind
 from batch.model import WITH_SERVICE, Job, Recording, Stamp, State
-from batch.providers.assemblyai.options import differing
+from batch.providers import registry
 from batch.storage.locations import identity
 
 """Failures of what was paid: the service is asked for it once more before anything is paid anew."""
@@ -76,7 +76,7 @@ def decide(
         return Decision(Action.RUN, f"service changed from {job.service}", pays_again)
     if changed:
         return Decision(Action.RUN, "audio changed")
-    if names := differing(recording.options, job.recording.options):
+    if names := registry.named(service).options.differing(recording.options, job.recording.options):
         return Decision(Action.RUN, f"option changed: {', '.join(names)}", pays_again)
     return _decide_same(job, rerun, stored)
 
@@ -136,7 +136,9 @@ class RowDecision(NamedTuple):
     @property
     def asks_for_something_else(self) -> bool:
         job, row = self.journals, self.recording
-        return job is not None and (self.changed or bool(differing(row.options, job.recording.options)))
+        if job is None:
+            return False
+        return self.changed or bool(registry.named(job.service).options.differing(row.options, job.recording.options))
 
     @property
     def refreshed(self) -> Job | None:

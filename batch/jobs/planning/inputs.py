@@ -13,20 +13,25 @@ from batch import errors
 from batch.config import Settings
 from batch.jobs.planning.selection import Selection
 from batch.manifest import reader
+from batch.manifest.option_schema import OptionSchema
 from batch.model import Event, Recording, Reject
 
 _COUNTED_ROWS: Final = 2000
 
 
 def rows_of(
-    manifests: Sequence[str], settings: Settings, stdin: IO[bytes] | None, on_event: Callable[[Event], None]
+    manifests: Sequence[str],
+    settings: Settings,
+    options: OptionSchema,
+    stdin: IO[bytes] | None,
+    on_event: Callable[[Event], None],
 ) -> Iterator[Recording | Reject]:
     def on_warning(message: str) -> None:
         on_event(Event("notice", message=message))
 
     return reader.read(
-        manifests, defaults=settings.options, dialect=settings.dialect or None, prefix=settings.prefix,
-        stdin=stdin, cwd=Path.cwd(), on_warning=on_warning,
+        manifests, options=options, defaults=settings.options, dialect=settings.dialect or None,
+        prefix=settings.prefix, stdin=stdin, cwd=Path.cwd(), on_warning=on_warning,
     )  # fmt: skip
 
 
@@ -43,12 +48,16 @@ def peeked(rows: Iterator[Recording | Reject]) -> Iterator[Recording | Reject]:
 
 
 async def count_rows(
-    manifests: Sequence[str], settings: Settings, select: Selection, on_event: Callable[[Event], None]
+    manifests: Sequence[str],
+    settings: Settings,
+    options: OptionSchema,
+    select: Selection,
+    on_event: Callable[[Event], None],
 ) -> None:
     """Tell how many rows there are, for what is left of them: reads the manifests once more, beside the run."""
     if "-" in manifests or not select.is_countable:
         return
-    rows = rows_of(manifests, settings, None, lambda event: None)
+    rows = rows_of(manifests, settings, options, None, lambda event: None)
     total = 0
     with contextlib.suppress(errors.RunError):  # told by the run itself
         while batch := await asyncio.to_thread(lambda: list(itertools.islice(rows, _COUNTED_ROWS))):

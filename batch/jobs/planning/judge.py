@@ -17,7 +17,7 @@ from batch import errors
 from batch.archive.results import Placed, Results
 from batch.jobs.planning.decision import Action, Decision, Rerun, RowDecision, Upkeep, decide
 from batch.model import WITH_SERVICE, Job, Recording, Reject, State
-from batch.providers.assemblyai.options import differing
+from batch.providers import registry
 from batch.storage import audio
 from batch.storage.locations import identity
 from batch.storage.object_stores import is_stored
@@ -164,7 +164,8 @@ class Judge:
 
     def _answers(self, job: Job, recording: Recording) -> bool:
         """Whether a transcript is one of the recording's audio, by this service, with these options."""
-        if job.service != self._service or differing(job.recording.options, recording.options):
+        options = registry.named(self._service).options
+        if job.service != self._service or options.differing(job.recording.options, recording.options):
             return False
         return job.key == recording.key and not compared(recording, job)[0]
 

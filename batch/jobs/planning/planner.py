@@ -16,14 +16,13 @@ from typing import Final
 import msgspec
 
 from batch.archive.journal import Journal
-from batch.config import PriceTable
 from batch.errors import FailureKind, UnavailableError
 from batch.jobs.planning.admission import Admission
 from batch.jobs.planning.decision import Action, RowDecision
 from batch.model import Job, Recording
-from batch.providers.assemblyai.pricing import billed_channels, price
+from batch.providers.interface import Pricing, Provider
 from batch.storage import sqlite
-from batch.storage.audio import digest
+from batch.storage.audio import AudioLimits, digest
 from batch.storage.audio_headers import Probe, channels_are_identical, probe
 from batch.storage.locations import is_url
 from batch.telemetry.redaction import redact
@@ -112,26 +111,27 @@ class Plan(msgspec.Struct):
 class Planner:
     """Judges, probes and prices every row, up to ``limit`` that would run. Asks no service, writes nothing.
 
-    What was paid before ``since`` does not count; ``probing``: headers are read; ``prices`` None: nothing is charged;
-    ``linked``: stored recordings are not sent through us.
+    What was paid before ``since`` does not count; ``probing``: headers are read; ``pricing`` None: nothing is
+    charged; ``linked``: stored recordings are not sent through us.
     """
 
     def __init__(
         self,
         admission: Admission,
         journal: Journal,
-        service: str,
-        prices: PriceTable | None,
+        provider: Provider,
+        pricing: Pricing | None,
         *,
         limit: int | None = None,
         since: float = 0.0,
         probing: bool = True,
         linked: bool = False,
     ) -> None:
-        self._admission, self._journal, self._service = admission, journal, service
+        self._admission, self._journal, self._service = admission, journal, provider.name
+        self._limits = provider.capabilities.audio
         self._limit, self._since, self._probing, self._linked = limit, since, probing, linked
-        self.prices = prices
-        self.plan = Plan(usd=0.0 if prices else None)
+        self.pricing = pricing
+        self.plan = Plan(usd=0.0 if pricing else None)
 
     async def rows(self) -> AsyncIterator[PlanRow]:
         """The rows, in order; ``plan`` is their sum afterwards. Raises what reading the manifest raises."""
@@ -139,7 +139,9 @@ class Planner:
             admitted = 0
             async for batch in self._admission.judged():
                 run = [judged for judged in batch if self._probing and judged.decision.verdict is Action.RUN]
-                probes = await _probed(pool, [judged.recording for judged in run], sent=not self._linked)
+                probes = await _probed(
+                    pool, [judged.recording for judged in run], self._limits, sent=not self._linked
+                )
                 sound = [
                     judged.recording for judged in run
                     if (found := probes.get(judged.recording.source)) and not found.problem
@@ -170,9 +172,9 @@ class Planner:
     def _add_again(self, row: PlanRow, seconds: float, recording: Recording) -> None:
         self.plan.again[row.why] += 1
         self.plan.again_seconds += seconds
-        if self.prices:
-            channels = billed_channels(recording.options, row.channels, self.prices)
-            self.plan.again_usd += price(recording.options, self.prices).usd(seconds, channels)
+        if self.pricing:
+            channels = self.pricing.billed_channels(recording.options, row.channels)
+            self.plan.again_usd += self.pricing.quote(recording.options).usd(seconds, channels)
 
     def _priced(self, row: PlanRow, recording: Recording, found: Probe) -> tuple[PlanRow, tuple[str, ...]]:
         if found.problem:
@@ -182,11 +184,11 @@ class Planner:
             return msgspec.structs.replace(row, verdict=REJECT, why=what, size_bytes=found.size_bytes), ()
         facts = {name: getattr(found, name) for name in ("seconds", "codec", "channels")}
         row = msgspec.structs.replace(row, **facts, size_bytes=found.size_bytes, note=_advice(recording, found))
-        if self.prices is None:
+        if self.pricing is None:
             return row, ()
-        asked = price(recording.options, self.prices)
-        channels = billed_channels(recording.options, found.channels, self.prices)
-        return msgspec.structs.replace(row, usd=asked.usd(found.seconds or 0.0, channels)), asked.unknown
+        quote = self.pricing.quote(recording.options)
+        channels = self.pricing.billed_channels(recording.options, found.channels)
+        return msgspec.structs.replace(row, usd=quote.usd(found.seconds or 0.0, channels)), quote.unknown
 
     async def _transcribed(self, recordings: Sequence[Recording], sizes: Mapping[str, int]) -> dict[str, str]:
         """Those whose audio the journal knows as transcribed with the same options. Only files whose size it knows
@@ -222,18 +224,24 @@ def _probing() -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-async def _probed(pool: ThreadPoolExecutor, recordings: Sequence[Recording], *, sent: bool) -> dict[str, Probe]:
+async def _probed(
+    pool: ThreadPoolExecutor, recordings: Sequence[Recording], limits: AudioLimits, *, sent: bool
+) -> dict[str, Probe]:
     """What the headers tell, by source, all at once, in a few strides: a thread's start costs more than a header."""
     asked = [recording for recording in recordings if not is_url(recording.source)]
     stride = max(1, -(-len(asked) // _PROBING_THREADS))
     parts = [asked[start : start + stride] for start in range(0, len(asked), stride)]
     loop = asyncio.get_running_loop()
-    done = await asyncio.gather(*(loop.run_in_executor(pool, partial(_probe_all, part, sent=sent)) for part in parts))
+    done = await asyncio.gather(
+        *(loop.run_in_executor(pool, partial(_probe_all, part, limits, sent=sent)) for part in parts)
+    )
     return {source: found for part in done for source, found in part}
 
 
-def _probe_all(recordings: Sequence[Recording], *, sent: bool) -> list[tuple[str, Probe]]:
-    return [(row.source, probe(row.source, row.stamp[0] if row.stamp else None, sent=sent)) for row in recordings]
+def _probe_all(recordings: Sequence[Recording], limits: AudioLimits, *, sent: bool) -> list[tuple[str, Probe]]:
+    sizes = [row.stamp.size_bytes if row.stamp else None for row in recordings]
+    looked_at = zip(recordings, sizes, strict=True)
+    return [(row.source, probe(row.source, size, limits=limits, sent=sent)) for row, size in looked_at]
 
 
 def _advice(recording: Recording, found: Probe) -> str:

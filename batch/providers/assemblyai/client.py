@@ -30,13 +30,13 @@ from batch.providers.assemblyai.protocol import (
     PAGE_LIMIT,
     Head,
     Page,
-    Route,
     Upload,
     error_text,
     read_head,
     read_page,
     refusal,
 )
+from batch.providers.interface import Operation
 from batch.storage import disk_errors
 from batch.telemetry.context import attempt_number, recording_key
 
@@ -99,51 +99,51 @@ class Client:
         self._headers = {"Authorization": key} if key else {}
         self._deadlines = deadlines or TimeoutSettings()
         self._has_spoken = False
-        self._doubts = {route: doubt.Doubt(self._deadlines.doubt_seconds) for route in Route}
+        self._doubts = {operation: doubt.Doubt(self._deadlines.doubt_seconds) for operation in Operation}
 
     async def upload(self, chunks: AsyncIterator[bytes], size_bytes: int) -> str:
         """Send ``size_bytes`` of audio; return the ``upload_url``. A slow upload that still moves is healthy."""
         broken: list[Exception] = []
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size_bytes)}
-        await self._doubts[Route.UPLOAD].turn()
+        await self._doubts[Operation.UPLOAD].turn()
         await self._turn()  # before the clock of an upload that does not move begins to run
         try:
             async with asyncio.timeout(self._deadlines.stall_seconds) as deadline:
                 body = self._moving(chunks, size_bytes, deadline, broken)
-                answer = await self._call(Route.UPLOAD, "POST", "v2/upload", data=body, headers=headers)
+                answer = await self._call(Operation.UPLOAD, "POST", "v2/upload", data=body, headers=headers)
         except TimeoutError as error:
             raise errors.UnknownOutcomeError(
                 f"the upload to {self._base} stands still", kind=FailureKind.TIMEOUT
             ) from error
         except errors.TransientError as error:
             raise (broken[0] if broken else error) from error
-        return self._understood(Route.UPLOAD, answer, _UPLOAD).upload_url
+        return self._understood(Operation.UPLOAD, answer, _UPLOAD).upload_url
 
     async def submit(self, audio_url: str, options: Mapping[str, Any]) -> Head:
         """Ask for a transcript: this costs money. Raises ``UnknownOutcomeError`` if it may have been taken."""
         body = msgspec.json.encode({"audio_url": audio_url, **options, **self._webhook})
         headers = {"Content-Type": "application/json"}
-        answer = await self._call(Route.SUBMIT, "POST", "v2/transcript", data=body, headers=headers)
-        return self._understood(Route.SUBMIT, answer, read_head)
+        answer = await self._call(Operation.SUBMIT, "POST", "v2/transcript", data=body, headers=headers)
+        return self._understood(Operation.SUBMIT, answer, read_head)
 
     async def fetch(self, transcript_id: str) -> tuple[Head, bytes]:
         """The transcript object as the service gave it, and the head of it."""
-        answer = await self._call(Route.FETCH, "GET", f"v2/transcript/{_safe(transcript_id)}", transcript_id)
+        answer = await self._call(Operation.FETCH, "GET", f"v2/transcript/{_safe(transcript_id)}", transcript_id)
         if len(answer) > _LARGE_BYTES:
-            return await asyncio.to_thread(self._understood, Route.FETCH, answer, read_head), answer
-        return self._understood(Route.FETCH, answer, read_head), answer
+            return await asyncio.to_thread(self._understood, Operation.FETCH, answer, read_head), answer
+        return self._understood(Operation.FETCH, answer, read_head), answer
 
     async def page(self, *, before_id: str | None = None, limit: int = PAGE_LIMIT) -> Page:
         """One page of the account's transcripts, newest first; ``before_id`` asks for those older than it."""
         params = {"limit": str(limit)} | ({"before_id": before_id} if before_id else {})
-        answer = await self._call(Route.LIST, "GET", "v2/transcript", params=params)
-        page, odd = self._understood(Route.LIST, answer, read_page)
+        answer = await self._call(Operation.LIST, "GET", "v2/transcript", params=params)
+        page, odd = self._understood(Operation.LIST, answer, read_page)
         if odd and not self._odd:
             self._on_warning(f"a line of the service's list is not what v2 documents ({odd}): it counts as not ended")
         self._odd = self._odd or odd
         return page
 
-    def _understood(self, route: Route, answer: bytes, read: Callable[[bytes], T]) -> T:
+    def _understood(self, operation: Operation, answer: bytes, read: Callable[[bytes], T]) -> T:
         """What an answer says. One that is not what v2 documents is no answer at all."""
         try:
             said = read(answer)
@@ -153,7 +153,7 @@ class Client:
                 f"the answer is not what v2 documents ({error}): {start!r}", kind=FailureKind.BAD_ANSWER
             ) from error
         self._has_spoken = True
-        self._doubts[route].went_well()
+        self._doubts[operation].went_well()
         return said
 
     async def _moving(
@@ -175,15 +175,15 @@ class Client:
             raise
 
     async def _call(
-        self, route: Route, method: str, path: str, transcript_id: str | None = None, **request: Any
+        self, operation: Operation, method: str, path: str, transcript_id: str | None = None, **request: Any
     ) -> bytes:
-        session = self._fresh if route is Route.SUBMIT else self._session
+        session = self._fresh if operation is Operation.SUBMIT else self._session
         request["headers"] = self._headers | request.get("headers", {})
-        request["timeout"] = self._timeout(route)
-        if route is not Route.UPLOAD:
-            await self._doubts[route].turn()
+        request["timeout"] = self._timeout(operation)
+        if operation is not Operation.UPLOAD:
+            await self._doubts[operation].turn()
         await self._turn()
-        with self._noted(route, method, path, transcript_id) as note:
+        with self._noted(operation, method, path, transcript_id) as note:
             request["trace_request_ctx"] = note
             try:
                 async with session.request(method, self._base / path, allow_redirects=False, **request) as answer:
@@ -194,25 +194,25 @@ class Client:
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise _misfortune(error, self._base, self._proxy) from error
             if answer.status != 200:
-                refused = _refused(route, answer, body, self._base, self._proxy)
-                raise self._weighed(refused, answer.status, route, transcript_id)
+                refused = _refused(operation, answer, body, self._base, self._proxy)
+                raise self._weighed(refused, answer.status, operation, transcript_id)
         return body
 
     def _weighed(
-        self, error: errors.DiaristError, status: int, route: Route, transcript_id: str | None
+        self, error: errors.DiaristError, status: int, operation: Operation, transcript_id: str | None
     ) -> errors.DiaristError:
         """What an error means of a service that has spoken v2: what one transcript meets is that transcript's, and
         what would end the run has to repeat."""
         if not self._has_spoken or not isinstance(error, doubt.ENDING):
             return error
-        if route is Route.FETCH and status == HTTPStatus.NOT_FOUND:
+        if operation is Operation.FETCH and status == HTTPStatus.NOT_FOUND:
             return errors.TranscriptNotFoundError(
                 f"the service answered 404 to the fetch of {transcript_id}", kind=FailureKind.UNKNOWN_ID
             )
-        return self._doubts[route].met(error, transcript_id)
+        return self._doubts[operation].met(error, transcript_id)
 
     @contextmanager
-    def _noted(self, route: Route, method: str, path: str, transcript_id: str | None) -> Iterator[_Note]:
+    def _noted(self, operation: Operation, method: str, path: str, transcript_id: str | None) -> Iterator[_Note]:
         """Tell of the call that is made while the context lasts, however it ends."""
         note, loop = _Note(), asyncio.get_running_loop()
         kind: str | None = None
@@ -228,15 +228,17 @@ class Client:
         finally:
             self._on_request(
                 Call(
-                    request_id=f"{self._name}-{next(self._numbers)}", route=route, method=method, path=f"/{path}",
+                    request_id=f"{self._name}-{next(self._numbers)}", route=operation, method=method, path=f"/{path}",
                     attempt=attempt_number.get(), seconds=round(loop.time() - began, 4),
                     sent_bytes=note.sent_bytes, received_bytes=note.received_bytes, status=note.status, kind=kind,
                     key=recording_key.get(), transcript_id=transcript_id,
                 )
             )  # fmt: skip
 
-    def _timeout(self, route: Route) -> aiohttp.ClientTimeout:
-        read = self._deadlines.upload_answer_seconds if route is Route.UPLOAD else self._deadlines.answer_seconds
+    def _timeout(self, operation: Operation) -> aiohttp.ClientTimeout:
+        read = (
+            self._deadlines.upload_answer_seconds if operation is Operation.UPLOAD else self._deadlines.answer_seconds
+        )
         return aiohttp.ClientTimeout(total=None, sock_connect=self._deadlines.connect_seconds, sock_read=read)
 
 
@@ -312,17 +314,17 @@ def _misfortune(error: Exception, base: URL, proxy: http_client.Proxy | None) ->
 
 
 def _refused(
-    route: Route, answer: aiohttp.ClientResponse, body: bytes, base: URL, proxy: http_client.Proxy | None
+    operation: Operation, answer: aiohttp.ClientResponse, body: bytes, base: URL, proxy: http_client.Proxy | None
 ) -> errors.DiaristError:
     text = error_text(body)
     if answer.status < 300:
         return errors.UnknownOutcomeError(
             f"{base} answered {answer.status} instead of 200: {text}", kind=FailureKind.BAD_ANSWER
         )
-    row, target = refusal(route, answer.status, text), _target(answer)
+    row, target = refusal(operation, answer.status, text), _target(answer)
     said = f"a redirect to {target}" if target else text or answer.reason
     who = _who(answer.status, base, proxy)
-    message = f"{who} answered {answer.status} to {route}: {said}{_advice(row.reach, base, target)}"
+    message = f"{who} answered {answer.status} to {operation}: {said}{_advice(row.reach, base, target)}"
     if not issubclass(row.reach, errors.TransientError):
         return row.reach(message, kind=row.kind)
     asked = _retry_after(answer.headers, datetime.now(UTC))
@@ -381,12 +383,3 @@ def _date(given: str) -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)
-
-
-async def right_one(client: Client, transcript_id: str) -> tuple[Head, bytes]:
-    """The transcript object of this id. One of another id is no answer."""
-    head, body = await client.fetch(transcript_id)
-    if head.id != transcript_id:
-        said = f"asked for transcript {transcript_id}, the service answered with {head.id}"
-        raise errors.UnknownOutcomeError(said, kind=FailureKind.BAD_ANSWER)
-    return head, body

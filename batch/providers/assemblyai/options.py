@@ -346,3 +346,32 @@ def _without_rivals(defaults: dict[str, Any], row: Mapping[str, Any]) -> dict[st
         if row.get(other) is not None:
             defaults.pop(one, None)
     return defaults
+
+
+class V2Options:
+    """The options of v2 as ``providers.interface.OptionSchema``."""
+
+    columns = COLUMNS
+    is_option = staticmethod(is_option)
+    read = staticmethod(read_options)
+    canonical = staticmethod(canonical)
+    differing = staticmethod(differing)
+
+    def excerpt(self, start_ms: int | None, end_ms: int | None) -> Mapping[str, int]:
+        given = {"audio_start_from": start_ms, "audio_end_at": end_ms}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def is_excerpt(self, options: Mapping[str, Any]) -> bool:
+        return bool(_EXCERPT & options.keys())
+
+    def language(self, code: str) -> Mapping[str, str]:
+        plain = code.lower().replace("-", "_")
+        return {"language_code": plain} if plain in option_rules.LANGUAGE_CODES else {}
+
+    def names_language(self, cells: Mapping[str, Any]) -> bool:
+        return any(cells.get(name) not in (None, "") for name in _CHOOSE_LANGUAGE)
+
+
+_EXCERPT: Final = frozenset({"audio_start_from", "audio_end_at"})
+_CHOOSE_LANGUAGE: Final = ("language_code", "language_codes", "language_detection")
+SCHEMA: Final = V2Options()

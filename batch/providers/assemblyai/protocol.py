@@ -12,6 +12,7 @@ import msgspec
 
 from batch import errors
 from batch.errors import FailureKind
+from batch.providers.interface import Operation, Reaction
 
 PAGE_LIMIT: Final = 200
 """The most transcripts that one page of the list holds."""
@@ -132,14 +133,6 @@ _TEXTS_OF_ITEM: Final = tuple(name for name in Item.__struct_fields__ if name !=
 # ── What a refusal means ────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Route(StrEnum):
-    UPLOAD = "upload"
-    SUBMIT = "submit"
-    FETCH = "fetch"
-    LIST = "list"
-    DELETE = "delete"
-
-
 KEY_REFUSED_TEXT: Final = "Authentication error, API token missing/invalid"
 NO_FUNDS_TEXT: Final = "Your current account balance is negative. Please top up to continue using the API."
 LINK_REFUSED_TEXT: Final = "Cannot access uploaded file"
@@ -166,11 +159,11 @@ class Refusal(NamedTuple):
     reach: type[errors.DiaristError]
     statuses: frozenset[int]
     text: str = ""
-    routes: frozenset[Route] = frozenset(Route)
+    routes: frozenset[Operation] = frozenset(Operation)
 
 
 _SERVER = frozenset(range(500, 600))
-_UPLOAD, _SUBMIT = frozenset({Route.UPLOAD}), frozenset({Route.SUBMIT})
+_UPLOAD, _SUBMIT = frozenset({Operation.UPLOAD}), frozenset({Operation.SUBMIT})
 REFUSALS: Final = (
     Refusal(FailureKind.KEY_REFUSED, errors.AuthenticationError, frozenset({401})),
     Refusal(
@@ -206,21 +199,12 @@ REFUSALS: Final = (
 """First row that fits wins. 5xx counts as unanswered: the service may have accepted the job before it failed."""
 
 
-def refusal(route: Route, status: int, text: str) -> Refusal:
+def refusal(operation: Operation, status: int, text: str) -> Refusal:
     """The row of ``REFUSALS`` for an answer that is not a 200. Raises LookupError for a status below 300."""
     for row in REFUSALS:
-        if status in row.statuses and route in row.routes and row.text in text.lower():
+        if status in row.statuses and operation in row.routes and row.text in text.lower():
             return row
     raise LookupError(f"no refusal: {status}")
-
-
-class Reaction(StrEnum):
-    """What to do about a job that ended in ``error``."""
-
-    SUBMIT_ANEW = "submit anew"
-    STAGE_AGAIN = "stage again"
-    EMPTY_RESULT = "empty result"
-    GIVE_UP = "give up"
 
 
 class JobError(NamedTuple):

@@ -22,7 +22,7 @@ from batch.config import RateSettings, RetrySettings
 from batch.jobs.flow_control import laws, throttle
 from batch.jobs.flow_control.concurrency import ConcurrencyLimiter
 from batch.jobs.flow_control.throttle import Throttle
-from batch.providers.assemblyai.protocol import Route
+from batch.providers.interface import Operation
 
 T = TypeVar("T")
 Limit = Callable[[float], float]
@@ -149,13 +149,13 @@ async def _night(service: Service, recordings: int, in_flight: int) -> Played:
         nonlocal failed
         try:
             async with uploads:
-                await gate.retry(service.ask, route=Route.UPLOAD, what=key)
+                await gate.retry(service.ask, operation=Operation.UPLOAD, what=key)
             await slots.acquire(key)
-            await gate.retry(service.ask, route=Route.SUBMIT, what=key)
+            await gate.retry(service.ask, operation=Operation.SUBMIT, what=key)
             jobs[key] = (loop.time() + JOB_SECONDS, loop.create_future())
             await jobs[key][1]
             slots.release(key)
-            await gate.retry(service.ask, route=Route.FETCH, what=key)
+            await gate.retry(service.ask, operation=Operation.FETCH, what=key)
         except errors.RecordingError:
             failed += 1
 
@@ -164,7 +164,7 @@ async def _night(service: Service, recordings: int, in_flight: int) -> Played:
             await asyncio.sleep(0.25)
             with contextlib.suppress(errors.TransientError):
                 if jobs:
-                    await gate.attempt(service.ask, route=Route.LIST, what="list")
+                    await gate.attempt(service.ask, operation=Operation.LIST, what="list")
                     for key in [key for key, (ends_at, _) in jobs.items() if ends_at <= loop.time()]:
                         jobs.pop(key)[1].set_result(None)
 
@@ -287,11 +287,11 @@ def test_refusals_on_one_route_are_no_outage_if_others_go_well() -> None:
     async def work() -> None:
         gate = Throttle(RetrySettings(outage_seconds=10.0), rng=random.Random(2), on_event=lambda event: None)
         for _ in range(30):
-            await gate.attempt(well, route=Route.FETCH, what="a")
+            await gate.attempt(well, operation=Operation.FETCH, what="a")
             with pytest.raises(errors.ThrottledError):
-                await gate.attempt(refused, route=Route.UPLOAD, what="b")
+                await gate.attempt(refused, operation=Operation.UPLOAD, what="b")
         with pytest.raises(errors.UnavailableError, match="no request has gone well for 1[01] s"):
-            await gate.retry(refused, route=Route.UPLOAD, what="b")
+            await gate.retry(refused, operation=Operation.UPLOAD, what="b")
 
     played(work())
 
@@ -303,14 +303,14 @@ def test_request_that_alone_is_always_refused_is_postponed() -> None:
         await asyncio.sleep(LATENCY_SECONDS)
 
     async def singled_out() -> None:
-        await gate.retry(well, route=Route.FETCH, what="another")
+        await gate.retry(well, operation=Operation.FETCH, what="another")
         raise errors.ThrottledError("429", kind="throttled", retry_after_seconds=1.0)
 
     async def work() -> None:
         nonlocal gate
         gate = Throttle(RetrySettings(), rng=random.Random(2), on_event=lambda event: None)
         with pytest.raises(errors.PostponedError, match=r"429 \(after 100 tries\)"):
-            await gate.retry(singled_out, route=Route.UPLOAD, what="this")
+            await gate.retry(singled_out, operation=Operation.UPLOAD, what="this")
 
     gate: Throttle
     played(work())
@@ -322,7 +322,7 @@ def test_bucket_bounds_the_requests_of_every_window_at_the_gate() -> None:
         gate = Throttle(
             RetrySettings(), rng=random.Random(2), on_event=lambda event: None, rate=RateSettings(100, 10.0)
         )
-        asks = (gate.attempt(service.ask, route=Route.FETCH, what=str(number)) for number in range(400))
+        asks = (gate.attempt(service.ask, operation=Operation.FETCH, what=str(number)) for number in range(400))
         await asyncio.gather(*asks)
         return service.came
 
@@ -341,7 +341,9 @@ def test_what_is_paced_goes_in_the_order_in_which_it_came() -> None:
         async def ask(number: int) -> None:
             served.append(number)
 
-        await asyncio.gather(*(gate.attempt(lambda n=n: ask(n), route=Route.FETCH, what="") for n in range(50)))  # type: ignore[misc]
+        await asyncio.gather(
+            *(gate.attempt(lambda n=n: ask(n), operation=Operation.FETCH, what="") for n in range(50))
+        )  # type: ignore[misc]
         assert asyncio.get_running_loop().time() > 3.0
         return served
 
@@ -399,7 +401,7 @@ def test_the_ramp_steps_back_for_a_limit_and_not_for_noise() -> None:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(throttle._Ramp, "fall_back", note)
-            asks = (gate.retry(service.ask, route=Route.FETCH, what=str(number)) for number in range(300))
+            asks = (gate.retry(service.ask, operation=Operation.FETCH, what=str(number)) for number in range(300))
             await asyncio.gather(*asks)
         return fallen
 

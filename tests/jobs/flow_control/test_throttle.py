@@ -13,7 +13,7 @@ from batch.config import RateSettings, RetrySettings
 from batch.jobs.flow_control import laws
 from batch.jobs.flow_control.throttle import Throttle, _Bucket, _Ramp
 from batch.model import Event
-from batch.providers.assemblyai.protocol import Route
+from batch.providers.interface import Operation
 
 QUICK = RetrySettings(attempts=3, base_seconds=0.001, cap_seconds=0.01, outage_seconds=60)
 
@@ -40,7 +40,7 @@ async def test_a_transient_error_is_tried_again_and_told() -> None:
     attempt = failing(
         errors.NoEffectError("busy", kind="throttled"), errors.UnknownOutcomeError("lost", kind="timeout")
     )
-    assert await gate(told=told).retry(attempt, route=Route.FETCH, what="fetch of a.wav") == "done"
+    assert await gate(told=told).retry(attempt, operation=Operation.FETCH, what="fetch of a.wav") == "done"
     asked = ("asked", "fetch")
     retrying = [("retrying", "throttled"), ("retrying", "timeout")]
     assert [(event.name, event.kind) for event in told] == [asked, retrying[0], asked, retrying[1], asked]
@@ -49,7 +49,7 @@ async def test_a_transient_error_is_tried_again_and_told() -> None:
 async def test_submission_is_repeated_only_if_it_surely_had_no_effect() -> None:
     attempt = failing(errors.NoEffectError("busy"), errors.UnknownOutcomeError("lost", kind="timeout"))
     with pytest.raises(errors.UnknownOutcomeError, match="lost"):
-        await gate().retry(attempt, route=Route.FETCH, what="submission", unanswered=False)
+        await gate().retry(attempt, operation=Operation.FETCH, what="submission", unanswered=False)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ async def test_submission_is_repeated_only_if_it_surely_had_no_effect() -> None:
 )
 async def test_what_cannot_get_better_is_not_repeated(error: errors.DiaristError) -> None:
     with pytest.raises(type(error)):
-        await gate().retry(failing(error), route=Route.FETCH, what="x")
+        await gate().retry(failing(error), operation=Operation.FETCH, what="x")
 
 
 async def test_retry_after_holds_back_everybody_not_only_its_receiver() -> None:
@@ -65,7 +65,7 @@ async def test_retry_after_holds_back_everybody_not_only_its_receiver() -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
     unlucky = throttle.retry(
-        failing(errors.NoEffectError("busy", retry_after_seconds=0.3)), route=Route.FETCH, what="a"
+        failing(errors.NoEffectError("busy", retry_after_seconds=0.3)), operation=Operation.FETCH, what="a"
     )
     other_went_at = 0.0
 
@@ -75,7 +75,7 @@ async def test_retry_after_holds_back_everybody_not_only_its_receiver() -> None:
 
     first = asyncio.create_task(unlucky)
     await asyncio.sleep(0.05)
-    await throttle.retry(other, route=Route.FETCH, what="b")
+    await throttle.retry(other, operation=Operation.FETCH, what="b")
     await first
     assert other_went_at - began >= 0.3
 
@@ -86,11 +86,11 @@ async def test_a_recording_that_fails_while_others_go_well_is_given_up() -> None
     async def well() -> None: ...
 
     async def attempt() -> None:
-        await throttle.retry(well, route=Route.FETCH, what="another")
+        await throttle.retry(well, operation=Operation.FETCH, what="another")
         raise errors.UnknownOutcomeError("reset", kind="broken_connection")
 
     with pytest.raises(errors.RecordingError, match=r"reset \(after 3 tries\)") as caught:
-        await throttle.retry(attempt, route=Route.FETCH, what="a")
+        await throttle.retry(attempt, operation=Operation.FETCH, what="a")
     assert caught.value.kind == "broken_connection"
 
 
@@ -99,7 +99,7 @@ async def test_outage_for_everybody_fails_no_recording_but_stops_run() -> None:
     patience = RetrySettings(attempts=2, base_seconds=0.01, cap_seconds=0.02, outage_seconds=0.3)
     outage = [errors.NoEffectError("no connection", kind="not_connected")] * 1000
     with pytest.raises(errors.UnavailableError, match="no fetch has gone well.*no connection"):
-        await gate(patience).retry(failing(*outage), route=Route.FETCH, what="a")
+        await gate(patience).retry(failing(*outage), operation=Operation.FETCH, what="a")
 
 
 @pytest.mark.parametrize("attempt", [1, 2, 5, 50])

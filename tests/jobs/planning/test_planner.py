@@ -18,7 +18,7 @@ from batch.jobs.planning.budget import BudgetTracker
 from batch.jobs.planning.planner import Expectation, Planner
 from batch.jobs.planning.selection import Selection
 from batch.model import Event, Job, Recording, State
-from batch.providers.assemblyai.pricing import billed_channels, price
+from batch.providers.assemblyai.pricing import VendorPricing
 from tests.support.recordings import agree, settings, wav
 from tests.support.service import start_service
 
@@ -171,11 +171,11 @@ async def test_the_expected_time_is_learnt_from_what_recordings_took(tmp_path: P
 def test_a_price_says_what_it_leaves_out(
     options: dict[str, Any], usd_per_hour: float, unknown: tuple[str, ...]
 ) -> None:
-    asked = price(options, PriceTable())
-    assert asked.usd_per_hour == pytest.approx(usd_per_hour)
-    assert asked.unknown == unknown
-    assert billed_channels({"multichannel": True}, 2, PriceTable()) == 2
-    assert billed_channels({}, 2, PriceTable()) == billed_channels({"multichannel": True}, None, PriceTable()) == 1
+    pricing = VendorPricing(PriceTable())
+    assert pricing.quote(options).usd(3600) == pytest.approx(usd_per_hour)
+    assert pricing.quote(options).unknown == unknown
+    assert pricing.billed_channels({"multichannel": True}, 2) == 2
+    assert pricing.billed_channels({}, 2) == pricing.billed_channels({"multichannel": True}, None) == 1
 
 
 # ── budgets ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -189,7 +189,7 @@ def job(folder: Path, seconds: float, key: str = "a") -> Job:
 
 def test_budget_gets_back_what_failed_or_was_shared(tmp_path: Path) -> None:
     """What failed or was shared is given back, and the rest costs as long as its audio turned out to be."""
-    tracker = BudgetTracker(BudgetSettings(max_cost=1.0), PriceTable(models={"m": 3600.0}, model="m"))
+    tracker = BudgetTracker(BudgetSettings(max_cost=1.0), VendorPricing(PriceTable(models={"m": 3600.0}, model="m")))
     waiting = {key: job(tmp_path, 0.3, key) for key in "abc"}
     assert [bool(tracker.reserve(each)) for each in waiting.values()] == [False, False, False]
     assert tracker.usd == pytest.approx(0.9)

@@ -16,7 +16,8 @@ from batch import errors
 from batch.config import TimeoutSettings
 from batch.providers.assemblyai import client
 from batch.providers.assemblyai.client import Client
-from batch.providers.assemblyai.protocol import REFUSALS, Route, Status, job_error, refusal
+from batch.providers.assemblyai.protocol import REFUSALS, Status, job_error, refusal
+from batch.providers.interface import Operation
 
 BASE = "http://service.test/v2"
 HTML = "<html><body>Bad gateway</body></html>"
@@ -27,11 +28,11 @@ async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
         yield part
 
 
-CALLS: dict[Route, tuple[str, str, Callable[[Client], Awaitable[object]]]] = {
-    Route.UPLOAD: ("POST", f"{BASE}/upload", lambda api: api.upload(chunks(b"audio"), 5)),
-    Route.SUBMIT: ("POST", f"{BASE}/transcript", lambda api: api.submit("http://a/b", {})),
-    Route.FETCH: ("GET", f"{BASE}/transcript/t1", lambda api: api.fetch("t1")),
-    Route.LIST: ("GET", f"{BASE}/transcript?limit=200", lambda api: api.page()),
+CALLS: dict[Operation, tuple[str, str, Callable[[Client], Awaitable[object]]]] = {
+    Operation.UPLOAD: ("POST", f"{BASE}/upload", lambda api: api.upload(chunks(b"audio"), 5)),
+    Operation.SUBMIT: ("POST", f"{BASE}/transcript", lambda api: api.submit("http://a/b", {})),
+    Operation.FETCH: ("GET", f"{BASE}/transcript/t1", lambda api: api.fetch("t1")),
+    Operation.LIST: ("GET", f"{BASE}/transcript?limit=200", lambda api: api.page()),
 }
 
 ANSWERS = [
@@ -63,10 +64,10 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize("route", CALLS)
+@pytest.mark.parametrize("operation", CALLS)
 @pytest.mark.parametrize(("status", "body", "error", "kind"), ANSWERS)
 async def test_every_refusal_on_every_route_becomes_its_table_error(
-    route: Route,
+    operation: Operation,
     status: int,
     body: str,
     error: type[errors.DiaristError],
@@ -74,7 +75,7 @@ async def test_every_refusal_on_every_route_becomes_its_table_error(
     api: Client,
     mocked: aioresponses.aioresponses,
 ) -> None:
-    method, url, call = CALLS[route]
+    method, url, call = CALLS[operation]
     mocked.add(url, method, status=status, body=body)
     with pytest.raises(error) as caught:
         await call(api)
@@ -82,20 +83,20 @@ async def test_every_refusal_on_every_route_becomes_its_table_error(
 
 
 def test_refused_link_is_staged_again_only_where_one_was_sent() -> None:
-    kinds = {route: refusal(route, 403, "Cannot access uploaded file").kind for route in Route}
-    assert kinds.pop(Route.SUBMIT) == "link_refused"
-    assert kinds.pop(Route.UPLOAD) == "upload_failed"
+    kinds = {operation: refusal(operation, 403, "Cannot access uploaded file").kind for operation in Operation}
+    assert kinds.pop(Operation.SUBMIT) == "link_refused"
+    assert kinds.pop(Operation.UPLOAD) == "upload_failed"
     assert set(kinds.values()) == {"throttled"}
 
 
 async def test_status_422_means_a_failed_upload_or_a_wrong_request() -> None:
     """A 422 means that the upload failed, but elsewhere that the request is wrong."""
-    assert refusal(Route.UPLOAD, 422, "Upload failed").reach is errors.NoEffectError
-    assert refusal(Route.SUBMIT, 422, "").reach is errors.RecordingError
+    assert refusal(Operation.UPLOAD, 422, "Upload failed").reach is errors.NoEffectError
+    assert refusal(Operation.SUBMIT, 422, "").reach is errors.RecordingError
 
 
 def test_refusal_table_covers_every_status_that_is_not_a_success() -> None:
-    assert all(refusal(route, status, "") in REFUSALS for route in Route for status in range(300, 600))
+    assert all(refusal(operation, status, "") in REFUSALS for operation in Operation for status in range(300, 600))
 
 
 @pytest.mark.parametrize(
@@ -212,16 +213,16 @@ async def test_a_redirect_that_leads_nowhere_is_a_wrong_address(
         (aiohttp.ConnectionTimeoutError("no connection"), errors.NoEffectError),
     ],
 )
-@pytest.mark.parametrize("route", CALLS)
+@pytest.mark.parametrize("operation", CALLS)
 async def test_broken_connection_is_unanswered_unless_nothing_arrived(
-    route: Route,
+    operation: Operation,
     misfortune: Exception,
     error: type[errors.TransientError],
     api: Client,
     mocked: aioresponses.aioresponses,
 ) -> None:
     """A broken connection counts as unanswered, unless nothing can have arrived."""
-    method, url, call = CALLS[route]
+    method, url, call = CALLS[operation]
     mocked.add(url, method, exception=misfortune)
     with pytest.raises(error):
         await call(api)

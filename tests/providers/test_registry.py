@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from batch import errors
-from batch.providers.endpoint import HOSTS, canonical, resolve
+from batch.providers.assemblyai.endpoints import HOSTS
+from batch.providers.registry import canonical, resolve
 from tests.support.processes import diarist
 from tests.support.recordings import archive
 from tests.support.service import start_service
@@ -76,8 +77,8 @@ def test_name_environment_and_key_decide_who_transcribes(
     asked: str, key: str, base_url: str, name: str, reached_at: str | None
 ) -> None:
     found = resolve(asked, {"ASSEMBLYAI_API_KEY": key, "ASSEMBLYAI_BASE_URL": base_url})
-    assert (found.name, found.base_url) == (name, reached_at)
-    assert found.is_vendors == (name in HOSTS)
+    assert (found.name, found.address) == (name, reached_at)
+    assert found.capabilities.ramp == (name in HOSTS)
 
 
 @pytest.mark.parametrize(

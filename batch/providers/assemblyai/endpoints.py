@@ -1,4 +1,4 @@
-"""Which service a run speaks to: its name, its address and its key, from ``--service`` and the environment."""
+"""Which service that speaks v2 is meant: its name, address and key, from ``--service`` and the environment."""
 
 from __future__ import annotations
 
@@ -23,36 +23,29 @@ _THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Who transcribes. ``name`` is its identity in the journal; ``base_url`` is None for the local service, which is
-    started for the run."""
+    """``name`` identifies the service in the journal; ``base_url`` is None for one that is started for a run, or that
+    is only read about."""
 
     name: str
     base_url: str | None
     key: str | None
 
-    @property
-    def is_vendors(self) -> bool:
-        """Whether it is one of the vendor's own hosts, whose ramp and prices apply."""
-        return self.name in HOSTS
+
+def are_named_in(environ: Mapping[str, str]) -> bool:
+    """Whether the environment names the vendor's service, by a key or an address."""
+    return bool(read_key(environ, "ASSEMBLYAI_API_KEY") or environ.get("ASSEMBLYAI_BASE_URL", "").strip())
 
 
 def resolve(name: str, environ: Mapping[str, str]) -> Endpoint:
-    """The service that ``--service`` and the environment name.
+    """The service that ``name`` (auto, a region, or a URL) and the environment mean.
 
     A region's name means its own host: ASSEMBLYAI_BASE_URL may name that host too, or for ``assemblyai`` one that is
     no region's. Raises ``AuthenticationError`` if the vendor's service is named without a key or the key cannot be
-    one, and ``UsageError`` for a name or an address that is none.
+    one, and ``UsageError`` for an address that is none.
     """
-    if name == "local":
-        return Endpoint("local", None, None)
     key, base_url = read_key(environ, "ASSEMBLYAI_API_KEY"), environ.get("ASSEMBLYAI_BASE_URL", "").strip()
     if "://" in name:
         return _reached_at(_address(name, "--service"), key)
-    if name not in ("auto", *HOSTS):
-        shown = "" if "@" in name else f" {name!r}"
-        raise errors.UsageError(f"--service{shown}: give auto, local, {', '.join(HOSTS)}, or a URL")
-    if name == "auto" and not key and not base_url:
-        return Endpoint("local", None, None)
     url = _address(base_url, "ASSEMBLYAI_BASE_URL") if base_url else HOSTS.get(name, HOSTS["assemblyai"])
     meant = canonical(url)
     if name in HOSTS and meant != name and not (name == "assemblyai" and meant not in HOSTS):
