@@ -22,8 +22,8 @@ from batch.jobs.flow_control.concurrency import ConcurrencyLimiter
 from batch.jobs.pipeline import Pipeline
 from batch.jobs.reconciler import Reconciler
 from batch.jobs.watcher import Watcher
-from batch.model import Event
 from batch.providers.interface import Connection, ConnectionRequest, Operation, Provider
+from batch.telemetry.events import Event, Notice
 
 _HELLO_SECONDS: Final = 30.0
 """How long the service may take to answer at all before the run does not even begin."""
@@ -50,8 +50,8 @@ async def connected(
         connections=settings.concurrency + settings.uploads, folder=inner / "service",
         timeouts=settings.deadlines, local=settings.local, turn=gate.wait_until_open,
         webhook=(settings.webhook.url, _secret(inner)) if settings.webhook.url else None,
-        on_request=lambda call: on_event(Event("called", call=call)),
-        on_warning=lambda message: on_event(Event("notice", message=message)),
+        on_request=on_event,
+        on_warning=lambda message: on_event(Notice(message)),
     )  # fmt: skip
     async with provider.connect(request) as connection:
         longest = settings.patience.outage_seconds
@@ -64,17 +64,16 @@ def _tell(provider: Provider, settings: Settings, on_event: Callable[[Event], No
     """Say who transcribes, and what that provider cannot do, before anything is paid."""
     name, can = provider.name, provider.capabilities
     where = f" at {provider.address}" if provider.address not in (None, name) else ""
-    on_event(Event("notice", message=f"service: {name}{where}"))
+    on_event(Notice(f"service: {name}{where}"))
     if can.lookup == "never":
         on_event(
-            Event(
-                "notice",
+            Notice(
                 message=f"{name} cannot be asked whether it has accepted a recording: one whose submission is not "
                 "answered fails, and is submitted again only with --retry failed",
             )
         )
     if settings.webhook.url and not can.sends_webhooks:
-        on_event(Event("notice", message=f"{name} sends no webhooks: webhook.url has no effect"))
+        on_event(Notice(f"{name} sends no webhooks: webhook.url has no effect"))
 
 
 def _ramps(provider: Provider, settings: Settings) -> bool:

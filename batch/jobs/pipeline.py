@@ -32,7 +32,7 @@ from batch.jobs.flow_control.throttle import Throttle
 from batch.jobs.missing import MissingTranscripts
 from batch.jobs.reconciler import Reconciler
 from batch.jobs.watcher import Watcher
-from batch.model import WITH_SERVICE, Event, Job, Recording, Stamp, State
+from batch.model import WITH_SERVICE, Job, Recording, Stamp, State
 from batch.providers.interface import (
     AudioStream,
     Connection,
@@ -50,6 +50,7 @@ from batch.storage.audio_headers import exact_seconds
 from batch.storage.locations import identity, is_url
 from batch.storage.object_stores import is_stored, link, look
 from batch.telemetry import context
+from batch.telemetry.events import BytesSent, Event, JobMoved, JobPostponed, Notice, RequestRetried
 
 T = TypeVar("T")
 Step = Callable[[Job], Awaitable[Job]]
@@ -173,7 +174,7 @@ class Pipeline:
             return job
         if self._is_out_of_sight(job):
             error = _other_key(job)
-            self._on_event(Event("postponed", job=job, message=str(error), kind=error.kind))
+            self._on_event(JobPostponed(job, str(error), error.kind))
             return job
         if self._reconciler.is_old(job):
             with contextlib.suppress(errors.PostponedError):
@@ -371,7 +372,7 @@ class Pipeline:
                 lambda: _run_to_completion(pay()), operation=Operation.SUBMIT, what=what, unanswered=False
             )
         except errors.UnknownOutcomeError as error:
-            self._on_event(Event("retrying", message=f"{what}: {error}; looking for it", kind=error.kind))
+            self._on_event(RequestRetried(f"{what}: {error}; looking for it", error.kind))
             others_did_well = self._throttle.went_well_since(Operation.SUBMIT, began)
             is_last = others_did_well and intent.submissions >= laws.SUBMISSIONS_LIMIT
             self._let_go[job.key] = _LetGo(self._clock(), error if is_last else None)
@@ -496,9 +497,7 @@ class Pipeline:
                 return job
             if job.shared_with is None:
                 raise
-            self._on_event(
-                Event("retrying", message=f"{job.key}: {error}; it is submitted by itself", kind=error.kind)
-            )
+            self._on_event(RequestRetried(f"{job.key}: {error}; it is submitted by itself", error.kind))
             return await self._record(job.move(State.LISTED, **_without_transcript(job)))
 
     async def _is_gone(self, job: Job, error: errors.TranscriptNotFoundError) -> bool:
@@ -508,7 +507,7 @@ class Pipeline:
             if job.shared_with is not None:
                 return True  # another recording's, which this one cannot wait for
             raise _other_key(job)
-        self._on_event(Event("retrying", message=f"{job.key}: {error}; looking for it again", kind=error.kind))
+        self._on_event(RequestRetried(f"{job.key}: {error}; looking for it again", error.kind))
         async with self._aside(job.key):
             return await self._missing.is_gone(job)
 
@@ -527,7 +526,7 @@ class Pipeline:
             )
         there = fetched.job
         message = f"{job.key}: transcript {there.id} is there after all: it is collected, and nothing is paid anew"
-        self._on_event(Event("notice", job=job, message=message))
+        self._on_event(Notice(job=job, message=message))
         return msgspec.structs.replace(job, ended_at=self._clock() if there.has_ended else None)
 
     async def _brought_home(self, job: Job) -> Job:
@@ -578,7 +577,7 @@ class Pipeline:
             return
         if abs(heard_seconds - seconds) > max(_LENGTH_SECONDS, _LENGTH_SHARE * seconds):
             lengths = f"is of {heard_seconds:.0f} s of audio, and the file holds {seconds:.0f} s: look at both"
-            self._on_event(Event("notice", job=job, message=f"{job.key}: transcript {fetched.job.id} {lengths}"))
+            self._on_event(Notice(job=job, message=f"{job.key}: transcript {fetched.job.id} {lengths}"))
 
     async def _ended_in_error(self, job: Job, ended: RemoteJob) -> Job:
         """Do what the provider advises for a job that it has failed (failed jobs are not billed)."""
@@ -589,7 +588,7 @@ class Pipeline:
         if failure.reaction is Reaction.STAGE_AGAIN and again:
             return await self._stage_again(job, failure.kind, ended.error or "")
         if failure.reaction is Reaction.SUBMIT_ANEW and again:
-            self._on_event(Event("retrying", message=f"submission of {job.key}: {ended.error}", kind=failure.kind))
+            self._on_event(RequestRetried(f"submission of {job.key}: {ended.error}", failure.kind))
             return await self._record(job.move(State.STAGED, **_without_transcript(job)))
         raise errors.RecordingError(f"the service ended the job: {ended.error}", kind=failure.kind)
 
@@ -599,7 +598,7 @@ class Pipeline:
         """The service cannot read the link any more: back to the start, a bounded number of times."""
         if job.failures + 1 >= laws.FAILURES_LIMIT:
             raise errors.RecordingError(reason, kind=kind)
-        self._on_event(Event("retrying", message=f"staging of {job.key}: {reason}", kind=kind))
+        self._on_event(RequestRetried(f"staging of {job.key}: {reason}", kind))
         return await self._record(job.move(State.LISTED, **_without_transcript(job)))
 
     async def _met_a_bug(self, job: Job, error: Exception) -> None:
@@ -620,7 +619,7 @@ class Pipeline:
             self._left.add(job.key)
         if job.state is State.SUBMITTING:
             self._deduplicator.leave(job.key, why)
-        self._on_event(Event("postponed", job=job, message=str(why), kind=why.kind))
+        self._on_event(JobPostponed(job, str(why), why.kind))
 
     async def _fail(self, job: Job, kind: FailureKind, reason: str) -> None:
         if job.audio_url:
@@ -629,7 +628,7 @@ class Pipeline:
 
     async def _record(self, job: Job) -> Job:
         await self._journal.record(job)
-        self._on_event(Event("moved", job=job))
+        self._on_event(JobMoved(job))
         return job
 
     def _occupy(self, job: Job) -> None:
@@ -641,7 +640,7 @@ class Pipeline:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
 
     def _tell_sent(self, sent_bytes: int) -> None:
-        self._on_event(Event("sent", count=sent_bytes))
+        self._on_event(BytesSent(sent_bytes))
 
 
 async def _postpone_on_refusal(asking: Awaitable[T]) -> T:

@@ -31,10 +31,11 @@ from batch import errors
 from batch.archive.journal import Journal
 from batch.errors import FailureKind
 from batch.jobs.flow_control.throttle import Throttle
-from batch.model import Event, Job
+from batch.model import Job
 from batch.providers.interface import Connection, JobPage, Operation, Phase, Provider, RemoteJob
 from batch.providers.job_pages import job_pages
 from batch.storage.locations import identity, is_url
+from batch.telemetry.events import Event, Notice
 
 _GATHER_SECONDS: Final = 0.05
 _LONGEST_GATHER_SECONDS: Final = 5.0
@@ -240,7 +241,7 @@ class Reconciler:
         others = ", ".join(each.id for each in fitting[1:])
         also = f"; also there: {others} (paid twice? look at them)" if others else ""
         how = "audio_url" if _is_upload(job) else "URL, options and time"
-        self._on_event(Event("notice", job=job, message=f"found in the list by {how} as {fitting[0].id}{also}"))
+        self._on_event(Notice(job=job, message=f"found in the list by {how} as {fitting[0].id}{also}"))
 
 
 def _by_url(walk: ListWalk) -> dict[str, list[RemoteJob]]:

@@ -35,7 +35,7 @@ from batch.jobs.planning.decision import Rerun
 from batch.jobs.planning.inputs import count_rows, peeked, rows_of
 from batch.jobs.planning.selection import Selection
 from batch.jobs.status_files import Rejected, asked, command_of, list_failed, report_no_beginning, reported, staged
-from batch.model import WITH_SERVICE, Event, Job, Recording
+from batch.model import WITH_SERVICE, Job, Recording
 from batch.providers import registry
 from batch.providers.fingerprint import fingerprint, new_salt
 from batch.providers.interface import Connection, JobPage, Operation, Pricing
@@ -43,6 +43,7 @@ from batch.storage import disk_errors, lock
 from batch.storage.object_stores import local_directory
 from batch.storage.private_files import INNER
 from batch.telemetry import observers
+from batch.telemetry.events import Event, Notice
 from batch.telemetry.summary import Summary
 
 _ORPHANS_SECONDS: Final = 10.0
@@ -139,7 +140,7 @@ async def _run(
         on_event(event)
 
     def on_warning(message: str) -> None:
-        emit(Event("notice", message=message))
+        emit(Notice(message))
 
     given = {"settings": settings, "rerun": rerun, "select": select, "environ": environ}
     agreed = await agreed_to_pay_again(manifests, place, confirm, **given)

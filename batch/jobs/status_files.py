@@ -22,9 +22,10 @@ from batch.errors import FailureKind
 from batch.jobs.planning.selection import Selection
 from batch.manifest.reader import called
 from batch.manifest.rows import printable
-from batch.model import Event, Job, Reject
+from batch.model import Job, Reject
 from batch.providers.interface import Provider
 from batch.storage import disk_errors, lock
+from batch.telemetry.events import Event, RowRejected
 from batch.telemetry.progress import snapshot
 from batch.telemetry.rates import WINDOW_SECONDS
 from batch.telemetry.redaction import redact
@@ -133,7 +134,7 @@ class Rejected:
 
     def note(self, event: Event) -> None:
         """What the disk refuses is told by ``rows``: the run itself goes on."""
-        if event.reject is None or self._error:
+        if not isinstance(event, RowRejected) or self._error:
             return
         try:
             self._file = self._file or tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 (see close)

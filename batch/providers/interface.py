@@ -17,8 +17,8 @@ import msgspec
 from batch.config import LocalServiceSettings, PriceTable, TimeoutSettings
 from batch.errors import FailureKind
 from batch.manifest.option_schema import OptionSchema
-from batch.model import Call
 from batch.storage.audio import AudioLimits
+from batch.telemetry.events import RequestEnded
 from batch.transcripts.transcript import Transcript
 
 
@@ -189,7 +189,7 @@ class ConnectionRequest(msgspec.Struct, frozen=True):
     local: LocalServiceSettings = LocalServiceSettings()
     turn: Callable[[], Awaitable[None]] = _at_once
     webhook: tuple[str, str] | None = None
-    on_request: Callable[[Call], None] = lambda call: None
+    on_request: Callable[[RequestEnded], None] = lambda request: None
     on_warning: Callable[[str], None] = lambda message: None
 
 

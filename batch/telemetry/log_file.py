@@ -14,21 +14,28 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from batch import __version__
 from batch.errors import UsageError
-from batch.model import Event, State
+from batch.model import Job, State
+from batch.telemetry.events import (
+    BudgetReached,
+    BytesSent,
+    Event,
+    JobMoved,
+    JobPostponed,
+    RequestEnded,
+    RequestRetried,
+    RequestStarted,
+    RowRejected,
+)
 from batch.telemetry.progress import snapshot
 from batch.telemetry.records import to_record
 from batch.telemetry.redaction import redact_tree
 from batch.telemetry.summary import Summary
-
-_TRAFFIC: Final = frozenset({"asked", "sent"})
-"""Told by the call that they belong to."""
-_WARNINGS: Final = frozenset({"retrying", "postponed", "budget"})
 
 
 class _File(WatchedFileHandler):
@@ -69,11 +76,11 @@ class Log:
         self._file, self._run, self._secrets = file, run, secrets
 
     def note(self, event: Event) -> None:
-        if event.name in _TRAFFIC:
+        if isinstance(event, RequestStarted | BytesSent):  # told by the request that they belong to
             return
         fields = msgspec.to_builtins(to_record(event))
-        if event.call:
-            fields |= msgspec.to_builtins(event.call)
+        if isinstance(event, RequestEnded):
+            fields |= msgspec.to_builtins(event)
         self.write(_level(event), fields)
 
     def write(self, level: str, fields: dict[str, Any]) -> None:
@@ -85,10 +92,13 @@ class Log:
 
 def _level(event: Event) -> str:
     """``error``: a recording is lost to this run; ``warning``: it may yet be; ``info``: all else."""
-    if event.name == "rejected" or (event.name == "moved" and event.job and event.job.state is State.FAILED):
-        return "error"
-    if event.name in _WARNINGS or (event.call and event.call.kind):
-        return "warning"
+    match event:
+        case RowRejected() | JobMoved(job=Job(state=State.FAILED)):
+            return "error"
+        case RequestRetried() | JobPostponed() | BudgetReached():
+            return "warning"
+        case RequestEnded() if event.kind:
+            return "warning"
     return "info"
 
 

@@ -15,8 +15,9 @@ from aiohttp import web
 from batch import __version__
 from batch.config import MetricsSettings
 from batch.errors import UsageError
-from batch.model import Call, Event, Job, State
+from batch.model import Job, State
 from batch.network.http_listener import listening
+from batch.telemetry.events import Event, JobMoved, RequestEnded
 from batch.telemetry.progress import Progress, snapshot
 from batch.telemetry.summary import Summary
 
@@ -73,19 +74,19 @@ def _times(registry: CollectorRegistry) -> Callable[[Event], None]:
     )  # fmt: skip
 
     def take(event: Event) -> None:
-        if event.call:
-            calls.labels(event.call.route, outcome(event.call)).observe(event.call.seconds)
-        elif event.name == "moved" and event.job and (seconds := _turnaround(event.job)) is not None:
+        if isinstance(event, RequestEnded):
+            calls.labels(event.operation, outcome(event)).observe(event.seconds)
+        elif isinstance(event, JobMoved) and (seconds := _turnaround(event.job)) is not None:
             turnaround.observe(seconds)
 
     return take
 
 
-def outcome(call: Call) -> str:
+def outcome(request: RequestEnded) -> str:
     """``ok``, ``3xx`` to ``5xx``, ``unanswered``, or ``cut`` (we gave it up)."""
-    if not call.kind or call.kind == "cut":
-        return call.kind or "ok"
-    return f"{call.status // 100}xx" if call.status and 300 <= call.status < 600 else "unanswered"
+    if not request.kind or request.kind == "cut":
+        return request.kind or "ok"
+    return f"{request.status // 100}xx" if request.status and 300 <= request.status < 600 else "unanswered"
 
 
 def _turnaround(job: Job) -> float | None:

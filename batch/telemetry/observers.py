@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from batch.config import Settings
-from batch.model import Event
+from batch.telemetry.events import Event, Notice
 from batch.telemetry.healthchecks import pinging
 from batch.telemetry.log_file import logging_to
 from batch.telemetry.metrics import serving
@@ -32,7 +32,7 @@ async def observe(
             take(event)
 
     def on_warning(message: str) -> None:
-        emit(Event("notice", message=message))
+        emit(Notice(message))
 
     def outcome() -> tuple[int, str]:
         return summary.exit_code, redact(_outcome(summary), secrets)

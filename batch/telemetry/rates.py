@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, NamedTuple
 
-from batch.model import ENDED, Event, Job, State
+from batch.model import ENDED, Job, State
+from batch.telemetry.events import BytesSent, Event, JobMoved, JobPostponed, RequestStarted, RowRejected, RowSkipped
 
 WINDOW_SECONDS: Final = 300.0
 _STEP_SECONDS: Final = 1.0
@@ -38,18 +39,18 @@ class Rates:
 
     def note(self, event: Event, at: float) -> None:
         """``at`` never decreases."""
-        if event.name in ("skipped", "rejected"):  # a million of them, at times
+        if isinstance(event, RowSkipped | RowRejected):  # a million of them, at times
             self._passed += 1
             return
         sums = (self._now or _Sums(at))._replace(at=at)
         match event:
-            case Event(name="moved", job=Job() as job):
+            case JobMoved(job=job):
                 sums = self._moved(job, sums)
-            case Event(name="sent", count=count):
+            case BytesSent(count=count):
                 sums = sums._replace(sent_bytes=sums.sent_bytes + count)
-            case Event(name="asked"):
+            case RequestStarted():
                 sums = sums._replace(requests=sums.requests + 1)
-            case Event(name="postponed", job=Job() as job):
+            case JobPostponed(job=job):
                 self._under_way.pop(job.key, None)
         self._keep(sums)
 

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
-from batch.model import Event
+from batch.model import Recording, Reject
+from batch.telemetry.events import (
+    BudgetReached,
+    BytesSent,
+    Event,
+    JobMoved,
+    JobPostponed,
+    Notice,
+    RequestEnded,
+    RequestRetried,
+    RequestStarted,
+    RowAdmitted,
+    RowRejected,
+    RowsCounted,
+    RowSkipped,
+)
 from batch.telemetry.redaction import redact
 
 
@@ -30,21 +46,44 @@ class EventRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def to_record(event: Event) -> EventRecord:
-    job, row = event.job, event.reject or (event.job.recording if event.job else None)
-    moved = job if job and event.name == "moved" else None
-    message = event.message or (moved.reason if moved else None)
+    """The line of an event. Its names are kept for whoever reads them: they never change."""
+    match event:
+        case JobMoved(job=job):
+            return _line(
+                "moved", job.recording, kind=job.kind, message=job.reason, state=job.state.value,
+                transcript_id=job.transcript_id, audio_seconds=job.audio_seconds, speakers=job.speakers,
+                shared_with=job.shared_with,
+            )  # fmt: skip
+        case JobPostponed(job=job, reason=reason, kind=kind):
+            return _line("postponed", job.recording, kind=kind, message=reason)
+        case RowAdmitted(job=job, why=why, action=action):
+            return _line("admitted", job.recording, kind=action, message=why)
+        case RowSkipped(job=known, why=why, action=action):
+            return _line("skipped", known.recording if known else None, kind=action, message=why)
+        case RowRejected(reject=reject):
+            return _line("rejected", reject, message=reject.reason)
+        case RowsCounted(count=count, read_all=read_all):
+            return _line("total", count=count or None, kind="read" if read_all else None)
+        case BudgetReached(message=message):
+            return _line("budget", message=message)
+        case RequestStarted(operation=operation):
+            return _line("asked", kind=operation)
+        case RequestEnded():
+            return _line("called")
+        case RequestRetried(message=message, kind=kind, pause_seconds=seconds):
+            return _line("retrying", kind=kind, message=message, seconds=seconds or None)
+        case BytesSent(count=count):
+            return _line("sent", count=count or None)
+        case Notice(message=message, job=about, kind=given):
+            return _line("notice", about.recording if about else None, kind=given, message=message)
+
+
+def _line(event: str, row: Recording | Reject | None = None, message: str | None = None, **facts: Any) -> EventRecord:
     return EventRecord(
-        event=event.name,
+        event=event,
         time=datetime.now(UTC),
         key=row.key if row else None,
         where=redact(row.where) if row else None,
-        state=moved.state.value if moved else None,
-        transcript_id=moved.transcript_id if moved else None,
-        audio_seconds=moved.audio_seconds if moved else None,
-        speakers=moved.speakers if moved else None,
-        shared_with=moved.shared_with if moved else None,
-        kind=event.kind or (moved.kind if moved else None) or None,
         message=redact(message) if message else None,
-        seconds=event.seconds or None,
-        count=event.count or None,
+        **facts,
     )

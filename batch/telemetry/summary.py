@@ -14,7 +14,21 @@ from typing import Final
 import msgspec
 
 from batch.errors import BudgetExceededError, DiaristError, FailureKind, RunError, UnavailableError
-from batch.model import ENDED, Event, Job, State
+from batch.model import ENDED, Job, State
+from batch.telemetry.events import (
+    BudgetReached,
+    BytesSent,
+    Event,
+    JobMoved,
+    JobPostponed,
+    Notice,
+    RequestRetried,
+    RequestStarted,
+    RowAdmitted,
+    RowRejected,
+    RowsCounted,
+    RowSkipped,
+)
 from batch.telemetry.rates import Rates
 
 _SHOWN: Final = 20
@@ -112,34 +126,34 @@ class Summary:
         """Fold one event in."""
         self.rates.note(event, self.clock())
         match event:
-            case Event(name="moved", job=Job() as job):
+            case JobMoved(job=job):
                 self._moved(job)
-            case Event(name="admitted", job=Job() as job, kind=kind):
-                self._admitted(job, is_carried=kind == "under way")
-            case Event(name="skipped", job=job, kind=kind, message=message):
-                self.skipped[kind] += 1
-                if kind == "elsewhere" and job:
-                    self._failed(kind, job.recording.where, job.key, message)
-                if kind == "failed before" and job:
-                    self._failed(job.kind or "", job.recording.where, job.key, job.reason or "")
-            case Event(name="rejected", reject=reject) if reject:
+            case RowAdmitted(job=job, is_under_way=is_under_way):
+                self._admitted(job, is_carried=is_under_way)
+            case RowSkipped(job=known, why=why, action=action):
+                self.skipped[action] += 1
+                if action == "elsewhere" and known:
+                    self._failed(action, known.recording.where, known.key, why)
+                if action == "failed before" and known:
+                    self._failed(known.kind or "", known.recording.where, known.key, known.reason or "")
+            case RowRejected(reject=reject):
                 self.rejected += 1
                 self._failed("bad_row", reject.where, reject.key, reject.reason)
-            case Event(name="postponed", job=Job() as job, message=message, kind=kind):
+            case JobPostponed(job=job, reason=reason, kind=kind):
                 self.postponed += 1
-                self._failed(kind, job.recording.where, job.key, f"{message} (left for the next run)")
-            case Event(name="notice", kind=FailureKind.RESULT_BEHIND, job=Job() as job, message=message):
+                self._failed(kind, job.recording.where, job.key, f"{reason} (left for the next run)")
+            case Notice(kind=FailureKind.RESULT_BEHIND, job=Job() as job, message=message):
                 self.behind += 1
                 self._failed("result_behind", job.recording.where, job.key, message)
-            case Event(name="retrying", kind=kind):
+            case RequestRetried(kind=kind):
                 self.retries[kind] += 1
-            case Event(name="asked", kind=route):
-                self.requests[route] += 1
-            case Event(name="sent", count=count):
+            case RequestStarted(operation=operation):
+                self.requests[operation] += 1
+            case BytesSent(count=count):
                 self.sent_bytes += count
-            case Event(name="total", count=count, kind=kind) if not self.read_all:
-                self.total, self.read_all = count, kind == "read"
-            case Event(name="budget", message=message):
+            case RowsCounted(count=count, read_all=read_all) if not self.read_all:
+                self.total, self.read_all = count, read_all
+            case BudgetReached(message=message):
                 self.budget_reached = message
 
     @contextlib.contextmanager

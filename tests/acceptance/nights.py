@@ -32,9 +32,10 @@ from batch.config import BudgetSettings, RetrySettings, Settings, SweepSettings
 from batch.engine.interface import BadAudio
 from batch.jobs.planning.admission import Action, Rerun
 from batch.jobs.planning.selection import Selection
-from batch.model import Event, Recording, State
+from batch.model import Recording, State
 from batch.providers.assemblyai.options import canonical, read_options
 from batch.server.faults import Fault, FaultKind, Faults, Handler
+from batch.telemetry.events import Event, JobMoved, RowSkipped
 from batch.telemetry.summary import Summary
 from tests.support import crashing
 from tests.support.places import ROOT
@@ -284,13 +285,13 @@ class Year:
 
         def watch(event: Event) -> None:
             nonlocal submitted
-            if not event.job:
+            if not isinstance(event, JobMoved | RowSkipped) or not event.job:
                 return
-            if event.name == "moved" and event.job.state is State.COLLECTED:
+            if isinstance(event, JobMoved) and event.job.state is State.COLLECTED:
                 told[event.job.key] = event.job.recording
-            if event.name == "skipped" and event.kind == Action.DONE:
+            if isinstance(event, RowSkipped) and event.action == Action.DONE:
                 told[event.job.key] = event.job.recording
-            submitted += event.name == "moved" and event.job.state is State.SUBMITTED
+            submitted += isinstance(event, JobMoved) and event.job.state is State.SUBMITTED
             if night.stop_after and submitted >= night.stop_after:
                 summary.signal_number = 2
                 stop.set()

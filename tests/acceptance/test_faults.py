@@ -22,11 +22,11 @@ from batch.config import PriceTable, RetrySettings, TimeoutSettings
 from batch.engine.interface import BadAudio
 from batch.jobs.planning.admission import Rerun
 from batch.jobs.preflight import CheckLevel, examine
-from batch.model import Event
 from batch.providers.assemblyai import client
 from batch.providers.assemblyai.protocol import NO_FUNDS_TEXT
 from batch.providers.interface import Operation
 from batch.server.faults import Fault, FaultKind, Faults, read
+from batch.telemetry.events import Event, JobPostponed, Notice
 from tests.support.recordings import archive, check_results, settings, submitted_audio, wav
 from tests.support.service import FOUR_PERCENT, Double, start_service
 
@@ -377,7 +377,7 @@ async def test_recording_without_a_witness_waits_with_its_twin(tmp_path: Path) -
         at = quick(service, reconcile_patience_seconds=0.5, reconcile_lag_seconds=3.0)
         first = await batch.run(str(manifest), out, settings=at, on_event=told.append)
         assert (first.exit_code, first.postponed, len(service.submissions)) == (5, 2, 0)
-        assert any("not sent again" in event.message for event in told if event.name == "postponed")
+        assert any("not sent again" in event.reason for event in told if isinstance(event, JobPostponed))
         again = await batch.run(str(manifest), out, settings=at)
         assert (again.exit_code, len(service.submissions)) == (5, 0)
         await asyncio.sleep(3)
@@ -416,12 +416,14 @@ async def test_unowned_transcript_is_reported_by_run_and_doctor(
     ):
         at = quick(service, prices=PriceTable(apply="always", models={"universal-3-5-pro": 1000.0}))
         await batch.run(str(manifest), out, settings=at, on_event=told.append)
-        assert not any("belong to no recording" in event.message for event in told)
+        assert not any("belong to no recording" in event.message for event in told if isinstance(event, Notice))
         stray = (await api.submit(service.submissions[0]["audio_url"], {})).id
         manifest.write_text(manifest.read_text().replace("customer 2", "customer 2\nmore,0.wav,3,c"))
         summary = await batch.run(str(manifest), out, settings=at, on_event=told.append)
         assert (summary.collected, summary.exit_code) == (1, 0)
-        (said,) = [event.message for event in told if "belong to no recording" in event.message]
+        (said,) = [
+            event.message for event in told if isinstance(event, Notice) and "belong to no recording" in event.message
+        ]
         assert (
             f"1 transcripts of our uploads belong to no recording, and may have been paid for: {stray}, of " in said
         )
@@ -472,7 +474,7 @@ async def test_transcript_of_wrong_length_is_reported_once_and_kept(tmp_path: Pa
     async with start_service(tmp_path / "service", middlewares=[shortened]) as service:
         summary = await batch.run(str(manifest), tmp_path / "out", settings=quick(service), on_event=told.append)
     assert (summary.collected, summary.exit_code) == (3, 0)
-    (said,) = [event.message for event in told if "s of audio" in event.message]
+    (said,) = [event.message for event in told if isinstance(event, Notice) and "s of audio" in event.message]
     assert said.endswith("is of 7 s of audio, and the file holds 20 s: look at both")
 
 

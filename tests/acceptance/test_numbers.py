@@ -19,7 +19,8 @@ import batch
 from batch.archive.results import Results
 from batch.engine.interface import BadAudio
 from batch.jobs.planning.selection import Selection
-from batch.model import Event, Reject, State
+from batch.model import Reject, State
+from batch.telemetry.events import Event, JobMoved
 from tests.support import processes as running
 from tests.support.command_line import diarist
 from tests.support.processes import end, start
@@ -76,6 +77,10 @@ async def test_all_kinds_of_rows_at_once_add_up_in_all_five_places(tmp_path: Pat
             await asyncio.sleep(60)
         return await handler(request)
 
+    def stop_at_submission(event: Event) -> None:
+        if isinstance(event, JobMoved) and event.job.state is State.SUBMITTED:
+            stop.set()
+
     async with start_service(
         tmp_path / "service", seconds=0.2, middlewares=[hangs],
         failing=lambda audio: BadAudio("no audio in it") if audio in bad else None,
@@ -86,7 +91,7 @@ async def test_all_kinds_of_rows_at_once_add_up_in_all_five_places(tmp_path: Pat
         await batch.run(str(rows_of(folder, "other.csv", "other,8.wav,")), out, settings=at)
         await batch.run(
             str(rows_of(folder, "gone.csv", "gone,9.wav,")), out, settings=at, stop=stop,
-            on_event=lambda event: stop.set() if event.job and event.job.state is State.SUBMITTED else None,
+            on_event=stop_at_submission,
         )  # fmt: skip
         (out / "blocked").touch()
         manifest = rows_of(

@@ -23,10 +23,12 @@ from aiohttp import web
 import batch
 from batch.config import TimeoutSettings
 from batch.jobs.planning.admission import Rerun
-from batch.model import Event, State
+from batch.model import State
 from batch.providers.assemblyai import protocol
 from batch.providers.assemblyai.protocol import Status
 from batch.providers.assemblyai.transcript import outline
+from batch.telemetry.events import Event, JobMoved
+from batch.telemetry.records import to_record
 from tests.support.recordings import archive, check_results, settings, submitted_audio, wav
 from tests.support.service import Handler, start_service
 
@@ -49,7 +51,7 @@ def changed(path: str, change: Change) -> Any:
 
 
 def told(events: list[Event], part: str) -> list[str]:
-    return [event.message for event in events if part in event.message]
+    return [text for event in events if part in (text := to_record(event).message or "")]
 
 
 # ── One odd thing stops nobody ──────────────────────────────────────────────────────────────────────────────────
@@ -376,7 +378,7 @@ async def stopped_at(state: State, manifest: Path, out: Path, **given: Any) -> N
     stop, seen = asyncio.Event(), set[str]()
 
     def watch(event: Event) -> None:
-        if event.job and event.job.state is state:
+        if isinstance(event, JobMoved) and event.job.state is state:
             seen.add(event.job.key)
         if len(seen) == 3:
             stop.set()

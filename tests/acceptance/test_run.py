@@ -14,8 +14,9 @@ from batch import errors
 from batch.config import RetrySettings
 from batch.jobs.planning.admission import Rerun
 from batch.jobs.planning.selection import Selection
-from batch.model import Event, State
+from batch.model import State
 from batch.providers.assemblyai.options import OPTION_NAMES
+from batch.telemetry.events import Event, JobMoved
 from batch.telemetry.summary import Summary
 from tests.support.recordings import agree, archive, check_results, settings, submitted_audio
 from tests.support.service import start_service
@@ -154,7 +155,7 @@ async def test_stopped_run_leaves_submitted_jobs_for_the_next_run(tmp_path: Path
         stop, at = asyncio.Event(), settings(service.base_url)
 
         def watch(event: Event) -> None:
-            if event.job and event.job.state is State.SUBMITTED:
+            if isinstance(event, JobMoved) and event.job.state is State.SUBMITTED:
                 stop.set()
 
         first = await batch.run(str(manifest), out, settings=at, on_event=watch, stop=stop)

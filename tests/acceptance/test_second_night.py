@@ -30,9 +30,11 @@ from batch.archive.search.query import Question, search
 from batch.jobs.planning.admission import Rerun
 from batch.jobs.planning.selection import Selection
 from batch.manifest.prefix import prefix_of
-from batch.model import Event, Recording, State
+from batch.model import Recording, State
 from batch.providers.assemblyai.options import canonical, differing
 from batch.storage.locations import identity
+from batch.telemetry.events import Event, JobMoved, RowRejected, RowSkipped
+from batch.telemetry.records import to_record
 from batch.telemetry.summary import Summary
 from tests.support import processes as running
 from tests.support.places import ROOT
@@ -81,7 +83,7 @@ async def test_folders_with_one_name_collide_unless_they_hold_the_same(tmp_path:
         both = [str(tmp_path / "a"), str(tmp_path / "b")]
         summary = await batch.run(both, tmp_path / "out", settings=at, on_event=told.append)
     assert (summary.collected, summary.rejected, summary.skipped["duplicate"]) == (2, 1, 1)
-    (message,) = (event.message for event in told if event.name == "rejected")
+    (message,) = (event.reject.reason for event in told if isinstance(event, RowRejected))
     assert "different audio" in message
     assert len(service.submissions) == 2
 
@@ -387,7 +389,7 @@ async def test_forced_shards_are_passes_of_their_own(tmp_path: Path) -> None:
         stop = asyncio.Event()
 
         def watch(event: Event) -> None:
-            if event.name == "moved" and event.job and event.job.state is State.COLLECTED:
+            if isinstance(event, JobMoved) and event.job.state is State.COLLECTED:
                 stop.set()
 
         await batch.run(str(folder), out, select=one, on_event=watch, stop=stop, **forced)
@@ -435,7 +437,7 @@ async def test_what_another_service_has_is_told_with_its_name(tmp_path: Path) ->
         stop = asyncio.Event()
 
         def watch(event: Event) -> None:
-            if event.job and event.job.state is State.SUBMITTED:
+            if isinstance(event, JobMoved) and event.job.state is State.SUBMITTED:
                 stop.set()
 
         await batch.run(str(folder), out, settings=settings(one.base_url), on_event=watch, stop=stop)
@@ -453,7 +455,7 @@ async def test_done_recording_is_not_paid_unasked_in_mid_pass(tmp_path: Path) ->
         await batch.run(str(folder), out, settings=at)
 
         def watch(event: Event) -> None:
-            if event.name == "moved" and event.job and event.job.state is State.STAGED:
+            if isinstance(event, JobMoved) and event.job.state is State.STAGED:
                 stop.set()
 
         await batch.run(
@@ -525,7 +527,7 @@ async def test_recover_keeps_jobs_under_way_despite_an_older_result(tmp_path: Pa
         stop = asyncio.Event()
 
         def watch(event: Event) -> None:
-            if event.job and event.job.state is State.SUBMITTED:
+            if isinstance(event, JobMoved) and event.job.state is State.SUBMITTED:
                 stop.set()
 
         await batch.run(str(folder), out, settings=changed, confirm=agree, on_event=watch, stop=stop)
@@ -780,7 +782,7 @@ async def test_files_of_others_are_never_replaced(tmp_path: Path) -> None:
         told: list[str] = []
         for _ in range(2):
             summary = await batch.run(
-                str(folder), folder, settings=at, on_event=lambda event: told.append(event.message)
+                str(folder), folder, settings=at, on_event=lambda event: told.append(to_record(event).message or "")
             )
             assert (summary.rejected, summary.exit_code, len(service.submissions)) == (1, 3, 2)
             assert {name: (folder / name).read_text() for name in mine} == mine
@@ -936,7 +938,7 @@ async def test_replaced_jobs_are_remembered_whatever_takes_their_place(tmp_path:
 
 def test_a_summary_says_that_something_was_held() -> None:
     summary = Summary()
-    summary.apply(Event("skipped", kind="held"))
+    summary.apply(RowSkipped(None, "", "held"))
     assert summary.exit_code == 8
 
 

@@ -27,9 +27,10 @@ from batch.archive.layout import journal_of
 from batch.jobs.planning.admission import Rerun
 from batch.jobs.planning.planner import PlanRow
 from batch.jobs.planning.selection import Selection
-from batch.model import WITH_SERVICE, Event, State
+from batch.model import WITH_SERVICE, State
 from batch.storage import audio as stored_audio
 from batch.storage import sqlite
+from batch.telemetry.events import Event, JobMoved
 from tests.support import rebuilding
 from tests.support.places import ROOT
 from tests.support.recordings import archive, check_results, settings, submitted_audio, wav
@@ -107,7 +108,7 @@ async def test_submitted_jobs_are_salvaged_from_a_damaged_journal(tmp_path: Path
         stop, at = asyncio.Event(), settings(service.base_url)
 
         def watch(event: Event) -> None:
-            if event.job and event.job.state is State.SUBMITTED:
+            if isinstance(event, JobMoved) and event.job.state is State.SUBMITTED:
                 stop.set()
 
         await batch.run(str(manifest), out, settings=at, on_event=watch, stop=stop)
@@ -297,7 +298,7 @@ async def test_recovery_killed_ten_times_pays_for_nothing_again(tmp_path: Path, 
         submitted = set()
 
         def watch(event: Event) -> None:
-            if event.job and event.job.state is State.SUBMITTED:
+            if isinstance(event, JobMoved) and event.job.state is State.SUBMITTED:
                 submitted.add(event.job.key)
                 if len(submitted) > 90:
                     stop.set()

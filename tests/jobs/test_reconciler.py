@@ -18,10 +18,11 @@ from batch.archive.journal import Journal
 from batch.config import RetrySettings
 from batch.jobs.flow_control.throttle import Throttle
 from batch.jobs.reconciler import Reconciler
-from batch.model import Event, Job, Recording, State
+from batch.model import Job, Recording, State
 from batch.providers.assemblyai.options import unlike
 from batch.providers.interface import Fetched, JobPage, Phase, RemoteJob
 from batch.providers.registry import named
+from batch.telemetry.events import Event, Notice
 
 LINK = "https://cdn.test/upload/a"
 INTENT = datetime(2026, 11, 24, 0, 0, 30, tzinfo=UTC).timestamp()
@@ -172,7 +173,7 @@ async def test_public_url_is_matched_by_url_options_and_time(
     told: list[Event] = []
     async with reconciler(Listed([item("t1", PUBLIC, after_seconds)], echo), tmp_path, told=told) as look:
         assert bool(await look.find(uncertain(link=PUBLIC, source=PUBLIC))) is found
-    assert any("URL, options and time" in event.message for event in told) is found
+    assert any("URL, options and time" in event.message for event in told if isinstance(event, Notice)) is found
 
 
 async def test_two_rows_of_one_public_url_never_share_a_transcript(tmp_path: Path) -> None:
@@ -187,7 +188,7 @@ async def test_several_matches_are_told(tmp_path: Path) -> None:
     link = "https://cdn.test/upload/a"
     async with reconciler(Listed([item("t1", link), item("t2", link)]), tmp_path, told=told) as look:
         await look.find(uncertain())
-    assert "t2 (paid twice?" in next(event.message for event in told if event.name == "notice")
+    assert "t2 (paid twice?" in next(event.message for event in told if isinstance(event, Notice))
 
 
 # ── Absence is no proof ─────────────────────────────────────────────────────────────────────────────────────────

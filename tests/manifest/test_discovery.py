@@ -15,6 +15,7 @@ import batch
 from batch.manifest import reader
 from batch.model import Recording, Reject
 from batch.providers.assemblyai.options import SCHEMA
+from batch.telemetry.events import Notice
 from tests.support.places import ROOT
 from tests.support.recordings import settings, wav
 from tests.support.service import start_service
@@ -180,7 +181,7 @@ async def test_own_output_beside_the_recordings_is_left_out_silently(
     notices: list[str] = []
     given = {
         "settings": None,
-        "on_event": lambda event: notices.append(event.message) if event.name == "notice" else None,
+        "on_event": lambda event: notices.append(event.message) if isinstance(event, Notice) else None,
     }
     async with start_service(tmp_path / "service") as service:
         given["settings"] = settings(service.base_url, formats=["srt", "txt", "seglst", "svg"])

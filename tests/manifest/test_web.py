@@ -22,8 +22,9 @@ from cryptography.x509.oid import NameOID
 import batch
 from batch import errors
 from batch.manifest import reader
-from batch.model import Event, Recording, Reject
+from batch.model import Recording, Reject
 from batch.providers.assemblyai.options import SCHEMA
+from batch.telemetry.events import Event
 from tests.support.recordings import settings, wav
 from tests.support.service import start_service
 

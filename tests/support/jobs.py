@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from batch.model import Event, Job, Recording, State
+from batch.model import Job, Recording, State
+from batch.telemetry.events import Event, JobMoved
 
 
 def numbered_job(number: int, state: State, **facts: object) -> Job:
@@ -20,8 +21,8 @@ def job(key: str, **facts: object) -> Job:
 
 
 def collected(number: int) -> Event:
-    return Event("moved", job=numbered_job(number, State.COLLECTED, audio_seconds=60.0, speakers=2))
+    return JobMoved(numbered_job(number, State.COLLECTED, audio_seconds=60.0, speakers=2))
 
 
 def failed(number: int) -> Event:
-    return Event("moved", job=numbered_job(number, State.FAILED, kind="bad_audio", reason="no audio in it"))
+    return JobMoved(numbered_job(number, State.FAILED, kind="bad_audio", reason="no audio in it"))

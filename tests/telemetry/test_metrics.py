@@ -17,9 +17,19 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 import batch
 from batch.config import MetricsSettings
 from batch.engine.interface import BadAudio
-from batch.model import Call, Event, Job, Recording, Reject, State
+from batch.errors import FailureKind
+from batch.model import Job, Recording, Reject, State
 from batch.providers.interface import Operation
 from batch.telemetry import metrics as measured
+from batch.telemetry.events import (
+    Event,
+    JobMoved,
+    RequestEnded,
+    RequestRetried,
+    RequestStarted,
+    RowRejected,
+    RowSkipped,
+)
 from batch.telemetry.metrics import outcome
 from batch.telemetry.summary import Summary
 from tests.support.processes import diarist, end, start
@@ -132,18 +142,18 @@ def events(count: int) -> Iterator[Event]:
         job = Job(Recording(f"calls/{n}", f"/audio/{n}.wav", "m.csv", n), "assemblyai")
         staged = job.move(State.STAGED, audio_url=f"https://cdn/{n}", size_bytes=n)
         submitted = staged.move(State.SUBMITTING).move(State.SUBMITTED, transcript_id=f"id-{n}", submitted_at=1.0)
-        yield Event("moved", job=submitted.move(State.COLLECTED, ended_at=1.0 + n, audio_seconds=1.0))
-        yield Event("moved", job=staged.move(State.FAILED, kind="bad_audio", reason=f"no audio in {n}"))
-        yield Event("rejected", reject=Reject("m.csv", n, f"no audio named in {n}", f"calls/{n}"), message=str(n))
-        yield Event("skipped", job=job, kind="done")
-        yield Event("retrying", message=f"fetch of calls/{n}: busy", kind="throttled", seconds=1.0)
-        yield Event("asked", kind=Operation.FETCH)
+        yield JobMoved(submitted.move(State.COLLECTED, ended_at=1.0 + n, audio_seconds=1.0))
+        yield JobMoved(staged.move(State.FAILED, kind="bad_audio", reason=f"no audio in {n}"))
+        yield RowRejected(Reject("m.csv", n, f"no audio named in {n}", f"calls/{n}"))
+        yield RowSkipped(job, "done before", "done")
+        yield RequestRetried(f"fetch of calls/{n}: busy", FailureKind.THROTTLED, 1.0)
+        yield RequestStarted(Operation.FETCH)
         status, kind = [(200, None), (999, "bad_answer"), (500 + n % 100, "server_error")][n % 3]
-        yield Event("called", call=Call(
-            request_id=f"r{n}", route=Operation.FETCH, method="GET", path=f"/v2/transcript/{n}", attempt=n,
+        yield RequestEnded(
+            request_id=f"r{n}", operation=Operation.FETCH, method="GET", path=f"/v2/transcript/{n}", attempt=n,
             seconds=n / 10, sent_bytes=0, received_bytes=n, status=status, kind=kind, key=f"calls/{n}",
             transcript_id=f"id-{n}",
-        ))  # fmt: skip
+        )  # fmt: skip
 
 
 def exposed(count: int) -> Samples:
@@ -174,9 +184,9 @@ def test_labels_do_not_grow_with_recordings() -> None:
     ],
 )
 def test_the_outcome_of_a_call_is_one_of_a_few(status: int | None, kind: str | None, said: str) -> None:
-    call = Call(
-        request_id="1", route="list", method="GET", path="/", attempt=1, seconds=0, sent_bytes=0, received_bytes=0,
-        status=status, kind=kind,
+    call = RequestEnded(
+        request_id="1", operation="list", method="GET", path="/", attempt=1, seconds=0, sent_bytes=0,
+        received_bytes=0,         status=status, kind=kind,
     )  # fmt: skip
     assert outcome(call) == said
 

@@ -9,8 +9,8 @@ from typing import IO, Any, Final
 import msgspec
 
 from batch.jobs.planning.planner import FAIL, Expectation, Plan, PlanRow
-from batch.model import Event
 from batch.providers.interface import Pricing
+from batch.telemetry.events import Event, Notice, RowRejected
 from batch.telemetry.redaction import harmless, redact_tree
 
 _SHOWN_REJECTS: Final = 10
@@ -32,10 +32,10 @@ class PlanWriter:
         self.rejected = self.cannot_run = 0
 
     def show(self, event: Event) -> None:
-        if event.reject:
+        if isinstance(event, RowRejected):
             self.rejected += 1
-            self._cannot_run(event.reject.where, event.message)
-        elif event.name == "notice":
+            self._cannot_run(event.reject.where, event.reject.reason)
+        elif isinstance(event, Notice):
             self._err.write(f"{harmless(event.message)}\n")
 
     def _cannot_run(self, where: str, why: str) -> None:

@@ -18,8 +18,19 @@ from rich.table import Table
 from rich.text import Text
 
 from batch.cli.display.progress_view import pulse, view
-from batch.model import ENDED, Event, Job, State
+from batch.model import ENDED, Job, State
 from batch.telemetry import suggestions
+from batch.telemetry.events import (
+    BytesSent,
+    Event,
+    JobMoved,
+    JobPostponed,
+    Notice,
+    RequestEnded,
+    RequestRetried,
+    RequestStarted,
+    RowRejected,
+)
 from batch.telemetry.progress import snapshot
 from batch.telemetry.records import to_record
 from batch.telemetry.redaction import harmless
@@ -31,7 +42,7 @@ _RETRY_LINE_SECONDS: Final = 5.0
 _LOG_WIDTH: Final = 160
 _PROGRESS_SECONDS: Final = 2.0
 _REFRESH_PER_SECOND: Final = 5
-_TRAFFIC: Final = frozenset({"asked", "called", "sent"})
+_TRAFFIC: Final = (RequestStarted, RequestEnded, BytesSent)
 """So many events that only their sums are told."""
 _REJECTS_SHOWN: Final = 10
 _LINES_EACH: Final = 20
@@ -65,7 +76,7 @@ class _Off:
         self._stream = stream
 
     def show(self, event: Event) -> None:
-        if event.name == "notice":
+        if isinstance(event, Notice):
             _line(self._stream, harmless(event.message))
 
 
@@ -76,7 +87,7 @@ class _Json:
         self._summary, self._stream, self._beat = summary, stream, summary.clock()
 
     def show(self, event: Event) -> None:
-        if event.name not in _TRAFFIC:
+        if not isinstance(event, _TRAFFIC):
             self._line(msgspec.to_builtins(to_record(event)))
         if self._summary.clock() - self._beat >= _PROGRESS_SECONDS:
             self._beat = self._summary.clock()
@@ -106,21 +117,22 @@ class _Plain:
             _line(self._stream, "… " + pulse(snapshot(self._summary)))
 
     def _text(self, event: Event) -> str:
-        if event.name == "moved" and event.job and event.job.state in ENDED:
-            many = self._summary.collected > _LINES_EACH and event.job.state is State.COLLECTED
-            return "" if many else ending(event.job)
-        if event.name == "rejected":
-            return _rejected(event, self._summary)
-        if event.name == "retrying":
-            return self._retry_text(event)
+        match event:
+            case JobMoved(job=job) if job.state in ENDED:
+                many = self._summary.collected > _LINES_EACH and job.state is State.COLLECTED
+                return "" if many else ending(job)
+            case RowRejected():
+                return _rejected(event, self._summary)
+            case RequestRetried():
+                return self._retry_text(event)
         return _notice(event)
 
-    def _retry_text(self, event: Event) -> str:
+    def _retry_text(self, event: RequestRetried) -> str:
         now = self._clock()
         if now - self._retried.get(event.kind, -_RETRY_LINE_SECONDS) < _RETRY_LINE_SECONDS:
             return ""
         self._retried[event.kind] = now
-        return f"↻ {event.message}; trying again in {event.seconds:.1f} s"
+        return f"↻ {event.message}; trying again in {event.pause_seconds:.1f} s"
 
 
 class _Live:
@@ -144,11 +156,12 @@ class _Live:
     def show(self, event: Event) -> None:
         self._live.start()  # not before there is something to show: a question may be asked first
         text = _notice(event)
-        if event.name == "rejected":
-            text = _rejected(event, self._summary)
-        if event.job and event.name == "moved" and event.job.state is State.FAILED and self._scrolled < _LINES_EACH:
-            self._scrolled += 1
-            text = ending(event.job)
+        match event:
+            case RowRejected():
+                text = _rejected(event, self._summary)
+            case JobMoved(job=job) if job.state is State.FAILED and self._scrolled < _LINES_EACH:
+                self._scrolled += 1
+                text = ending(job)
         if text:
             self._live.console.print(harmless(text), markup=False, highlight=False)
 
@@ -158,18 +171,20 @@ def _line(stream: IO[str], text: str) -> None:
     stream.flush()
 
 
-def _rejected(event: Event, summary: Summary) -> str:
+def _rejected(event: RowRejected, summary: Summary) -> str:
     """The first bad rows by name; the end of the run tells how many there are."""
-    if event.reject is None or summary.rejected > _REJECTS_SHOWN:
+    if summary.rejected > _REJECTS_SHOWN:
         return ""
-    return f"✗ {event.reject.where}: {event.message}"
+    return f"✗ {event.reject.where}: {event.reject.reason}"
 
 
 def _notice(event: Event) -> str:
-    if event.name not in ("notice", "postponed"):
-        return ""
-    text = f"{event.job.recording.where}: {event.job.key}: {event.message}" if event.job else event.message
-    return f"… {text} (left for the next run)" if event.name == "postponed" else text
+    match event:
+        case Notice(message=message, job=job):
+            return f"{job.recording.where}: {job.key}: {message}" if job else message
+        case JobPostponed(job=job, reason=reason):
+            return f"… {job.recording.where}: {job.key}: {reason} (left for the next run)"
+    return ""
 
 
 def ending(job: Job) -> str:

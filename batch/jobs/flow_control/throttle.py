@@ -15,9 +15,9 @@ from batch import errors
 from batch.config import RateSettings, RetrySettings
 from batch.errors import LINE_DOWN, RECORDINGS_OWN, FailureKind
 from batch.jobs.flow_control import laws
-from batch.model import Event
 from batch.providers.interface import Operation
 from batch.telemetry import context
+from batch.telemetry.events import Event, RequestRetried, RequestStarted
 
 T = TypeVar("T")
 _IN_TURN: Final = FailureKind.NO_ROOM
@@ -208,7 +208,7 @@ class Throttle:
         ``UnavailableError`` when nothing has gone well on the operation for too long."""
         await self._allowance(operation)
         asked_at = _now()
-        self._on_event(Event("asked", kind=operation))
+        self._on_event(RequestStarted(operation))
         context.attempt_number.set(number)
         try:
             answer = await attempt()
@@ -294,7 +294,7 @@ class Throttle:
         pause = laws.backoff_seconds(tries, base=base, cap=cap, rng=self._rng, at_least=at_least)
         if isinstance(error, errors.ThrottledError):
             pause = max(0.0, self._not_before - _now())
-        self._on_event(Event("retrying", message=f"{what}: {error}", kind=error.kind, seconds=pause))
+        self._on_event(RequestRetried(f"{what}: {error}", error.kind, pause))
         await asyncio.sleep(pause)
 
     def _is_its_own(self, error: errors.TransientError, operation: Operation, since: float) -> bool:

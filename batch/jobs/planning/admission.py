@@ -16,11 +16,12 @@ from batch.jobs.planning.decision import Action, Decision, Rerun, RowDecision, U
 from batch.jobs.planning.judge import Judge, Known
 from batch.jobs.planning.selection import Selection
 from batch.manifest.option_schema import OptionSchema
-from batch.model import WITH_SERVICE, Event, Job, Recording, Reject, State
+from batch.model import WITH_SERVICE, Job, Recording, Reject, State
 from batch.providers import registry
 from batch.storage import audio
 from batch.storage.locations import identity
 from batch.storage.same_audio import same_audio
+from batch.telemetry.events import BudgetReached, Event, Notice, RowAdmitted, RowRejected, RowsCounted, RowSkipped
 
 _BATCH_ROWS: Final = 500
 _COPIES: Final = 1000
@@ -71,23 +72,25 @@ class Admission:
             for judged in batch:
                 job = judged.job_to_carry(self._service)
                 if judged.recording.key in under_way and not judged.asks_for_something_else:
-                    self._tell("admitted", judged.job, "submitted before", Action.UNDER_WAY)
+                    self._admit(
+                        judged.job or Job(judged.recording, self._service), "submitted before", Action.UNDER_WAY
+                    )
                     await self._relabel(judged, relabel)
                 elif job is None:
-                    self._tell("skipped", judged.job, judged.decision.why, judged.decision.verdict)
+                    self._skip(judged.job, judged.decision.why, judged.decision.verdict)
                 elif judged.decision.pays_again and not self._agreed:
-                    self._tell("skipped", judged.job, judged.decision.why, Action.HELD)
+                    self._skip(judged.job, judged.decision.why, Action.HELD)
                 elif admitted == self._select.limit:
                     return
                 elif over := await self._over_budget(job):
-                    self._on_event(Event("budget", message=over))
+                    self._on_event(BudgetReached(over))
                     return
                 else:
                     admitted += 1
-                    self._tell("admitted", job, judged.decision.why, judged.decision.verdict)
+                    self._admit(job, judged.decision.why, judged.decision.verdict)
                     yield job
         self.exhausted = True
-        self._on_event(Event("total", count=self._read_rows, kind="read"))
+        self._on_event(RowsCounted(self._read_rows, read_all=True))
 
     async def _claim_carried(self, under_way: frozenset[str]) -> None:
         carried = [job.recording for job in (await self._journal.find(sorted(under_way))).values()]
@@ -114,7 +117,7 @@ class Admission:
                 await asyncio.to_thread(self._results.put_copies, job.key)
         except (errors.PostponedError, errors.RecordingError, ValueError, OSError) as error:
             message = f"its result could not be brought up to date: {error}"
-            self._on_event(Event("notice", job=judged.job, message=message, kind=FailureKind.RESULT_BEHIND))
+            self._on_event(Notice(message, judged.job, FailureKind.RESULT_BEHIND))
             return
         await self._journal.record(job)
 
@@ -188,15 +191,18 @@ class Admission:
     async def _again(self, row: Recording, first: Recording) -> None:
         """A row whose place another has: the same once more, or refused."""
         if not (why := await asyncio.to_thread(_clash, row, first, registry.named(self._service).options)):
-            self._tell("skipped", Job(row, self._service), f"the same as {first.where}", Action.DUPLICATE)
+            self._skip(Job(row, self._service), f"the same as {first.where}", Action.DUPLICATE)
         else:
             self._reject(Reject(row.manifest, row.line, why, row.key, row))
 
     def _reject(self, reject: Reject) -> None:
-        self._on_event(Event("rejected", reject=reject, message=reject.reason))
+        self._on_event(RowRejected(reject))
 
-    def _tell(self, name: str, job: Job | None, why: str, kind: str) -> None:
-        self._on_event(Event(name, job=job, message=why, kind=kind))
+    def _admit(self, job: Job, why: str, action: Action) -> None:
+        self._on_event(RowAdmitted(job, why, action, is_under_way=action is Action.UNDER_WAY))
+
+    def _skip(self, job: Job | None, why: str, action: Action) -> None:
+        self._on_event(RowSkipped(job, why, action))
 
 
 def _clash(row: Recording, first: Recording, options: OptionSchema) -> str:

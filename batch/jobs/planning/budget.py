@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from batch.config import BudgetSettings
-from batch.model import ENDED, Event, Job, State
+from batch.model import ENDED, Job, State
 from batch.providers.interface import LIKELY_CHANNELS, Pricing
 from batch.storage.audio import ANY_AUDIO, AudioLimits
 from batch.storage.audio_headers import Probe, probe
 from batch.storage.locations import is_url
+from batch.telemetry.events import Event, JobMoved
 
 
 class _Reservation(NamedTuple):
@@ -56,9 +57,9 @@ class BudgetTracker:
 
     def settle(self, event: Event) -> None:
         """Correct a reservation by what became of the job: what failed, or is shared, costs nothing."""
-        job = event.job
-        if event.name != "moved" or job is None or not (job.state in ENDED or job.shared_with):
+        if not isinstance(event, JobMoved) or not (event.job.state in ENDED or event.job.shared_with):
             return
+        job = event.job
         promised = self._reserved.pop(job.key, None)
         charged = job.state is State.COLLECTED and job.shared_with is None
         if charged and self._pricing:

@@ -21,8 +21,8 @@ from batch.jobs.planning.decision import Rerun
 from batch.jobs.planning.inputs import rows_of
 from batch.jobs.planning.planner import Plan, Planner
 from batch.jobs.planning.selection import Selection
-from batch.model import Event
 from batch.providers.interface import Provider
+from batch.telemetry.events import Event
 
 
 @contextlib.asynccontextmanager

@@ -14,7 +14,8 @@ from batch.config import Settings
 from batch.jobs.planning.selection import Selection
 from batch.manifest import reader
 from batch.manifest.option_schema import OptionSchema
-from batch.model import Event, Recording, Reject
+from batch.model import Recording, Reject
+from batch.telemetry.events import Event, Notice, RowsCounted
 
 _COUNTED_ROWS: Final = 2000
 
@@ -27,7 +28,7 @@ def rows_of(
     on_event: Callable[[Event], None],
 ) -> Iterator[Recording | Reject]:
     def on_warning(message: str) -> None:
-        on_event(Event("notice", message=message))
+        on_event(Notice(message))
 
     return reader.read(
         manifests, options=options, defaults=settings.options, dialect=settings.dialect or None,
@@ -62,4 +63,4 @@ async def count_rows(
     with contextlib.suppress(errors.RunError):  # told by the run itself
         while batch := await asyncio.to_thread(lambda: list(itertools.islice(rows, _COUNTED_ROWS))):
             total += sum(isinstance(row, Reject) or select.in_shard(row.key) for row in batch)
-        on_event(Event("total", count=total))
+        on_event(RowsCounted(total))

@@ -23,7 +23,6 @@ from yarl import URL
 from batch import __version__, errors
 from batch.config import TimeoutSettings
 from batch.errors import FailureKind
-from batch.model import Call
 from batch.network import http_client
 from batch.providers.assemblyai import doubt
 from batch.providers.assemblyai.protocol import (
@@ -39,6 +38,7 @@ from batch.providers.assemblyai.protocol import (
 from batch.providers.interface import Operation
 from batch.storage import disk_errors
 from batch.telemetry.context import attempt_number, recording_key
+from batch.telemetry.events import RequestEnded
 
 T = TypeVar("T")
 _LARGE_BYTES: Final = 1 << 20
@@ -87,7 +87,7 @@ class Client:
         deadlines: TimeoutSettings | None = None,
         turn: Callable[[], Awaitable[None]] = _at_once,
         webhook: Mapping[str, str] | None = None,
-        on_request: Callable[[Call], None] = lambda call: None,
+        on_request: Callable[[RequestEnded], None] = lambda request: None,
         on_warning: Callable[[str], None] = lambda message: None,
     ) -> None:
         self._session, self._fresh, self._base, self._turn = session, fresh, URL(base_url), turn
@@ -227,9 +227,9 @@ class Client:
             raise
         finally:
             self._on_request(
-                Call(
-                    request_id=f"{self._name}-{next(self._numbers)}", route=operation, method=method, path=f"/{path}",
-                    attempt=attempt_number.get(), seconds=round(loop.time() - began, 4),
+                RequestEnded(
+                    request_id=f"{self._name}-{next(self._numbers)}", operation=operation, method=method,
+                    path=f"/{path}", attempt=attempt_number.get(), seconds=round(loop.time() - began, 4),
                     sent_bytes=note.sent_bytes, received_bytes=note.received_bytes, status=note.status, kind=kind,
                     key=recording_key.get(), transcript_id=transcript_id,
                 )
@@ -251,7 +251,7 @@ async def connect(
     deadlines: TimeoutSettings | None = None,
     turn: Callable[[], Awaitable[None]] = _at_once,
     webhook: Mapping[str, str] | None = None,
-    on_request: Callable[[Call], None] = lambda call: None,
+    on_request: Callable[[RequestEnded], None] = lambda request: None,
     on_warning: Callable[[str], None] = lambda message: None,
 ) -> AsyncIterator[Client]:
     """A client with sessions of its own, closed at the end. ``connections`` bounds each of the two sessions.

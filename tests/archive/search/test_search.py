@@ -28,7 +28,7 @@ from batch.archive.search.background import BackgroundIndexer
 from batch.archive.search.query import Hit, Question, SearchAnswer, read_labels, search
 from batch.cli.display import search_view
 from batch.errors import UsageError
-from batch.model import Event
+from batch.telemetry.events import Event, Notice
 from batch.transcripts.speakers import read_names
 from tests.support.command_line import diarist
 from tests.support.demo_results import ARCHIVE, KEYS, copied, utterance, words
@@ -468,7 +468,7 @@ async def test_a_run_that_cannot_index_says_so_once_and_goes_on(tmp_path: Path) 
         given = settings(service.base_url, concurrency=2)
         summary = await batch.run(str(manifest), out, settings=given, on_event=events.append)
     assert (summary.collected, summary.exit_code) == (20, 0)
-    assert len([event for event in events if "not indexed" in event.message]) == 1
+    assert len([event for event in events if isinstance(event, Notice) and "not indexed" in event.message]) == 1
     assert search(out, Question("sha256")).recordings == 20
 
 

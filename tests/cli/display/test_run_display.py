@@ -18,7 +18,18 @@ from rich.console import Console
 from batch import errors
 from batch.cli.display.progress_view import pulse, view
 from batch.cli.display.run_display import closing, display
-from batch.model import Event, Reject, State
+from batch.errors import FailureKind
+from batch.model import Reject, State
+from batch.telemetry.events import (
+    BytesSent,
+    Event,
+    JobMoved,
+    Notice,
+    RequestRetried,
+    RequestStarted,
+    RowRejected,
+    RowsCounted,
+)
 from batch.telemetry.progress import Progress, snapshot
 from batch.telemetry.summary import RunContext, Summary
 from tests.support.jobs import collected, failed, numbered_job
@@ -42,8 +53,8 @@ def test_log_names_the_first_recordings_and_every_failure() -> None:
 
 
 def test_retries_of_one_kind_are_told_once_in_a_while() -> None:
-    retry = Event("retrying", message="fetch of a: reset", kind="broken_connection", seconds=2.0)
-    other = Event("retrying", message="fetch of b: busy", kind="throttled", seconds=1.0)
+    retry = RequestRetried("fetch of a: reset", FailureKind.BROKEN_CONNECTION, 2.0)
+    other = RequestRetried("fetch of b: busy", FailureKind.THROTTLED, 1.0)
     assert said("plain", *[retry] * 50, other).splitlines() == [
         "↻ fetch of a: reset; trying again in 2.0 s",
         "↻ fetch of b: busy; trying again in 1.0 s",
@@ -51,11 +62,11 @@ def test_retries_of_one_kind_are_told_once_in_a_while() -> None:
 
 
 def test_off_still_says_what_must_be_known() -> None:
-    assert said("off", Event("notice", message="service: local"), collected(1)) == "service: local\n"
+    assert said("off", Notice("service: local"), collected(1)) == "service: local\n"
 
 
 def test_json_omits_only_bare_traffic_and_ends_with_whole_state() -> None:
-    traffic = [Event("sent", count=65536), Event("asked", kind="list")] * 50
+    traffic = [BytesSent(65536), RequestStarted("list")] * 50
     lines = [json.loads(line) for line in said("json", *traffic, collected(1), failed(2)).splitlines()]
     assert [line["event"] for line in lines] == ["moved", "moved", "ended"]
     good, bad, end = lines
@@ -98,7 +109,7 @@ def ending(*events: Event, **facts: object) -> str:
 
 def test_ending_lists_twenty_recordings_and_groups_the_failures() -> None:
     """The end lists twenty recordings, counts the rest and groups the failures."""
-    reject = Event("rejected", reject=Reject("m.csv", 9, "no audio"), message="no audio")
+    reject = RowRejected(Reject("m.csv", 9, "no audio"))
     text = ending(*map(collected, range(30)), *map(failed, range(30, 33)), reject)
     assert len(re.findall(r"out/calls/\d+\.wav\.json", text)) == 20
     assert "… and 13 more" in text
@@ -111,7 +122,7 @@ def test_ending_lists_twenty_recordings_and_groups_the_failures() -> None:
 
 def test_the_end_says_what_stopped_the_run() -> None:
     assert "stopped: the key is wrong" in ending(stopped_by=errors.AuthenticationError("the key is wrong"))
-    submitted = Event("moved", job=numbered_job(1, State.SUBMITTED))
+    submitted = JobMoved(numbered_job(1, State.SUBMITTED))
     assert "1 submitted recordings are left to the service" in ending(submitted, signal_number=2)
 
 
@@ -130,7 +141,7 @@ def at_work(rows: int = 100) -> tuple[Summary, Clock]:
     clock = Clock()
     summary = Summary(clock)
     summary.stage = RunContext(("calls.csv",), "results", "assemblyai", 200, 18_000, "2026-10-07")
-    summary.apply(Event("total", count=rows))
+    summary.apply(RowsCounted(rows))
     return summary, clock
 
 
@@ -149,14 +160,12 @@ def big_run() -> Summary:
     for number in range(3000):
         clock.seconds += 1
         submitted = numbered_job(number, State.SUBMITTED, submitted_at=1.0, size_bytes=1_000_000)
-        for event in (Event("moved", job=submitted), Event("asked", kind="list"), Event("sent", count=50_000_000)):
+        for event in (JobMoved(submitted), RequestStarted("list"), BytesSent(50_000_000)):
             summary.apply(event)
         summary.apply(collected(number) if number % 100 else failed(number))
-        summary.apply(Event("retrying", kind="throttled" if number % 3 else "broken_connection"))
+        summary.apply(RequestRetried("", FailureKind.THROTTLED if number % 3 else FailureKind.BROKEN_CONNECTION))
     summary.skipped["done"] = 600_000
-    summary.apply(
-        Event("moved", job=numbered_job(10**60, State.FAILED, kind="bad_audio", reason="no audio in it " * 9))
-    )
+    summary.apply(JobMoved(numbered_job(10**60, State.FAILED, kind="bad_audio", reason="no audio in it " * 9)))
     return summary
 
 
@@ -195,11 +204,11 @@ def test_terminal_view_is_live_and_a_run_ends_with_its_table(tmp_path: Path, col
         "from batch.cli.display.run_display import closing, display\n"
         "from batch.telemetry.summary import RunContext, Summary\n"
         "from tests.support.jobs import collected, failed\n"
-        "from batch.model import Event\n"
+        "from batch.telemetry.events import RowsCounted\n"
         "summary = Summary()\n"
         "summary.stage = RunContext(concurrency=64)\n"
         "with display('auto', summary, sys.stderr) as shown:\n"
-        "    for event in [Event('total', count=30), *map(collected, range(25)), failed(26)]:\n"
+        "    for event in [RowsCounted(30), *map(collected, range(25)), failed(26)]:\n"
         "        summary.apply(event); shown.show(event)\n"
         "    import time; time.sleep(0.5)\n"
         "closing(summary, pathlib.Path('out'), 1.0, sys.stderr)\n"

@@ -12,8 +12,9 @@ from batch import errors
 from batch.config import RateSettings, RetrySettings
 from batch.jobs.flow_control import laws
 from batch.jobs.flow_control.throttle import Throttle, _Bucket, _Ramp
-from batch.model import Event
 from batch.providers.interface import Operation
+from batch.telemetry.events import Event
+from batch.telemetry.records import to_record
 
 QUICK = RetrySettings(attempts=3, base_seconds=0.001, cap_seconds=0.01, outage_seconds=60)
 
@@ -43,7 +44,13 @@ async def test_a_transient_error_is_tried_again_and_told() -> None:
     assert await gate(told=told).retry(attempt, operation=Operation.FETCH, what="fetch of a.wav") == "done"
     asked = ("asked", "fetch")
     retrying = [("retrying", "throttled"), ("retrying", "timeout")]
-    assert [(event.name, event.kind) for event in told] == [asked, retrying[0], asked, retrying[1], asked]
+    assert [(line.event, line.kind) for line in map(to_record, told)] == [
+        asked,
+        retrying[0],
+        asked,
+        retrying[1],
+        asked,
+    ]
 
 
 async def test_submission_is_repeated_only_if_it_surely_had_no_effect() -> None:

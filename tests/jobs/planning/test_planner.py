@@ -17,8 +17,9 @@ from batch.jobs.planning.admission import Rerun
 from batch.jobs.planning.budget import BudgetTracker
 from batch.jobs.planning.planner import Expectation, Planner
 from batch.jobs.planning.selection import Selection
-from batch.model import Event, Job, Recording, State
+from batch.model import Job, Recording, State
 from batch.providers.assemblyai.pricing import VendorPricing
+from batch.telemetry.events import JobMoved
 from tests.support.recordings import agree, settings, wav
 from tests.support.service import start_service
 
@@ -197,8 +198,8 @@ def test_budget_gets_back_what_failed_or_was_shared(tmp_path: Path) -> None:
 
     def becomes(key: str, **facts: Any) -> None:
         made = Job(waiting[key].recording, "s", **facts)
-        tracker.settle(Event("moved", job=made))
-        tracker.settle(Event("moved", job=made))
+        tracker.settle(JobMoved(made))
+        tracker.settle(JobMoved(made))
 
     becomes("a", state=State.FAILED)
     becomes("b", state=State.SUBMITTED, shared_with="z")
