@@ -415,7 +415,7 @@ def _run(
     import signal
 
     from batch.cli.display.run_display import closing, display
-    from batch.jobs import run as start
+    from batch.jobs.runner import Run, carry_out
     from batch.storage.object_stores import local_directory
     from batch.telemetry.summary import Summary
 
@@ -434,17 +434,18 @@ def _run(
         hangup = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL else []  # nohup ignores it
         for number in (signal.SIGINT, signal.SIGTERM, *hangup):
             loop.add_signal_handler(number, interrupted, number)
-        with display(settings.progress, summary, sys.stderr) as search_view:
-            await start(
-                manifests, out, settings=settings, rerun=rerun, select=select, environ=os.environ,
-                stdin=streams.standard_input(), summary=summary, on_event=search_view.show, stop=stop,
-                confirm=lambda cost: yes or _agreed(cost), command=command,
+        with display(settings.progress, summary, sys.stderr) as shown:
+            asked = Run(
+                manifests, out, settings=settings, rerun=rerun, select=select, stdin=streams.standard_input(),
+                on_event=shown.show, stop=stop, confirm=lambda cost: yes or _agreed(cost), command=command,
+                summary=summary,
             )  # fmt: skip
+            await carry_out(asked)
 
     with asyncio.Runner() as runner:  # closing it would wait for threads
         runner.run(main())
         if settings.progress != "json":
-            closing(summary, local_directory(out), summary.clock() - summary.began_at, sys.stderr)
+            closing(summary, local_directory(out), sys.stderr)
         streams.leave(summary.exit_code)
 
 

@@ -3,8 +3,8 @@ command stands on is put together and handed to it.
 """
 
 from batch.jobs.places import placed
-from batch.jobs.planning.confirmation import local_workers, open_planner
+from batch.jobs.planning.planner import local_workers, open_planner, plan
 from batch.jobs.recovering import recover
 from batch.jobs.runner import run
 
-__all__ = ["local_workers", "open_planner", "placed", "recover", "run"]
+__all__ = ["local_workers", "open_planner", "placed", "plan", "recover", "run"]

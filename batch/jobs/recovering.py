@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -25,12 +26,20 @@ from batch.storage.object_stores import is_stored, local_directory
 
 
 async def recover(
-    out: Path | str, manifests: Sequence[str], *, settings: Settings, environ: Mapping[str, str], adopt: bool
+    out: Path | str,
+    manifests: Sequence[str] = (),
+    *,
+    settings: Settings | None = None,
+    environ: Mapping[str, str] | None = None,
+    adopt: bool = False,
 ) -> Recovered:
-    """Make the journal of a directory, or of a bucket's prefix, anew (see ``batch.archive.recovery``).
+    """Make the journal of a directory, or of a bucket's prefix, anew, from its results and from what the old one
+    still tells, which is put aside.
 
-    With ``adopt`` also from the list of the service that the settings name, for public URLs in ``manifests``.
+    With ``adopt`` also from the list of the service that the settings name, for public URLs in ``manifests``. Raises
+    ``UsageError`` if there is no such directory, ``UnavailableError`` if the disk refuses.
     """
+    settings, environ = settings or Settings(), os.environ if environ is None else environ
     directory, copies = local_directory(str(out)), str(out) if is_stored(str(out)) else ""
     if not copies and not await asyncio.to_thread(directory.is_dir):
         raise errors.UsageError(f"{directory} is not a directory of results")

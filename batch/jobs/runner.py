@@ -9,10 +9,11 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 import msgspec
 
@@ -26,7 +27,7 @@ from batch.jobs.connection import connected, links, pipeline_of, watching
 from batch.jobs.deduplication import Deduplicator
 from batch.jobs.flow_control.concurrency import ConcurrencyLimiter
 from batch.jobs.flow_control.throttle import Throttle
-from batch.jobs.pipeline import Pipeline, with_service
+from batch.jobs.pipeline import Admit, Pipeline, with_service
 from batch.jobs.places import ASKED, Place, placed
 from batch.jobs.planning.admission import Admission
 from batch.jobs.planning.budget import BudgetTracker
@@ -38,12 +39,13 @@ from batch.jobs.status_files import Rejected, asked, command_of, list_failed, re
 from batch.model import WITH_SERVICE, Job, Recording
 from batch.providers import registry
 from batch.providers.fingerprint import fingerprint, new_salt
-from batch.providers.interface import Connection, JobPage, Operation, Pricing
+from batch.providers.interface import Connection, JobPage, Operation
 from batch.storage import disk_errors, lock
 from batch.storage.object_stores import local_directory
 from batch.storage.private_files import INNER
 from batch.telemetry import observers
 from batch.telemetry.events import Event, Notice
+from batch.telemetry.progress import Progress, snapshot
 from batch.telemetry.summary import Summary
 
 _ORPHANS_SECONDS: Final = 10.0
@@ -61,201 +63,246 @@ async def run(
     select: Selection | None = None,
     environ: Mapping[str, str] | None = None,
     stdin: IO[bytes] | None = None,
-    summary: Summary | None = None,
     on_event: Callable[[Event], None] = lambda event: None,
     stop: asyncio.Event | None = None,
     confirm: Callable[[str], bool] = lambda question: False,
-    rng: random.Random | None = None,
     command: Sequence[str] | None = None,
-) -> Summary:
+) -> Progress:
     """Transcribe what ``manifests`` list into ``out``; return what happened.
 
-    Running it again with the same arguments does what is left. A recording that cannot be done is in the summary and
-    the journal, and the others go on; what ends the run early is in ``summary.stopped_by``. Setting ``stop`` ends it
-    cleanly. ``environ`` None: the process's own. ``confirm`` is asked whether a run may begin that would cost more
-    than ``settings.budget.confirm_above``. ``command`` is what was typed, for those who are told how to go on (None:
-    one that does the same is made, if there is one). Raises ``UsageError``, ``UnavailableError`` or
-    ``BudgetExceededError`` if it cannot begin: then nothing was done.
+    Running it again with the same arguments does what is left. A recording that cannot be done is counted, and listed
+    in ``failed.jsonl``, and the others go on; what ends the run early is in ``stopped_by``. Setting ``stop`` ends it
+    cleanly. ``on_event`` receives each event. ``environ`` None: the process's own. ``stdin`` is read for a manifest
+    that is named ``-``. ``confirm`` is asked whether a run may begin that would cost more than
+    ``settings.budget.confirm_above``, or pay again for what is done. ``command`` is what was typed, for messages that
+    say how to go on (None: one that does the same is made, if there is one). Raises ``UsageError``,
+    ``AuthenticationError``, ``UnavailableError`` or ``BudgetExceededError`` if it cannot begin; then nothing was
+    done.
     """
-    settings, summary = settings or Settings(), summary or Summary()
-    environ, stop = os.environ if environ is None else environ, stop or asyncio.Event()
-    manifests = [manifests] if isinstance(manifests, str) else manifests
-    secrets = registry.secrets(settings.service, environ)
-    if command is None:
-        command = command_of(manifests, out, settings, select or Selection())
-    summary.stage = asked(manifests, out, command, secrets)
+    asked = Run(
+        [manifests] if isinstance(manifests, str) else manifests, out, settings=settings or Settings(),
+        rerun=rerun or Rerun(), select=select or Selection(), environ=os.environ if environ is None else environ,
+        stdin=stdin, on_event=on_event, stop=stop or asyncio.Event(), confirm=confirm, command=command,
+    )  # fmt: skip
+    return await carry_out(asked)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a run is asked for, and who watches it; see ``run``. ``summary`` counts what happens, ``rng`` decides what
+    is left to chance."""
+
+    manifests: Sequence[str] = field(kw_only=False)
+    out: Path | str = field(kw_only=False)
+    settings: Settings = field(default_factory=Settings)
+    rerun: Rerun = field(default_factory=Rerun)
+    select: Selection = field(default_factory=Selection)
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    stdin: IO[bytes] | None = None
+    on_event: Callable[[Event], None] = lambda event: None
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    confirm: Callable[[str], bool] = lambda question: False
+    command: Sequence[str] | None = None
+    summary: Summary = field(default_factory=Summary)
+    rng: random.Random = field(default_factory=random.Random)
+
+    def warn(self, message: str) -> None:
+        self.on_event(Notice(message))
+
+
+async def carry_out(run: Run) -> Progress:
+    """Do what a run is asked for. Raises as ``run``."""
+    summary, settings = run.summary, run.settings
+    secrets = registry.secrets(settings.service, run.environ)
+    command = command_of(run.manifests, run.out, settings, run.select) if run.command is None else run.command
+    summary.stage = asked(run.manifests, run.out, command, secrets)
     was_cut_short = True
     try:
-        async with _cut_short_by(stop) as carrying, observers.observe(settings, summary, secrets, on_event) as told:
+        async with (
+            _cut_short_by(run.stop) as carrying,
+            observers.observe(settings, summary, secrets, run.on_event) as on_event,
+        ):
             with disk_errors.explained():
-                await _run(
-                    manifests, out, settings=settings, rerun=rerun, select=select, environ=environ, stdin=stdin,
-                    summary=summary, on_event=told, stop=stop, carrying=carrying, confirm=confirm, rng=rng,
-                )  # fmt: skip
+                await _begin(replace(run, on_event=on_event), carrying)
             was_cut_short = False
     except errors.RunError:
-        await _report_no_beginning(out, settings, summary)
+        await _report_no_beginning(run)
         raise
     if was_cut_short:
-        await _report_no_beginning(out, settings, summary)
-    return summary
+        await _report_no_beginning(run)
+    return snapshot(summary, is_over=True)
 
 
-async def _report_no_beginning(out: Path | str, settings: Settings, summary: Summary) -> None:
-    directory = local_directory(str(out))
-    await report_no_beginning(directory, inner_of(directory, settings.journal_dir), summary)
+async def _report_no_beginning(run: Run) -> None:
+    directory = local_directory(str(run.out))
+    await report_no_beginning(directory, inner_of(directory, run.settings.journal_dir), run.summary)
 
 
-async def _run(
-    manifests: Sequence[str],
-    out: Path | str,
-    *,
-    settings: Settings,
-    rerun: Rerun | None,
-    select: Selection | None,
-    environ: Mapping[str, str],
-    stdin: IO[bytes] | None,
-    summary: Summary,
-    on_event: Callable[[Event], None],
-    stop: asyncio.Event,
-    carrying: Callable[[], object],
-    confirm: Callable[[str], bool],
-    rng: random.Random | None,
-) -> None:
-    """``run``, with everything given and everybody watching; ``carrying`` is called once jobs are carried."""
-    place = await asyncio.to_thread(placed, out, settings, environ)
-    service, select = place.service, select or Selection()
-    rerun = place.in_pass(rerun or Rerun(), manifests, select)
-    budget = BudgetTracker(settings.budget, service.pricing(settings.prices), service.capabilities.audio)
-
-    summary.stage = staged(summary.stage, service, settings)
-
+async def _begin(run: Run, carrying: Callable[[], object]) -> None:
+    """A run that everybody watches; ``carrying`` is called once jobs are carried."""
+    place = await asyncio.to_thread(placed, run.out, run.settings, run.environ)
+    run = replace(run, rerun=place.in_pass(run.rerun, run.manifests, run.select))
+    pricing = place.service.pricing(run.settings.prices)
+    budget = BudgetTracker(run.settings.budget, pricing, place.service.capabilities.audio)
+    run.summary.stage = staged(run.summary.stage, place.service, run.settings)
     rejected = Rejected(place.inner)
+    run = replace(run, on_event=partial(_count, run, budget, rejected))
+    given = {"settings": run.settings, "rerun": run.rerun, "select": run.select, "environ": run.environ}
+    agreed = await agreed_to_pay_again(run.manifests, place, run.confirm, **given)
+    rows = await asyncio.to_thread(
+        peeked, rows_of(run.manifests, run.settings, place.service.options, run.stdin, run.on_event)
+    )
+    async with _opened(run, place, rejected) as opened:
+        admission = Admission(
+            rows, opened.journal, opened.results, place.service.name,
+            rerun=opened.run.rerun, select=run.select, on_event=run.on_event, budget=budget, agreed=agreed,
+        )  # fmt: skip
+        if admit := await _admit_first(opened, admission):
+            await _carry(opened, admission, admit, carrying)
+        else:
+            await _count_rows(opened)
+            if await opened.journal.note("service") is None and await opened.journal.has_results():
+                await _remember(opened)  # of results that were found
+        if not run.summary.stopped_by:
+            await _end_pass(opened, admission)
+            await _note_asked(opened)
 
-    def emit(event: Event) -> None:
-        budget.settle(event)
-        summary.usd = budget.spent
-        summary.apply(event)
-        rejected.note(event)
-        on_event(event)
 
-    def on_warning(message: str) -> None:
-        emit(Notice(message))
+def _count(run: Run, budget: BudgetTracker, rejected: Rejected, event: Event) -> None:
+    """Fold an event into all that counts, then hand it on."""
+    budget.settle(event)
+    run.summary.usd = budget.spent
+    run.summary.apply(event)
+    rejected.note(event)
+    run.on_event(event)
 
-    given = {"settings": settings, "rerun": rerun, "select": select, "environ": environ}
-    agreed = await agreed_to_pay_again(manifests, place, confirm, **given)
-    rows = await asyncio.to_thread(peeked, rows_of(manifests, settings, service.options, stdin, emit))
-    indexer = BackgroundIndexer(place.directory, on_warning) if settings.search else None
+
+class _Opened(NamedTuple):
+    """A directory that is this run's alone; ``before`` are the jobs that the service has, or may have, of earlier
+    ones."""
+
+    run: Run
+    place: Place
+    results: Results
+    journal: Journal
+    before: Sequence[Job]
+
+    @property
+    def pass_name(self) -> str:
+        return self.place.pass_name(self.run.manifests, self.run.select)
+
+
+@contextlib.asynccontextmanager
+async def _opened(run: Run, place: Place, rejected: Rejected) -> AsyncIterator[_Opened]:
+    """The directory, locked, with its journal; in the end what a run says of itself is written there."""
+    settings = run.settings
+    indexer = BackgroundIndexer(place.directory, run.warn) if settings.search else None
     results = await asyncio.to_thread(lambda: Results(
-            place.directory, copies=place.copies, formats=settings.formats, on_warning=on_warning,
+            place.directory, copies=place.copies, formats=settings.formats, on_warning=run.warn,
             on_written=indexer.enqueue if indexer else lambda key: None,
             inner=place.inner, read_copies=place.read_copies,
         )
     )  # fmt: skip
-    inner = place.inner
     async with contextlib.AsyncExitStack() as stack:
-        for folder in dict.fromkeys((inner, results.directory / INNER)):  # another run may keep its journal elsewhere
+        for folder in dict.fromkeys((place.inner, results.directory / INNER)):  # another run's journal may lie there
             stack.enter_context(lock.held(folder / "lock", datetime.now()))
         stack.enter_context(indexer or contextlib.nullcontext())
-        await stack.enter_async_context(reported(results, summary))
-        journal = stack.enter_context(contextlib.closing(Journal(inner / JOURNAL)))
-        await stack.enter_async_context(_failures_listed(journal, rejected, results, summary, on_warning))
-        name = place.pass_name(manifests, select)
-        rerun = await stack.enter_async_context(_forced_pass(journal, name, rerun, on_warning))
+        await stack.enter_async_context(reported(results, run.summary))
+        journal = stack.enter_context(contextlib.closing(Journal(place.inner / JOURNAL)))
+        await stack.enter_async_context(_failures_listed(journal, rejected, results, run))
+        opened = _Opened(run, place, results, journal, ())
+        rerun = await stack.enter_async_context(_forced_pass(opened))
         if settings.replaced_days:
             await asyncio.to_thread(results.forget_kept, settings.replaced_days, time.time())
-        before = with_service(await journal.in_states(WITH_SERVICE), service.name)
-        admission = Admission(
-            rows, journal, results, service.name,
-            rerun=rerun, select=select, on_event=emit, budget=budget, agreed=agreed,
-        )  # fmt: skip
-        summary.carries(job.key for job in before)
-        admit = partial(_known_to, summary, admission)
-        if not before:
-            jobs = admission.jobs()
-            if (first := await anext(jobs, None)) is None:
-                await _counted(
-                    asyncio.create_task(count_rows(manifests, settings, service.options, select, emit)), summary
-                )
-                await _end_pass(journal, name, rerun, select, admission, summary)
-                await _note_asked(journal, place, manifests, settings, summary)
-                if await journal.note("service") is None and await journal.has_results():
-                    await _remember(journal, place, on_warning)  # of results that were found
-                return
-            admit = partial(_with_first, first, jobs)
-        counting = asyncio.create_task(count_rows(manifests, settings, service.options, select, emit))
-        try:
-            chance = rng or random.Random()
-            slots = ConcurrencyLimiter(settings.concurrency)
-            async with (
-                connected(service, settings, inner, emit, chance, slots) as (connection, gate),
-                watching(service, connection, gate, settings, inner, chance, slots) as watcher,
-            ):
-                await _remember(journal, place, on_warning)
-                await _forget_asked(journal, place, manifests, settings)
-                twins = Deduplicator(
-                    journal, began=rerun.forced_since if rerun.force else time.time(), anew=rerun.force
-                )
-                carrier = pipeline_of(
-                    service, connection, gate, watcher, twins, journal, results, settings, emit, slots,
-                    links(service, settings),
-                    await _key_print(journal, service.key),
-                )  # fmt: skip
-                carrying()
-                await _until_stopped(carrier, carrier.run(before, admit), settings, stop)
-                is_seen = service.capabilities.lists_jobs and summary.requests[Operation.SUBMIT]
-                if is_seen and not stop.is_set():
-                    pricing = service.pricing(settings.prices)
-                    await _tell_orphans(connection, gate, journal, pricing, on_warning)
-        except* errors.RunError as group:
-            summary.stopped_by = _first_fatal(group)
-        finally:
-            await _counted(counting, summary)
-        if not summary.stopped_by:
-            await _end_pass(journal, name, rerun, select, admission, summary)
-            await _note_asked(journal, place, manifests, settings, summary)
+        before = with_service(await journal.in_states(WITH_SERVICE), place.service.name)
+        yield opened._replace(run=replace(run, rerun=rerun), before=before)
 
 
-async def _note_asked(
-    journal: Journal, place: Place, manifests: Sequence[str], settings: Settings, summary: Summary
-) -> None:
+async def _admit_first(opened: _Opened, admission: Admission) -> Admit | None:
+    """How jobs are admitted; None if there is none to carry: then no service has to be there."""
+    opened.run.summary.carries(job.key for job in opened.before)
+    if opened.before:
+        return partial(_known_to, opened.run.summary, admission)
+    jobs = admission.jobs()
+    first = await anext(jobs, None)
+    return partial(_with_first, first, jobs) if first else None
+
+
+async def _carry(opened: _Opened, admission: Admission, admit: Admit, carrying: Callable[[], object]) -> None:
+    """Reach the service, and carry all jobs to their ends. What ends the run early is in its summary."""
+    run, place, settings = opened.run, opened.place, opened.run.settings
+    slots = ConcurrencyLimiter(settings.concurrency)
+    counting = asyncio.create_task(_counting(opened))
+    try:
+        async with (
+            connected(place.service, settings, place.inner, run.on_event, run.rng, slots) as (connection, gate),
+            watching(place.service, connection, gate, settings, place.inner, run.rng, slots) as watcher,
+        ):
+            await _remember(opened)
+            await _forget_asked(opened)
+            began = run.rerun.forced_since if run.rerun.force else time.time()
+            pipeline = pipeline_of(
+                place.service, connection, gate, watcher,
+                Deduplicator(opened.journal, began=began, anew=run.rerun.force),
+                opened.journal, opened.results, settings, run.on_event, slots, links(place.service, settings),
+                await _key_print(opened.journal, place.service.key),
+            )  # fmt: skip
+            carrying()
+            await _until_stopped(pipeline, pipeline.run(opened.before, admit), settings, run.stop)
+            if run.summary.requests[Operation.SUBMIT] and not run.stop.is_set():
+                await _tell_orphans(opened, connection, gate)
+    except* errors.RunError as group:
+        run.summary.stopped_by = _first_fatal(group)
+    finally:
+        await _counted(counting, run.summary)
+
+
+async def _count_rows(opened: _Opened) -> None:
+    await _counted(asyncio.create_task(_counting(opened)), opened.run.summary)
+
+
+async def _counting(opened: _Opened) -> None:
+    run = opened.run
+    await count_rows(run.manifests, run.settings, opened.place.service.options, run.select, run.on_event)
+
+
+async def _note_asked(opened: _Opened) -> None:
     """Remember what was asked for, once every row was looked at and none was held."""
-    asked = await asyncio.to_thread(place.asked, manifests, settings)
-    has_looked_at_all = summary.read_all and not (summary.skipped["held"] or summary.rejected)
+    run, journal = opened.run, opened.journal
+    asked = await asyncio.to_thread(opened.place.asked, run.manifests, run.settings)
+    has_looked_at_all = run.summary.read_all and not (run.summary.skipped["held"] or run.summary.rejected)
     if asked and has_looked_at_all and await journal.note(ASKED) != asked:
         await journal.set_note(ASKED, asked)
 
 
-async def _forget_asked(journal: Journal, place: Place, manifests: Sequence[str], settings: Settings) -> None:
+async def _forget_asked(opened: _Opened) -> None:
     """A run that asks for something else than the last one may give the rows of that one something else, too."""
-    known = await journal.note(ASKED)
-    if known and known != await asyncio.to_thread(place.asked, manifests, settings):
-        await journal.set_note(ASKED, None)
+    known = await opened.journal.note(ASKED)
+    if known and known != await asyncio.to_thread(opened.place.asked, opened.run.manifests, opened.run.settings):
+        await opened.journal.set_note(ASKED, None)
 
 
-async def _tell_orphans(
-    connection: Connection,
-    gate: Throttle,
-    journal: Journal,
-    pricing: Pricing | None,
-    on_warning: Callable[[str], None],
-) -> None:
+async def _tell_orphans(opened: _Opened, connection: Connection, gate: Throttle) -> None:
     """What the service has of ours, and no job: a look that may fail, and does not take long."""
+    service = opened.place.service
+    if not service.capabilities.lists_jobs:
+        return
 
     async def page(older: str | None) -> JobPage:
         return await gate.attempt(partial(connection.jobs, older=older), operation=Operation.LIST, what="list")
 
     with contextlib.suppress(errors.DiaristError, TimeoutError):
         async with asyncio.timeout(_ORPHANS_SECONDS):
-            if found := await orphans.orphans(page, journal):
-                on_warning(orphans.listed(found, pricing))
+            if found := await orphans.orphans(page, opened.journal):
+                opened.run.warn(orphans.listed(found, service.pricing(opened.run.settings.prices)))
 
 
-async def _remember(journal: Journal, place: Place, on_warning: Callable[[str], None]) -> None:
+async def _remember(opened: _Opened) -> None:
     """The directory's service is the one that has answered, from now on; and where its results go."""
+    place, journal = opened.place, opened.journal
     known = place.notes.get("service")
     if known and known != place.service.name:
-        on_warning(f"the service of this directory is {place.service.name} from now on; it was {known}")
+        opened.run.warn(f"the service of this directory is {place.service.name} from now on; it was {known}")
     facts = {"service": place.service.name, "copies": place.copies or None, "paid": "yes"}
     facts["out"] = place.copies or str(place.directory.absolute())
     for name, value in facts.items():
@@ -272,56 +319,51 @@ async def _key_print(journal: Journal, key: str | None) -> str | None:
 
 
 @contextlib.asynccontextmanager
-async def _forced_pass(
-    journal: Journal, name: str, rerun: Rerun, on_warning: Callable[[str], None]
-) -> AsyncIterator[Rerun]:
+async def _forced_pass(opened: _Opened) -> AsyncIterator[Rerun]:
     """With ``--force`` everything is run again once: a pass is noted before anything is paid, and given again the
     command goes on with it until it has come to its end."""
+    rerun = opened.run.rerun
     if not rerun.force:
         yield rerun
         return
     if math.isfinite(rerun.forced_since):
-        on_warning(
-            f"goes on with what --force began at {datetime.fromtimestamp(rerun.forced_since):%Y-%m-%d %H:%M:%S}"
-        )
+        then = datetime.fromtimestamp(rerun.forced_since)
+        opened.run.warn(f"goes on with what --force began at {then:%Y-%m-%d %H:%M:%S}")
     else:
         rerun = msgspec.structs.replace(rerun, forced_since=time.time())
-    await _note_pass(journal, name, rerun)
-    noting = asyncio.create_task(_keep_noting(journal, name, rerun))
+    await _note_pass(opened, rerun)
+    noting = asyncio.create_task(_keep_noting(opened, rerun))
     try:
         yield rerun
     finally:
         noting.cancel()
 
 
-async def _note_pass(journal: Journal, name: str, rerun: Rerun) -> None:
-    await journal.set_note(name, f"{rerun.forced_since} {time.time()}")
+async def _note_pass(opened: _Opened, rerun: Rerun) -> None:
+    await opened.journal.set_note(opened.pass_name, f"{rerun.forced_since} {time.time()}")
 
 
-async def _keep_noting(journal: Journal, name: str, rerun: Rerun) -> None:
+async def _keep_noting(opened: _Opened, rerun: Rerun) -> None:
     while True:
         await asyncio.sleep(_NOTING_SECONDS)
-        await _note_pass(journal, name, rerun)
+        await _note_pass(opened, rerun)
 
 
-async def _end_pass(
-    journal: Journal, name: str, rerun: Rerun, select: Selection, admission: Admission, summary: Summary
-) -> None:
-    nothing_is_left = admission.exhausted and not summary.left and summary.exit_code == 0
-    if rerun.force and select.takes_all and nothing_is_left:
-        await journal.set_note(name, None)
+async def _end_pass(opened: _Opened, admission: Admission) -> None:
+    run = opened.run
+    nothing_is_left = admission.exhausted and not run.summary.left and run.summary.exit_code == 0
+    if run.rerun.force and run.select.takes_all and nothing_is_left:
+        await opened.journal.set_note(opened.pass_name, None)
 
 
 @contextlib.asynccontextmanager
-async def _failures_listed(
-    journal: Journal, rejected: Rejected, results: Results, summary: Summary, on_warning: Callable[[str], None]
-) -> AsyncIterator[None]:
+async def _failures_listed(journal: Journal, rejected: Rejected, results: Results, run: Run) -> AsyncIterator[None]:
     """However the context ends, what failed is listed."""
     try:
         yield
     finally:
-        if said := await list_failed(journal.path, rejected, results, summary):
-            on_warning(said)
+        if warning := await list_failed(journal.path, rejected, results, run.summary):
+            run.warn(warning)
         rejected.close()
 
 

@@ -76,7 +76,7 @@ async def local_service(
     ]
     arguments += ["--workers", str(workers)] if workers else []
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "batch", "serve", *arguments, stdin=PIPE, stdout=PIPE, start_new_session=True
+        sys.executable, "-P", "-m", "batch", "serve", *arguments, stdin=PIPE, stdout=PIPE, start_new_session=True
     )
     try:
         yield await _base_url(child)

@@ -11,9 +11,9 @@ from batch.telemetry.events import Event, Notice
 from batch.telemetry.healthchecks import pinging
 from batch.telemetry.log_file import logging_to
 from batch.telemetry.metrics import serving
+from batch.telemetry.progress import snapshot
 from batch.telemetry.redaction import redact
 from batch.telemetry.summary import Summary
-from batch.telemetry.wording import sentence
 
 
 @contextlib.asynccontextmanager
@@ -52,6 +52,6 @@ async def observe(
 
 
 def _outcome(summary: Summary) -> str:
-    said = sentence(summary, summary.stage.out, summary.clock() - summary.began_at)
+    said = str(snapshot(summary))
     stopped = summary.bug or summary.stopped_by
     return f"{stopped} · {said}" if stopped else said

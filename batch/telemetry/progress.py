@@ -12,6 +12,7 @@ import msgspec
 from batch.model import State
 from batch.telemetry.redaction import redact
 from batch.telemetry.summary import FailedList, Failure, RunContext, Summary
+from batch.telemetry.wording import sentence
 
 SCHEMA: Final = 1
 """Raised when a field changes its meaning or goes away; new ones may come without."""
@@ -27,7 +28,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     what failed (None: nothing has, or the run has not ended). ``listed``, ``staged`` and ``in_flight`` are on their
     way, ``postponed`` are left for the next run; ``audio_rate`` is seconds of audio a second, which is hours an hour;
     ``requests_lately`` those of five minutes; ``usd`` is about what the collected ones cost (None: nothing is
-    charged); ``left_seconds`` None: cannot be told. ``ended`` and ``exit_code`` are None while the run goes on.
+    charged); ``left_seconds`` None: cannot be told. ``stopped_by`` is what ended the run early, ``stopped_kind`` its
+    kind of failure. ``ended`` and ``exit_code`` are None while the run goes on.
     """
 
     schema: int = SCHEMA
@@ -69,6 +71,10 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     failed_list: FailedList | None = None
     budget_reached: str | None = None
     stopped_by: str | None = None
+    stopped_kind: str | None = None
+
+    def __str__(self) -> str:
+        return sentence(self, self.stage.out)
 
 
 def snapshot(summary: Summary, *, is_over: bool = False) -> Progress:
@@ -113,6 +119,7 @@ def snapshot(summary: Summary, *, is_over: bool = False) -> Progress:
         failed_list=summary.failed_list,
         budget_reached=redact(summary.budget_reached) or None,
         stopped_by=_stopped_by(summary),
+        stopped_kind=summary.stopped_by.kind if summary.stopped_by else None,
     )
 
 

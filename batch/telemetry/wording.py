@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from batch.telemetry.progress import Progress, snapshot
-from batch.telemetry.summary import Summary
+if TYPE_CHECKING:
+    from batch.telemetry.progress import Progress
 
 _WHY: Final = {
     "done": "done before",
@@ -18,16 +18,15 @@ _WHY: Final = {
 """Of rows that were skipped, where the kind does not say it all."""
 
 
-def sentence(summary: Summary, out: Path | str, elapsed_seconds: float) -> str:
+def sentence(now: Progress, out: Path | str) -> str:
     """What came of a run, in one line: its rows, and the parts that add up to them."""
-    now = snapshot(summary)
     parts = [f"{now.collected:,} collected" + _shared(now)]
     counts = {"failed": now.failed, "rejected": now.rejected, "skipped": sum(now.skipped.values()), "left": now.left}
     more = {"skipped": _reasons(now), "left": _postponed(now)}
     parts += [f"{count:,} {what}{more.get(what, '')}" for what, count in counts.items() if count]
     rows = f"{now.rows:,} row{'' if now.rows == 1 else 's'}{'' if now.total is not None else ' read so far'}"
     over = f" · {now.carried_over:,} more, of earlier runs, that no row names" if now.carried_over else ""
-    audio = f"{clock_time(summary.audio_seconds)} of audio in {elapsed_seconds:.1f} s"
+    audio = f"{clock_time(now.audio_seconds)} of audio in {now.elapsed_seconds:.1f} s"
     return f"{rows}: {', '.join(parts)}{over} · {audio} · results in {out}"
 
 

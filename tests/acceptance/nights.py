@@ -26,12 +26,12 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from aiohttp import web
 
-import batch
 from batch import errors, jobs
 from batch.config import BudgetSettings, RetrySettings, Settings, SweepSettings
 from batch.engine.interface import BadAudio
 from batch.jobs.planning.admission import Action, Rerun
 from batch.jobs.planning.selection import Selection
+from batch.jobs.runner import Run, carry_out
 from batch.model import Recording, State
 from batch.providers.assemblyai.options import canonical, read_options
 from batch.server.faults import Fault, FaultKind, Faults, Handler
@@ -309,10 +309,11 @@ class Year:
             QUICK, service=self.till.double.base_url, prefix=night.prefix, formats=list(night.formats),
             budget=BudgetSettings(max_hours=night.max_hours), patience=patience if night.away else QUICK.patience,
         )  # fmt: skip
-        return batch.run(
-            self.manifest(night), self.out, settings=settings, rerun=Rerun(force=night.force),
+        asked = Run(
+            [self.manifest(night)], self.out, settings=settings, rerun=Rerun(force=night.force),
             select=Selection(limit=night.limit), environ={}, confirm=lambda question: night.yes, **given,
         )  # fmt: skip
+        return carry_out(asked)
 
     async def killed(self, night: Night) -> Ending:
         """The run in a child, which kills itself somewhere."""

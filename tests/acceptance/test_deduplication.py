@@ -158,7 +158,7 @@ async def test_a_shared_transcript_on_disk_is_not_fetched_again(tmp_path: Path) 
         await _delete_all(service)
         second.write_bytes(b"RIFF once")
         summary = await batch.run(str(second), tmp_path / "out", settings=asked)
-    assert (summary.exit_code, summary.requests["fetch"], len(service.submissions)) == (0, 0, 1)
+    assert (summary.exit_code, summary.requests_by_route.get("fetch", 0), len(service.submissions)) == (0, 0, 1)
     one, other = (json.loads((tmp_path / "out" / f"{name}.wav.json").read_bytes()) for name in "ab")
     assert one.pop("recording") != other.pop("recording")
     assert one == other

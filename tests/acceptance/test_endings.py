@@ -15,7 +15,6 @@ import batch
 from batch.jobs import pipeline
 from batch.providers.assemblyai.protocol import NO_FUNDS_TEXT
 from batch.server.faults import Fault, FaultKind, Faults
-from batch.telemetry.summary import Summary
 from tests.support.processes import diarist, end, start
 from tests.support.recordings import archive, settings
 from tests.support.service import start_service
@@ -144,7 +143,7 @@ async def test_a_bug_is_told_and_so_is_a_run_that_its_caller_cancelled(
         assert summary_in(out)["exit_code"] == 130
         monkeypatch.setattr(pipeline.Pipeline, "run", lambda self, *given: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            await batch.run(str(manifest), out, settings=settings(service.base_url), summary=Summary())
+            await batch.run(str(manifest), out, settings=settings(service.base_url))
     said = summary_in(out)
     assert said["exit_code"] == 1
     assert "ZeroDivisionError" in said["stopped_by"]

@@ -145,7 +145,7 @@ async def test_a_negative_balance_stops_everything_once(tmp_path: Path) -> None:
     faults = befallen(Fault(FaultKind.STATUS, probability=1.0, status=400, error=NO_FUNDS_TEXT), Operation.SUBMIT)
     async with start_service(tmp_path / "service", faults=faults) as service:
         summary = await batch.run(str(manifest), tmp_path / "out", settings=quick(service, concurrency=4))
-        assert isinstance(summary.stopped_by, errors.InsufficientFundsError)
+        assert summary.stopped_kind == "no_funds"
         assert summary.exit_code == 6
         assert faults.met.total() < 10
         faults._faults = ()

@@ -65,9 +65,11 @@ async def test_any_speaker_name_of_a_service_is_stored_and_counted(tmp_path: Pat
 
     manifest, out = archive(tmp_path / "audio", 3), tmp_path / "out"
     async with start_service(tmp_path / "service", middlewares=[changed("/v2/transcript/", rename)]) as service:
-        summary = await batch.run(str(manifest), out, settings=settings(service.base_url))
+        events: list[Event] = []
+        summary = await batch.run(str(manifest), out, settings=settings(service.base_url), on_event=events.append)
         assert (summary.collected, summary.exit_code) == (3, 0)
-        assert {job.speakers for job in summary.shown} == {int(speaker is not None)}
+        jobs = [event.job for event in events if isinstance(event, JobMoved) and event.job.state is State.COLLECTED]
+        assert {job.speakers for job in jobs} == {int(speaker is not None)}
         again = await batch.run(str(manifest), out, settings=settings(service.base_url))
     assert (again.skipped["done"], again.exit_code, len(service.submissions)) == (3, 0, 3)
 

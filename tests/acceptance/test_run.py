@@ -131,7 +131,7 @@ async def test_wrong_key_stops_everything_once_before_any_upload(tmp_path: Path)
             str(manifest), out, settings=settings(service.base_url), environ={"ASSEMBLYAI_API_KEY": "wrong"}
         )
         assert len(service.requests) == 1
-    assert isinstance(summary.stopped_by, errors.AuthenticationError)
+    assert summary.stopped_kind == "key_refused"
     assert summary.exit_code == 4
     assert "ASSEMBLYAI_API_KEY" in str(summary.stopped_by)
     assert "wrong" not in str(summary.stopped_by)
@@ -208,7 +208,7 @@ async def test_a_service_that_does_not_speak_v2_is_told_at_once(tmp_path: Path) 
     manifest = archive(tmp_path / "audio", 1)
     async with start_service(tmp_path / "service") as service:
         summary = await batch.run(str(manifest), tmp_path / "out", settings=settings(service.base_url + "/elsewhere"))
-    assert isinstance(summary.stopped_by, errors.WrongServiceError)
+    assert summary.stopped_kind == "wrong_address"
     assert summary.exit_code == 2
 
 

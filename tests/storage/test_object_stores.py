@@ -33,7 +33,7 @@ from batch.model import Recording, Reject
 from batch.providers.assemblyai.options import SCHEMA
 from batch.server.faults import Fault, FaultKind, Faults
 from batch.storage import buckets, object_stores
-from batch.telemetry.summary import Summary
+from batch.telemetry.progress import Progress
 from tests.support.object_store import BUCKET, S3, named, running
 from tests.support.recordings import settings, wav
 from tests.support.service import start_service
@@ -305,14 +305,14 @@ async def test_store_failing_everybody_stops_the_run_once(
                     await what
         assert (stopped.exit_code, stopped.failed, stopped.rejected) == (5, 0, 0)
         kind = "store_credentials" if code == "InvalidAccessKeyId" else "store"
-        assert getattr(stopped.stopped_by, "kind", "") == kind
+        assert stopped.stopped_kind == kind
         assert not service.submissions
         assert not (out / "failed.jsonl").exists()
         monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
         assert (await ran(service.base_url, out, asked[0])).collected == 20
 
 
-async def ran(base_url: str, out: Path | str, *named: str, **given: Any) -> Summary:
+async def ran(base_url: str, out: Path | str, *named: str, **given: Any) -> Progress:
     return await batch.run([*named], out, settings=settings(base_url, **given))
 
 

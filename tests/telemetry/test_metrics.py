@@ -14,10 +14,10 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest, parser
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 
-import batch
 from batch.config import MetricsSettings
 from batch.engine.interface import BadAudio
 from batch.errors import FailureKind
+from batch.jobs.runner import Run, carry_out
 from batch.model import Job, Recording, Reject, State
 from batch.providers.interface import Operation
 from batch.telemetry import metrics as measured
@@ -63,7 +63,7 @@ async def test_scrape_during_a_run_agrees_with_the_summary(tmp_path: Path, unuse
     failing = lambda audio: BadAudio("no audio in it") if audio == broken else None  # noqa: E731
     async with start_service(tmp_path / "service", seconds=0.6, slots=1, failing=failing) as service:
         given = settings(service.base_url, concurrency=3, metrics=MetricsSettings(port=unused_tcp_port))
-        run = asyncio.create_task(batch.run(str(manifest), tmp_path / "out", settings=given, summary=summary))
+        run = asyncio.create_task(carry_out(Run([str(manifest)], tmp_path / "out", settings=given, summary=summary)))
         await until(lambda: summary.collected and summary.failed and summary.sent_bytes == 6 * 2044 + 15)
         found = await scraped_at_rest(unused_tcp_port, summary)
         assert not run.done()

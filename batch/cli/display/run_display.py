@@ -202,7 +202,7 @@ def _note(job: Job) -> str:
     return f" ({job.reason})" if job.reason else ""
 
 
-def closing(summary: Summary, out: Path, elapsed_seconds: float, stream: IO[str]) -> None:
+def closing(summary: Summary, out: Path, stream: IO[str]) -> None:
     """The table and the line that end a run."""
     console = Console(file=stream, highlight=False, width=None if stream.isatty() else _LOG_WIDTH)
     print_line = partial(console.print, soft_wrap=not stream.isatty())
@@ -224,7 +224,7 @@ def closing(summary: Summary, out: Path, elapsed_seconds: float, stream: IO[str]
         line(_left_over(summary))
     for advice in suggestions.advice(now, Path.cwd()):
         line(advice)
-    line(sentence(summary, out, elapsed_seconds), "bold")
+    line(sentence(now, out), "bold")
 
 
 def _table(summary: Summary, out: Path) -> Table:

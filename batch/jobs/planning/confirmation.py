@@ -1,69 +1,18 @@
-"""``diarist plan``, and the question whether a run may begin that would cost much."""
+"""The question whether a run may begin that would cost much, or pay again for what is done."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
-import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from batch import errors
-from batch.archive.journal import Journal
-from batch.archive.results import JOURNAL, Results
 from batch.config import Settings
-from batch.jobs.connection import links
-from batch.jobs.places import ASKED, Place, placed
-from batch.jobs.planning.admission import Admission
+from batch.jobs.places import ASKED, Place
 from batch.jobs.planning.decision import Rerun
-from batch.jobs.planning.inputs import rows_of
-from batch.jobs.planning.planner import Plan, Planner
-from batch.jobs.planning.selection import Selection
+from batch.jobs.planning.planner import Plan, open_planner
 from batch.providers.interface import Provider
-from batch.telemetry.events import Event
-
-
-@contextlib.asynccontextmanager
-async def open_planner(
-    manifests: Sequence[str],
-    out: Path | str,
-    *,
-    settings: Settings,
-    rerun: Rerun,
-    select: Selection,
-    environ: Mapping[str, str],
-    stdin: IO[bytes] | None = None,
-    on_event: Callable[[Event], None] = lambda event: None,
-    probing: bool = True,
-    place: Place | None = None,
-) -> AsyncIterator[Planner]:
-    """Who says what ``run`` with the same arguments would do. Writes nothing, asks no service.
-
-    Raises ``UsageError`` as ``run`` does. Rows that cannot run are told to ``on_event``.
-    """
-    place = place if place else await asyncio.to_thread(placed, out, settings, environ)
-    rerun, service = place.in_pass(rerun, manifests, select), place.service
-    rows = rows_of(manifests, settings, service.options, stdin, on_event)
-    with contextlib.closing(Journal(place.inner / JOURNAL, read_only=True)) as journal:
-        results = Results(
-            place.directory, copies=place.copies, formats=settings.formats, inner=place.inner, make=False,
-            read_copies=place.read_copies,
-        )  # fmt: skip
-        admission = Admission(rows, journal, results, service.name, rerun=rerun, select=select, on_event=on_event)
-        yield Planner(
-            admission, journal, service, service.pricing(settings.prices), limit=select.limit,
-            since=rerun.forced_since if rerun.force else 0.0, probing=probing,
-            linked=links(service, settings) is not None,
-        )  # fmt: skip
-
-
-def local_workers(place: Place, settings: Settings) -> int | None:
-    """How many recordings the local service that a run would start works at; None for any other service."""
-    if place.service.address:
-        return None
-    return settings.local.workers or os.cpu_count() or 1
 
 
 def may_cost_more(service: Provider, settings: Settings) -> bool:

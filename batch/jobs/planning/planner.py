@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import statistics
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 
 from batch.archive.journal import Journal
+from batch.archive.results import JOURNAL, Results
+from batch.config import Settings
 from batch.errors import FailureKind, UnavailableError
+from batch.jobs.connection import links
+from batch.jobs.places import Place, placed
 from batch.jobs.planning.admission import Admission
-from batch.jobs.planning.decision import Action, RowDecision
+from batch.jobs.planning.decision import Action, Rerun, RowDecision
+from batch.jobs.planning.inputs import rows_of
+from batch.jobs.planning.selection import Selection
 from batch.model import Job, Recording
 from batch.providers.interface import Pricing, Provider
 from batch.storage import sqlite
 from batch.storage.audio import AudioLimits, digest
 from batch.storage.audio_headers import Probe, channels_are_identical, probe
 from batch.storage.locations import is_url
+from batch.telemetry.events import Event
 from batch.telemetry.redaction import redact
 
 _ENOUGH_HISTORY: Final = 20
@@ -91,6 +99,11 @@ class Plan(msgspec.Struct):
     again_seconds: float = 0.0
     again_usd: float = 0.0
     unpriced: set[str] = msgspec.field(default_factory=set)
+
+    @property
+    def hours(self) -> float:
+        """Hours of audio that would be paid for, where the length is known."""
+        return self.seconds / 3600
 
     def add(self, row: PlanRow, unpriced: Sequence[str] = ()) -> None:
         self.rows += 1
@@ -212,6 +225,73 @@ class Planner:
         if workers:
             return Expectation(0.5, 0.13, "as the local engine takes")
         return Expectation(20.0, 0.011, "as the vendor says its service takes")
+
+
+async def plan(
+    manifests: Sequence[str] | str,
+    out: Path | str,
+    *,
+    settings: Settings | None = None,
+    rerun: Rerun | None = None,
+    select: Selection | None = None,
+    environ: Mapping[str, str] | None = None,
+    stdin: IO[bytes] | None = None,
+    on_event: Callable[[Event], None] = lambda event: None,
+    on_row: Callable[[PlanRow], None] = lambda row: None,
+) -> Plan:
+    """What ``run`` with the same arguments would do, for how many hours of audio, at what price. Writes nothing, asks
+    no service, and pays nothing. ``on_row`` receives each row, in the order of the manifests; ``on_event`` those that
+    cannot run. Raises as ``run``.
+    """
+    async with open_planner(
+        [manifests] if isinstance(manifests, str) else manifests, out, settings=settings or Settings(),
+        rerun=rerun or Rerun(), select=select or Selection(), environ=os.environ if environ is None else environ,
+        stdin=stdin, on_event=on_event,
+    ) as planner:  # fmt: skip
+        async for row in planner.rows():
+            on_row(row)
+        return planner.plan
+
+
+@asynccontextmanager
+async def open_planner(
+    manifests: Sequence[str],
+    out: Path | str,
+    *,
+    settings: Settings,
+    rerun: Rerun,
+    select: Selection,
+    environ: Mapping[str, str],
+    stdin: IO[bytes] | None = None,
+    on_event: Callable[[Event], None] = lambda event: None,
+    probing: bool = True,
+    place: Place | None = None,
+) -> AsyncIterator[Planner]:
+    """The planner of what ``run`` with the same arguments would do. Writes nothing, asks no service.
+
+    Raises ``UsageError`` as ``run`` does. Rows that cannot run are told to ``on_event``.
+    """
+    place = place if place else await asyncio.to_thread(placed, out, settings, environ)
+    rerun, service = place.in_pass(rerun, manifests, select), place.service
+    rows = rows_of(manifests, settings, service.options, stdin, on_event)
+    with closing(Journal(place.inner / JOURNAL, read_only=True)) as journal:
+        results = Results(
+            place.directory, copies=place.copies, formats=settings.formats, inner=place.inner, make=False,
+            read_copies=place.read_copies,
+        )  # fmt: skip
+        admission = Admission(rows, journal, results, service.name, rerun=rerun, select=select, on_event=on_event)
+        yield Planner(
+            admission, journal, service, service.pricing(settings.prices), limit=select.limit,
+            since=rerun.forced_since if rerun.force else 0.0, probing=probing,
+            linked=links(service, settings) is not None,
+        )  # fmt: skip
+
+
+def local_workers(place: Place, settings: Settings) -> int | None:
+    """How many recordings the local service that a run would start works at; None for any other service."""
+    if place.service.address:
+        return None
+    return settings.local.workers or os.cpu_count() or 1
 
 
 @contextmanager

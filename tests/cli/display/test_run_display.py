@@ -103,7 +103,8 @@ def ending(*events: Event, **facts: object) -> str:
         summary.apply(event)
     for name, value in facts.items():
         setattr(summary, name, value)
-    closing(summary, Path("out"), 12.3, stream)
+    summary.clock = lambda: summary.began_at + 12.3
+    closing(summary, Path("out"), stream)
     return stream.getvalue()
 
 
@@ -211,7 +212,7 @@ def test_terminal_view_is_live_and_a_run_ends_with_its_table(tmp_path: Path, col
         "    for event in [RowsCounted(30), *map(collected, range(25)), failed(26)]:\n"
         "        summary.apply(event); shown.show(event)\n"
         "    import time; time.sleep(0.5)\n"
-        "closing(summary, pathlib.Path('out'), 1.0, sys.stderr)\n"
+        "closing(summary, pathlib.Path('out'), sys.stderr)\n"
     )
     ours, theirs = pty.openpty()
     environ = {**os.environ, "COLUMNS": str(columns), "LINES": "24", "TERM": "xterm-256color"}
