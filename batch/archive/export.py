@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import difflib
-import gzip
-import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
 from batch.archive.layout import bucket_advice
 from batch.archive.parallel import on_all_cores
 from batch.archive.results import Results, is_foreign, result_files
+from batch.archive.table_writers import TABLE_WRITERS, Rows
 from batch.archive.written_files import Note
 from batch.errors import PostponedError, UsageError
 from batch.providers import registry
@@ -25,9 +23,7 @@ from batch.transcripts.formats.registry import FORMATS, TABLES
 from batch.transcripts.speakers import Names, Turn, aliases, read_names, read_rttm, with_names, with_turns
 from batch.transcripts.transcript import Transcript
 
-_GROUP_ROWS: Final = 50_000
 _NOTES: Final = 1000
-Rows = dict[str, list[Any]]
 
 
 class ExportRequest(msgspec.Struct, frozen=True):
@@ -109,7 +105,7 @@ def export(directory: Path, wanted: ExportRequest, on_warning: Callable[[str], N
         raise UsageError(f"{directory} is not a directory of results")
     exported, results = Exported(), Results(wanted.out, make=False)
     with contextlib.ExitStack() as stack:
-        sinks = [stack.enter_context(_SINKS[name](results)) for name in wanted.formats if name in TABLES]
+        writers = [stack.enter_context(TABLE_WRITERS[name](results)) for name in wanted.formats if name in TABLES]
         work = on_all_cores(partial(_one, directory, wanted), result_files(directory))
         for done in stack.enter_context(contextlib.closing(work)):
             exported.results += not done.is_foreign
@@ -119,8 +115,8 @@ def export(directory: Path, wanted: ExportRequest, on_warning: Callable[[str], N
             exported.problems += len(done.problems)
             for problem in done.problems:
                 on_warning(problem)
-            for sink in sinks:
-                sink.write(done.rows)
+            for writer in writers:
+                writer.write(done.rows)
             results.written.pending += done.notes
             if len(results.written.pending) >= _NOTES:
                 results.written.keep()
@@ -172,99 +168,3 @@ _ROWS: Final[Mapping[str, Callable[[Transcript], list[Any]]]] = {
 
 _CSV: Final = frozenset({"csv", "speakers"})
 """The tables that people open in spreadsheets."""
-
-
-class _Sink(Protocol):
-    def write(self, rows: Rows) -> None: ...
-
-
-class _Csv:
-    def __init__(self, file: IO[bytes], name: str, columns: Iterable[str]) -> None:
-        self._name, self._text = name, io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
-        self._writer = csv.writer(self._text, lineterminator="\n")
-        self._writer.writerow(columns)
-
-    def write(self, rows: Rows) -> None:
-        self._writer.writerows(rows.get(self._name, ()))
-
-    def end(self) -> None:
-        self._text.detach()
-
-
-@contextlib.contextmanager
-def _csv(name: str, columns: Iterable[str], results: Results) -> Iterator[_Sink]:
-    with results.table(TABLES[name][0]) as file:
-        sink = _Csv(file, name, columns)
-        yield sink
-        sink.end()
-
-
-class _Lhotse:
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def write(self, rows: Rows) -> None:
-        self._file.writelines(rows.get("lhotse", ()))
-
-
-@contextlib.contextmanager
-def _lhotse(results: Results) -> Iterator[_Sink]:
-    with results.table(TABLES["lhotse"][0]) as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
-        yield _Lhotse(packed)  # type: ignore[arg-type]
-
-
-class _Parquet:
-    """Two tables, written a row group at a time."""
-
-    def __init__(self, files: Sequence[IO[bytes]]) -> None:
-        try:
-            import pyarrow as pa
-            from pyarrow import parquet as pq
-        except ImportError:
-            raise UsageError("writing Parquet needs pyarrow: pip install 'diarist[parquet]'") from None
-        kinds = {str: pa.string(), int: pa.int64(), float: pa.float64()}
-        columns = (tables.UTTERANCES, tables.RECORDINGS)
-        self._schemas = [pa.schema([(name, kinds[kind]) for name, kind in each.items()]) for each in columns]
-        self._writers = [pq.ParquetWriter(file, schema) for file, schema in zip(files, self._schemas, strict=True)]
-        self._rows: tuple[list[Any], list[Any]] = ([], [])
-
-    def write(self, rows: Rows) -> None:
-        for recording, utterances in rows.get("parquet", ()):
-            self._rows[0].extend(utterances)
-            self._rows[1].append(recording)
-        if max(map(len, self._rows)) >= _GROUP_ROWS:
-            self._write()
-
-    def end(self) -> None:
-        self._write()
-        for writer in self._writers:
-            writer.close()
-
-    def _write(self) -> None:
-        import pyarrow as pa
-
-        for rows, schema, writer in zip(self._rows, self._schemas, self._writers, strict=True):
-            if rows:
-                cells = [
-                    pa.array(column, field.type)
-                    for column, field in zip(zip(*rows, strict=True), schema, strict=True)
-                ]
-                writer.write_table(pa.table(cells, schema=schema))
-            rows.clear()
-
-
-@contextlib.contextmanager
-def _parquet(results: Results) -> Iterator[_Sink]:
-    utterances, recordings = TABLES["parquet"]
-    with results.table(utterances) as first, results.table(recordings) as second:
-        sink = _Parquet((first, second))
-        yield sink
-        sink.end()
-
-
-_SINKS: Final[Mapping[str, Callable[[Results], contextlib.AbstractContextManager[_Sink]]]] = {
-    "csv": partial(_csv, "csv", tables.UTTERANCES),
-    "speakers": partial(_csv, "speakers", tables.SPEAKERS),
-    "parquet": _parquet,
-    "lhotse": _lhotse,
-}

@@ -11,86 +11,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import queue
 import sqlite3
 import threading
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 from batch import errors
+from batch.archive.journal_schema import ALL_COLUMNS, COLUMNS, TYPES, as_text, canonical_options, job_of_row, row_of
+from batch.archive.migrations import columns_of, open_to_read, open_to_write
 from batch.errors import FailureKind
 from batch.model import Job, Recording, State
 from batch.providers import registry
-from batch.storage import files, private_files, sqlite
+from batch.storage import files, sqlite
 from batch.storage.locations import identity
 
 T = TypeVar("T")
-_SCHEMA_VERSION: Final = 4
-_OF_RECORDING: Final = ("key", "source", "manifest", "line", "options", "labels")
-_OF_JOB: Final = tuple(name for name in Job.__struct_fields__ if name != "recording")
-_COLUMNS: Final = (*_OF_RECORDING, *_OF_JOB)
-_DERIVED: Final = ("origin", "asked")
-"""What jobs are compared by: ``sources.identity`` of the source, ``OptionSchema.canonical`` of the
-options."""
-_OPTIONS: Final = _OF_RECORDING.index("options")
-_STATE, _PAST_IDS = _OF_JOB.index("state"), _OF_JOB.index("past_ids")
-_TYPES: Final[Mapping[str, str]] = {
-    **dict.fromkeys((*_COLUMNS, *_DERIVED), "TEXT"),
-    **dict.fromkeys(("staged_at", "intent_at", "submitted_at", "ended_at", "audio_seconds"), "REAL"),
-    **dict.fromkeys(("line", "size_bytes", "mtime_ns", "submissions", "failures", "speakers"), "INTEGER"),
-    **dict.fromkeys(("result_bytes", "result_mtime_ns"), "INTEGER"),
-}
-_ALL: Final = ", ".join(_TYPES)
-_TYPED: Final = ", ".join(f"{name} {kind}" for name, kind in _TYPES.items())
-_TABLES: Final = (
-    f"CREATE TABLE IF NOT EXISTS jobs ({_TYPED}, PRIMARY KEY (key))",
-    f"CREATE TABLE IF NOT EXISTS replaced ({_TYPED}, PRIMARY KEY (key, transcript_id))",
-    "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT)",
-)
-"""``replaced`` remembers each collected job whose place a new one has taken: its transcript is paid, and serves again
-whoever asks for the same. ``notes`` are what the directory remembers of its runs."""
-_DERIVE: Final = (
-    "UPDATE jobs SET origin = identity(source), asked = canonical(service, options), "
-    "service = canonical_service(service) WHERE origin IS NULL"
-)
-_REST: Final = (
-    "CREATE INDEX IF NOT EXISTS jobs_open ON jobs (state) WHERE state NOT IN ('collected', 'failed')",
-    "CREATE INDEX IF NOT EXISTS jobs_failed ON jobs (manifest, line, key) WHERE state = 'failed'",
-    "CREATE INDEX IF NOT EXISTS jobs_by_transcript ON jobs (transcript_id) WHERE transcript_id IS NOT NULL",
-    "CREATE INDEX IF NOT EXISTS jobs_by_audio ON jobs (size_bytes, sha256) WHERE sha256 IS NOT NULL",
-    "CREATE INDEX IF NOT EXISTS jobs_by_etag ON jobs (etag) WHERE etag IS NOT NULL",
-    "CREATE INDEX IF NOT EXISTS jobs_by_origin ON jobs (origin) WHERE sha256 IS NULL",
-    "CREATE INDEX IF NOT EXISTS replaced_by_audio ON replaced (size_bytes, sha256) WHERE sha256 IS NOT NULL",
-    "CREATE INDEX IF NOT EXISTS replaced_by_etag ON replaced (etag) WHERE etag IS NOT NULL",
-    "CREATE INDEX IF NOT EXISTS replaced_by_transcript ON replaced (transcript_id)",
-    "DROP INDEX IF EXISTS jobs_by_source",
-    "DROP TRIGGER IF EXISTS keep_what_was_paid",
-    f"""
-    CREATE TRIGGER keep_what_was_paid BEFORE UPDATE ON jobs
-    WHEN OLD.state = 'collected' AND OLD.transcript_id IS NOT NULL AND OLD.transcript_id IS NOT NEW.transcript_id
-    BEGIN
-        DELETE FROM replaced WHERE key = OLD.key AND transcript_id = OLD.transcript_id;
-        INSERT INTO replaced ({_ALL}) VALUES ({", ".join(f"OLD.{name}" for name in _TYPES)});
-    END
-    """,
-    f"PRAGMA user_version = {_SCHEMA_VERSION}",
-)
 _CLAIMED: Final = (
     "CREATE TEMP TABLE IF NOT EXISTS claimed (place TEXT PRIMARY KEY, row TEXT, is_carried INTEGER) WITHOUT ROWID"
 )
 _COPIES: Final = "CREATE TEMP TABLE IF NOT EXISTS copies (name TEXT PRIMARY KEY, size_bytes INTEGER) WITHOUT ROWID"
 _UPSERT: Final = (
-    f"INSERT INTO jobs ({_ALL}) VALUES ({', '.join('?' * len(_TYPES))}) "
-    f"ON CONFLICT (key) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _TYPES if name != 'key')}"
+    f"INSERT INTO jobs ({ALL_COLUMNS}) VALUES ({', '.join('?' * len(TYPES))}) "
+    f"ON CONFLICT (key) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in TYPES if name != 'key')}"
 )
-_KEEP: Final = f"INSERT OR IGNORE INTO replaced ({_ALL}) VALUES ({', '.join('?' * len(_TYPES))})"
-_SELECT: Final = f"SELECT {', '.join(_COLUMNS)} FROM jobs"
-_SELECT_REPLACED: Final = f"SELECT {', '.join(_COLUMNS)} FROM replaced"
+_KEEP: Final = f"INSERT OR IGNORE INTO replaced ({ALL_COLUMNS}) VALUES ({', '.join('?' * len(TYPES))})"
+_SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM jobs"
+_SELECT_REPLACED: Final = f"SELECT {', '.join(COLUMNS)} FROM replaced"
 _GROUP_LIMIT: Final = 2000
 
 
@@ -116,7 +66,7 @@ class Journal:
 
     async def record(self, job: Job) -> Job:
         """Write the job's facts; return it when they are on disk."""
-        row = _row(job)
+        row = row_of(job)
         await self._ask(lambda db: db.execute(_UPSERT, row))
         return job
 
@@ -139,7 +89,7 @@ class Journal:
         query = f"WHERE audio_url IN ({marks}) AND audio_url != source"
         found: dict[str, list[Job]] = {}
         both = f"{_SELECT} {query} UNION ALL {_SELECT_REPLACED} {query}"
-        for job in await self._ask(lambda db: [_job(row) for row in db.execute(both, (*links, *links))]):
+        for job in await self._ask(lambda db: [job_of_row(row) for row in db.execute(both, (*links, *links))]):
             found.setdefault(job.audio_url or "", []).append(job)
         return found
 
@@ -148,13 +98,13 @@ class Journal:
         marks = ", ".join("?" * len(keys))
         query = f"{_SELECT_REPLACED} WHERE key IN ({marks}) ORDER BY submitted_at DESC"
         found: dict[str, list[Job]] = {}
-        for job in await self._ask(lambda db: [_job(row) for row in db.execute(query, tuple(keys))]):
+        for job in await self._ask(lambda db: [job_of_row(row) for row in db.execute(query, tuple(keys))]):
             found.setdefault(job.key, []).append(job)
         return found
 
     async def keep(self, job: Job) -> None:
         """Remember a collected job whose place another has."""
-        row = _row(job)
+        row = row_of(job)
         await self._ask(lambda db: db.execute(_KEEP, row))
 
     async def claim(
@@ -182,8 +132,8 @@ class Journal:
         """Write down all of them in one transaction, those of ``replaced`` as ``keep`` does."""
 
         def work(db: sqlite3.Connection) -> None:
-            db.executemany(_UPSERT, map(_row, jobs))
-            db.executemany(_KEEP, map(_row, replaced))
+            db.executemany(_UPSERT, map(row_of, jobs))
+            db.executemany(_KEEP, map(row_of, replaced))
             db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", notes.items())
 
         await self._ask(work)
@@ -224,9 +174,9 @@ class Journal:
             f"WHERE {audio} AND key != ? AND service = ? AND asked = ? AND coalesce(submitted_at, 0) >= ? "
             "AND kind IS NULL AND state IN ('submitted', 'collected')"
         )
-        values += (job.key, job.service, _asked(job.service, _text(job.recording.options)), since)
+        values += (job.key, job.service, canonical_options(job.service, as_text(job.recording.options)), since)
         query = f"{_SELECT} {where} UNION ALL {_SELECT_REPLACED} {where} ORDER BY submitted_at DESC"
-        found = await self._ask(lambda db: [_job(row) for row in db.execute(query, values * 2)])
+        found = await self._ask(lambda db: [job_of_row(row) for row in db.execute(query, values * 2)])
         return next((twin for twin in found if twin.transcript_id not in job.past_ids), None)
 
     async def counts(self) -> dict[State, int]:
@@ -237,15 +187,17 @@ class Journal:
     async def listed(self, after: int, limit: int) -> list[tuple[int, Job]]:
         """The next ``limit`` jobs behind the place ``after``, in the order in which they were first recorded, each
         with its own place: how an onlooker goes through a journal of any length."""
-        query = f"SELECT {', '.join(_COLUMNS)}, rowid FROM jobs WHERE rowid > ? ORDER BY rowid LIMIT ?"
-        return await self._ask(lambda db: [(row[-1], _job(row[:-1])) for row in db.execute(query, (after, limit))])
+        query = f"SELECT {', '.join(COLUMNS)}, rowid FROM jobs WHERE rowid > ? ORDER BY rowid LIMIT ?"
+        return await self._ask(
+            lambda db: [(row[-1], job_of_row(row[:-1])) for row in db.execute(query, (after, limit))]
+        )
 
     async def failed(self, after: Job | None, limit: int) -> list[Job]:
         """The next ``limit`` failed jobs behind ``after`` (None: the first), in the order of their manifests."""
         place = (after.recording.manifest, after.recording.line, after.key) if after else ("", -1, "")
         order = "manifest, line, key"
         query = f"{_SELECT} WHERE state = 'failed' AND ({order}) > (?, ?, ?) ORDER BY {order} LIMIT ?"
-        return await self._ask(lambda db: [_job(row) for row in db.execute(query, (*place, limit))])
+        return await self._ask(lambda db: [job_of_row(row) for row in db.execute(query, (*place, limit))])
 
     def close(self) -> None:
         """Commit what is asked so far, fold the write-ahead log into the file, end the thread."""
@@ -259,7 +211,7 @@ class Journal:
 
     def _serve(self, opened: queue.SimpleQueue[BaseException | None]) -> None:
         try:
-            db = _open_to_read(self.path) if self._read_only else _open(self.path)
+            db = open_to_read(self.path) if self._read_only else open_to_write(self.path)
         except BaseException as error:
             opened.put(_explained(error, self.path))
             return
@@ -293,76 +245,6 @@ class _Ask(Generic[T]):
     def __init__(self, work: Callable[[sqlite3.Connection], T], loop: asyncio.AbstractEventLoop) -> None:
         self.work, self.loop = work, loop
         self.answer: asyncio.Future[T] = loop.create_future()
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    check_not_vanished(path)
-    files.make(path.parent, private_files.FOLDER)
-    private_files.make_folder(path.parent)
-    private_files.make_database(path)
-    db = sqlite3.connect(path, isolation_level=None)
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > _SCHEMA_VERSION:
-        raise errors.UsageError(
-            f"{path} was written by a newer diarist (schema {version}): upgrade, or use another --out"
-        )
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
-    sqlite.keep_temporaries(db, path.parent)
-    if version < _SCHEMA_VERSION:
-        _migrate(db)
-    return db
-
-
-def _migrate(db: sqlite3.Connection) -> None:
-    """Make the schema what it should be, whatever was there: in one transaction with its version, so that a journal
-    is never between two versions. One that an older diarist left there is completed."""
-    db.create_function("identity", 1, identity, deterministic=True)
-    db.create_function("canonical", 2, _asked, deterministic=True)
-    db.create_function("canonical_service", 1, registry.canonical, deterministic=True)
-    db.execute("BEGIN IMMEDIATE")
-    for statement in _TABLES:
-        db.execute(statement)
-    for statement in (*_missing_columns(db), _DERIVE, *_REST):
-        db.execute(statement)
-    db.execute("COMMIT")
-
-
-def _migrated(older: sqlite3.Connection, beside: Path) -> sqlite3.Connection:
-    """A copy of the journal of an older diarist as it will be, for those who only look."""
-    copy = sqlite.scratch(beside)
-    with contextlib.closing(older):
-        older.backup(copy)
-    _migrate(copy)
-    return copy
-
-
-def _missing_columns(db: sqlite3.Connection) -> list[str]:
-    return [
-        f"ALTER TABLE {table} ADD COLUMN {name} {_TYPES[name]}"
-        for table in ("jobs", "replaced")
-        for name in _TYPES.keys() - _columns(db, table)
-    ]
-
-
-def _columns(db: sqlite3.Connection, table: str) -> set[str]:
-    return {name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")}
-
-
-def _open_to_read(path: Path) -> sqlite3.Connection:
-    check_not_vanished(path)
-    if not path.exists():
-        db = sqlite3.connect(":memory:", isolation_level=None)
-        _migrate(db)
-    else:
-        db = sqlite.open_to_read(path)
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > _SCHEMA_VERSION:
-        raise errors.UsageError(f"{path} was written by a newer diarist (schema {version}): upgrade")
-    if version < _SCHEMA_VERSION:
-        db = _migrated(db, path.parent)
-    sqlite.keep_temporaries(db, path.parent)
-    return db
 
 
 def _commit(db: sqlite3.Connection, asks: Sequence[_Ask[Any]], path: Path) -> Sequence[Any]:
@@ -445,7 +327,7 @@ def remembered(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite.open_to_read(path)) as db:
-        if "value" in _columns(db, "notes"):
+        if "value" in columns_of(db, "notes"):
             return _notes(db)
         newest = db.execute("SELECT service FROM jobs ORDER BY rowid DESC LIMIT 1").fetchone()
         return {"service": registry.canonical(newest[0])} if newest else {}
@@ -454,141 +336,6 @@ def remembered(path: Path) -> dict[str, str]:
 
 def _notes(db: sqlite3.Connection) -> dict[str, str]:
     return dict(db.execute("SELECT name, value FROM notes WHERE value IS NOT NULL").fetchall())
-
-
-class Salvaged(msgspec.Struct, frozen=True):
-    """What can still be read of a journal: its jobs, those of which it remembers that others have taken their place,
-    and its notes (None: it has forgotten that one on purpose)."""
-
-    jobs: list[Job]
-    replaced: list[Job]
-    notes: dict[str, str | None]
-
-
-def salvage(path: Path) -> Salvaged:
-    """What can still be read of a journal of any version, however damaged. Blocks. Raises ``UnavailableError`` if it
-    is the system that refuses (a full disk, a lock, rights): then nobody knows what could be read."""
-    return Salvaged(_salvaged(path, "jobs"), _salvaged(path, "replaced"), salvaged_notes(path))
-
-
-def salvaged_notes(path: Path) -> dict[str, str | None]:
-    """The notes among it."""
-    with _up_to_damage(path), contextlib.closing(sqlite.open_to_read(path)) as db:
-        if "value" in _columns(db, "notes"):
-            return dict(db.execute("SELECT name, value FROM notes").fetchall())
-    return dict(remembered(path))
-
-
-def _salvaged(path: Path, table: str) -> list[Job]:
-    found: dict[int, Job] = {}
-    with _up_to_damage(path), contextlib.closing(sqlite.open_to_read(path)) as db:
-        db.execute("PRAGMA writable_schema = ON")  # what is wrong in the schema is passed over
-        if there := _columns(db, table):
-            given = ", ".join(name if name in there else "NULL" for name in _COLUMNS)
-            for row in _all_readable(db, f"SELECT {given}, rowid FROM {table}", _pages(path)):
-                with contextlib.suppress(msgspec.DecodeError, ValueError, TypeError):
-                    found.setdefault(row[-1], _job(row[:-1]))
-    return [job for _, job in sorted(found.items(), key=lambda each: each[0])]
-
-
-@contextlib.contextmanager
-def _up_to_damage(path: Path) -> Iterator[None]:
-    """Whoever reads a journal that may be damaged ends where it breaks."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        _check_is_damage(error, path)
-
-
-def _check_is_damage(error: sqlite3.Error, path: Path) -> None:
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-    if code & 0xFF in _REFUSED and code not in _UNREADABLE:
-        raise errors.UnavailableError(
-            f"{path} cannot be read: {sqlite.explained(error, path)}; then run the same command again: nothing has "
-            "been changed",
-            kind=FailureKind.JOURNAL_UNREADABLE,
-        ) from error
-
-
-_REFUSED: Final = (
-    sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_PROTOCOL,
-)  # fmt: skip
-_UNREADABLE: Final = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
-"""A bad disk, or a file that was cut."""
-
-
-def _all_readable(db: sqlite3.Connection, query: str, pages: int) -> Iterator[tuple[Any, ...]]:
-    """The rows from either end up to where the table breaks; then, of what lies between the breaks, those from the
-    middle on to either side, and so on. What takes far longer than there are pages is given up."""
-    gaps, tries = deque([(_LEAST_ROW, _LAST_ROW)]), pages * _TRIES_A_PAGE
-    while gaps and tries > 0:
-        low, high = gaps.popleft()
-        tries -= 1
-        for row in _up_to_a_break(db, query, low, high, "ASC"):
-            yield row
-            low = row[-1] + 1
-        for row in _up_to_a_break(db, query, low, high, "DESC"):
-            yield row
-            high = row[-1] - 1
-        high = min(high, low + pages * _MOST_ROWS_A_PAGE)
-        if low < high:
-            middle = (low + high) // 2
-            gaps += [(low, middle), (middle + 1, high)]
-
-
-def _up_to_a_break(db: sqlite3.Connection, query: str, low: int, high: int, order: str) -> Iterator[tuple[Any, ...]]:
-    """A row at a time, so that none is asked for before the one ahead of it is had."""
-    single = f"{query} WHERE rowid BETWEEN ? AND ? ORDER BY rowid {order} LIMIT 1"
-    try:
-        while row := db.execute(single, (low, high)).fetchone():
-            yield row
-            low, high = (row[-1] + 1, high) if order == "ASC" else (low, row[-1] - 1)
-    except sqlite3.Error as error:
-        _check_is_damage(error, Path(db.execute("PRAGMA database_list").fetchone()[2]))
-
-
-_LEAST_ROW, _LAST_ROW = 1, 2**63 - 1
-_PAGE_BYTES, _MOST_ROWS_A_PAGE, _TRIES_A_PAGE = 4096, 64, 32
-
-
-def _pages(path: Path) -> int:
-    log = path.with_name(f"{path.name}-wal")
-    return sum(each.stat().st_size for each in (path, log) if each.exists()) // _PAGE_BYTES + 1
-
-
-BESIDE: Final = ("-wal", "-shm", "-journal")
-"""What SQLite keeps beside a database, by the ending of the name. It is a part of that database, and of no other."""
-ASIDE: Final = ".damaged-"
-
-
-def asides(path: Path) -> list[Path]:
-    """The journals that were put aside of the one at ``path``, in that order."""
-    return sorted(each for each in path.parent.glob(f"{path.name}{ASIDE}*") if not each.name.endswith(BESIDE))
-
-
-def unfinished(path: Path) -> Path:
-    """Where the journal at ``path`` is made anew, before it takes its place."""
-    return path.with_name(f"{path.name}.new")
-
-
-def is_there(path: Path) -> bool:
-    """Whether there is a journal at ``path``, or anything that is left of one."""
-    return path.exists() or unfinished(path).exists() or bool(asides(path))
-
-
-def check_not_vanished(path: Path) -> None:
-    """Raises ``UsageError`` where a journal was, and is no more: whoever took that for a new directory would pay
-    again."""
-    if not path.exists() and is_there(path):
-        left = [unfinished(path), *asides(path)][-1]
-        raise errors.UsageError(
-            f"the journal {path} is gone, but {left.name} is there: a `diarist recover` was stopped before its end, "
-            "or somebody has removed the journal. `diarist recover DIR` makes it from all that is left; nothing runs "
-            "before, because it would be paid again",
-            kind=FailureKind.JOURNAL_VANISHED,
-        )
 
 
 def seal(path: Path) -> None:
@@ -606,7 +353,7 @@ def seal(path: Path) -> None:
 def _select(db: sqlite3.Connection, column: str, values: Sequence[str]) -> list[Job]:
     marks = ", ".join("?" * len(values))
     query = f"{_SELECT} WHERE {column} IN ({marks}) ORDER BY manifest, line, rowid"
-    return [_job(row) for row in db.execute(query, values)]
+    return [job_of_row(row) for row in db.execute(query, values)]
 
 
 def _known_ids(db: sqlite3.Connection, ids: Sequence[str]) -> dict[str, float]:
@@ -660,30 +407,3 @@ def _claim(db: sqlite3.Connection, recording: Recording, place: str, is_carried:
     row = msgspec.json.encode(recording).decode()
     db.execute("INSERT OR REPLACE INTO claimed VALUES (?, ?, ?)", (place, row, is_carried))
     return None
-
-
-def _row(job: Job) -> tuple[Any, ...]:
-    row = [getattr(job.recording, name) for name in _OF_RECORDING] + [getattr(job, name) for name in _OF_JOB]
-    texts = tuple(map(_text, row))
-    return (*texts, identity(job.recording.source), _asked(job.service, texts[_OPTIONS]))
-
-
-@functools.lru_cache(4096)
-def _asked(service: str, options: str) -> str:
-    """The canonical form of a service's options in JSON."""
-    return msgspec.json.encode(registry.named(service).options.canonical(msgspec.json.decode(options))).decode()
-
-
-def _text(value: Any) -> Any:
-    return msgspec.json.encode(value).decode() if isinstance(value, dict | tuple) else value
-
-
-def _job(row: Sequence[Any]) -> Job:
-    """A job of its row: by position, because a second run over millions of rows does little else."""
-    key, source, manifest, line, options, labels = row[: len(_OF_RECORDING)]
-    decode = msgspec.json.decode
-    recording = Recording(key, source, manifest, line, decode(options), decode(labels))
-    facts = list(row[len(_OF_RECORDING) :])
-    facts[_STATE] = State(facts[_STATE])
-    facts[_PAST_IDS] = tuple(decode(facts[_PAST_IDS]))
-    return Job(recording, *facts)

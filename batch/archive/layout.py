@@ -6,7 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from batch.archive.journal import check_not_vanished, remembered
+from batch.archive.journal import remembered
+from batch.archive.journal_files import check_not_vanished
 from batch.archive.results import JOURNAL, REPLACED, SUMMARY, inner_of
 from batch.errors import UsageError
 from batch.telemetry.progress import Progress

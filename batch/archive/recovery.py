@@ -11,8 +11,10 @@ from typing import Any, Final
 
 import msgspec
 
-from batch.archive.journal import ASIDE, BESIDE, Journal, Salvaged, asides, salvage, salvaged_notes, seal, unfinished
+from batch.archive.journal import Journal, seal
+from batch.archive.journal_files import ASIDE, BESIDE, asides, unfinished
 from batch.archive.results import JOURNAL, Results, job_of, result_files
+from batch.archive.salvage import Salvaged, salvage, salvaged_notes
 from batch.errors import FailureKind, UnavailableError
 from batch.model import ENDED, WITH_SERVICE, Job, Recording, State
 from batch.providers.interface import Connection, Phase, Provider, RemoteJob

@@ -15,7 +15,8 @@ from typing import Final
 import msgspec
 
 from batch import errors
-from batch.archive.journal import check_not_vanished, is_there, remembered
+from batch.archive.journal import remembered
+from batch.archive.journal_files import check_not_vanished, is_there
 from batch.archive.results import JOURNAL, Proofs, Results, inner_of, is_same_or_moved, job_of, result_files
 from batch.config import Settings
 from batch.jobs.planning.decision import Rerun

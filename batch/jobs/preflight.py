@@ -22,7 +22,8 @@ import msgspec
 from yarl import URL
 
 from batch import errors
-from batch.archive.journal import Journal, check_not_vanished
+from batch.archive.journal import Journal
+from batch.archive.journal_files import check_not_vanished
 from batch.archive.results import JOURNAL, inner_of
 from batch.config import Settings
 from batch.jobs import orphans

@@ -21,8 +21,9 @@ import pytest
 
 import batch
 from batch import errors, jobs
-from batch.archive import journal
-from batch.archive.journal import _COLUMNS, Journal
+from batch.archive import journal_files, salvage
+from batch.archive.journal import Journal
+from batch.archive.journal_schema import COLUMNS
 from batch.archive.layout import journal_of
 from batch.jobs.planning.admission import Rerun
 from batch.jobs.planning.planner import PlanRow
@@ -230,7 +231,7 @@ def told(out: Path) -> dict[str, tuple[str, str | None]]:
     return {row[0]: (row[STATE], row[ID]) for row in rebuilding.contents(out)["jobs"]}
 
 
-STATE, ID = _COLUMNS.index("state"), _COLUMNS.index("transcript_id")
+STATE, ID = COLUMNS.index("state"), COLUMNS.index("transcript_id")
 
 
 def due(count: int) -> dict[str, tuple[str, str | None]]:
@@ -402,7 +403,7 @@ def test_attempts_in_one_second_keep_every_journal_put_aside(tmp_path: Path) -> 
     inner = tmp_path / ".diarist"
     asides = [rebuilding.recover(tmp_path).aside for _ in range(4)]
     assert len(set(asides)) == 4
-    assert asides == journal.asides(inner / "journal.db")[1:]
+    assert asides == journal_files.asides(inner / "journal.db")[1:]
     assert told(tmp_path) == due(14)
 
 
@@ -432,7 +433,7 @@ def test_rows_between_damaged_pages_are_read(tmp_path: Path) -> None:
     for at in spoiled:
         content[at : at + 4096] = b"\xff" * 4096
     path.write_bytes(content)
-    found = {job.key for job in journal.salvage(path).jobs}
+    found = {job.key for job in salvage.salvage(path).jobs}
     assert len(found) > 1000 - 4 * 30
     readable = b"".join(bytes(content[at : at + 4096]) for at in pages)
     assert found == {job.key for job in jobs if f"/audio/{job.recording.line - 2}.wav".encode() in readable}

@@ -215,7 +215,7 @@ MUTATIONS: Final = (
         "test_ctrl_c_ends_a_run_of_300_within_10_seconds_without_loss",
     ),
     Mutation(
-        "a run begins where a recover was stopped", "archive.journal",
+        "a run begins where a recover was stopped", "archive.journal_files",
         "    if not path.exists() and is_there(path):", "    if not path.exists() and path.is_dir():",
         "test_recovery_killed_at_any_line_remakes_the_same_journal",
     ),
@@ -225,7 +225,7 @@ MUTATIONS: Final = (
         "test_recovery_on_a_full_disk_changes_nothing",
     ),
     Mutation(
-        "a migration is committed in pieces", "archive.journal",
+        "a migration is committed in pieces", "archive.migrations",
         '    db.execute("BEGIN IMMEDIATE")\n    for statement in _TABLES:', "    for statement in _TABLES:",
         "test_killed_migration_leaves_the_old_version_or_the_new_one",
     ),
@@ -257,12 +257,12 @@ MUTATIONS: Final = (
         "test_run_after_a_power_cut_knows_what_it_paid_and_collected",
     ),
     Mutation(
-        "journal synchronous=OFF", "archive.journal",
+        "journal synchronous=OFF", "archive.migrations",
         "synchronous = FULL", "synchronous = OFF",
         "test_run_after_a_power_cut_knows_what_it_paid_and_collected",
     ),
     Mutation(
-        "journal synchronous=NORMAL", "archive.journal",
+        "journal synchronous=NORMAL", "archive.migrations",
         "synchronous = FULL", "synchronous = NORMAL",
         "test_run_after_a_power_cut_knows_what_it_paid_and_collected",
     ),
@@ -353,12 +353,12 @@ MUTATIONS: Final = (
         "test_submissions_follow_the_ramp",
     ),
     Mutation(
-        "no bucket", "jobs.flow_control.throttle",
+        "no bucket", "jobs.flow_control.rate_limit",
         "        if self.tokens < 1 - 1e-6:\n", "        if self.tokens < 0 - 1e9:\n",
         "test_no_window_sees_more_requests_than_the_rate",
     ),
     Mutation(
-        "no pacing", "jobs.flow_control.throttle",
+        "no pacing", "jobs.flow_control.rate_limit",
         "        if self._got_through == math.inf:\n            return 0.0",
         "        if self._got_through:\n            return 0.0",
         "test_requests_follow_a_limit_of_the_service",

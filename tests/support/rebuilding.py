@@ -26,7 +26,7 @@ from types import FrameType
 from typing import Any
 
 from batch import errors, jobs
-from batch.archive import journal
+from batch.archive import journal, journal_files, salvage
 from batch.archive import recovery as module_of_recover
 from batch.archive.journal import Journal
 from batch.archive.recovery import Recovered
@@ -36,7 +36,8 @@ from batch.model import Job, Recording, State
 from batch.storage import files, sqlite
 from tests.support.crashing import die
 
-FILES = tuple(str(module.__file__) for module in (module_of_recover, recovering, files, journal, sqlite))
+MODULES = (module_of_recover, recovering, files, salvage, journal_files, journal, sqlite)
+FILES = tuple(str(module.__file__) for module in MODULES)
 """Those in which a recovery can be killed; the first three are its own."""
 Place = tuple[str, int]
 Contents = dict[str, list[list[Any]]]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+from enum import StrEnum
 from typing import Final
+
+from batch.errors import LINE_DOWN, FailureKind
 
 FAILURES_LIMIT: Final = 3
 """So often the service may fail one job before it is given up (failed jobs are not billed)."""
@@ -84,6 +87,23 @@ def is_in_vain(share: float, before: float, seconds: float) -> bool:
 def in_vain_seconds() -> float:
     """For so long requests are not slowed down again once that was in vain."""
     return 10 * THROTTLING_SECONDS
+
+
+class Blame(StrEnum):
+    """Whose failure an outage is."""
+
+    RECORDING = "recording"
+    SERVICE = "service"
+
+
+def blame(kind: FailureKind, callers: int, *, is_upload: bool, is_throttled: bool) -> Blame:
+    """Whose failure it is that nothing has gone well on an operation for as long as an outage takes.
+
+    A recording can only be to blame for its own upload, and only if no other was tried meanwhile: ``callers`` is how
+    many have failed. A line that is down, or a service that is asked too often, is never its fault.
+    """
+    is_its_own = is_upload and callers == 1 and not is_throttled and kind not in LINE_DOWN
+    return Blame.RECORDING if is_its_own else Blame.SERVICE
 
 
 def sweep_pause_seconds(turnaround: float | None, *, least: float, most: float) -> float:

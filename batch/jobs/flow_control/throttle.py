@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from batch import errors
 from batch.config import RateSettings, RetrySettings
-from batch.errors import LINE_DOWN, RECORDINGS_OWN, FailureKind
+from batch.errors import RECORDINGS_OWN, FailureKind
 from batch.jobs.flow_control import laws
+from batch.jobs.flow_control.laws import Blame
+from batch.jobs.flow_control.rate_limit import Pacing, SubmissionRamp, TokenBucket
 from batch.providers.interface import Operation
 from batch.telemetry import context
 from batch.telemetry.events import Event, RequestRetried, RequestStarted
@@ -24,122 +24,8 @@ _IN_TURN: Final = FailureKind.NO_ROOM
 """Whoever comes first takes the room that others have left: so it is bad luck, though others have gone well."""
 _REFUSALS_LIMIT: Final = 100
 """So many refusals in a row, while others get through, leave a recording for the next run; it does not fail."""
-_CATCH_UP_SECONDS: Final = 0.05
-"""So much a paced request may make up for that went late."""
 _AHEAD_SECONDS: Final = 1.0
 """So long the others wait for the answer to the one that goes ahead."""
-
-
-class _Bucket:
-    """Tokens for requests: it fills steadily, up to its capacity."""
-
-    __slots__ = ("capacity", "filled_at", "rate", "tokens")
-
-    def __init__(self, rate: RateSettings, now: float) -> None:
-        self.capacity, self.rate = laws.bucket_for(rate.requests, rate.window_seconds)
-        self.tokens, self.filled_at = self.capacity, now
-
-    def wait_seconds(self, now: float) -> float:
-        """0 and one token less, or how long until there is one."""
-        self.tokens = min(self.capacity, self.tokens + (now - self.filled_at) * self.rate)
-        self.filled_at = now
-        if self.tokens < 1 - 1e-6:
-            return (1 - self.tokens) / self.rate
-        self.tokens -= 1
-        return 0.0
-
-
-class _Ramp:
-    """Submissions by windows: at most what is allowed in each, more in each that follows, fewer after throttling."""
-
-    __slots__ = ("began", "sent", "start", "window")
-
-    def __init__(self) -> None:
-        self.start: float | None = None
-        self.window, self.sent, self.began = 0, 0, 0
-
-    def wait_seconds(self, now: float) -> float:
-        """0 and one submission noted, or how long until the next window."""
-        self.start = now if self.start is None else self.start
-        window = int((now - self.start) / laws.RAMP_WINDOW_SECONDS)
-        if window != self.window:
-            self.window, self.sent = window, 0
-        if self.sent >= laws.ramp_allowance(window - self.began):
-            return self.start + (window + 1) * laws.RAMP_WINDOW_SECONDS - now
-        self.sent += 1
-        return 0.0
-
-    def fall_back(self) -> None:
-        """Half way back to the start of the ramp."""
-        self.began += (self.window - self.began) // 2 + 1
-        self.began = min(self.began, self.window)
-
-
-class _Pacing:
-    """How far apart requests are, once refusals for their number have shown a limit. Nothing is held back before.
-
-    Each such refusal pauses everybody; whether to slow down is decided when the pause is over, by all that was
-    answered in the seconds before it and during it. ``closed`` says that nothing has got through since the pause
-    before: then one request goes ahead of the others.
-    """
-
-    __slots__ = (
-        "_answers", "_free_until", "_got_through", "_next_at", "_passed", "_paused_at", "_share", "_since", "closed",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self._answers: deque[tuple[float, bool]] = deque()
-        self._got_through, self._share, self._since = math.inf, 1.0, -math.inf
-        self._next_at, self._free_until = 0.0, 0.0
-        self._paused_at: float | None = None
-        self._passed, self.closed = 0, False
-
-    def wait_seconds(self, now: float) -> float:
-        """0 and one request noted, or how long until the next one."""
-        if self._got_through == math.inf:
-            return 0.0
-        if self._next_at > now:
-            return self._next_at - now
-        apart = 1 / laws.pace(self._got_through, now - self._since)
-        self._next_at = max(self._next_at, now - _CATCH_UP_SECONDS) + apart
-        return 0.0
-
-    def answered(self, asked_at: float, now: float, refused: bool) -> None:
-        """Note an answer. What was asked before the last decision tells nothing about it."""
-        if not refused:
-            self._passed, self.closed = self._passed + 1, False
-        if asked_at < self._since:
-            return
-        self._answers.append((now, refused))
-        while self._paused_at is None and self._answers[0][0] < now - laws.looked_back_seconds(now - self._since):
-            self._answers.popleft()
-        if refused and self._paused_at is None:
-            self._paused_at = now
-
-    def slows_down(self, now: float) -> bool:
-        """Decide, if a pause has just ended: whether requests are slowed down from now on."""
-        if self._paused_at is None:
-            return False
-        paused_at, self._paused_at = self._paused_at, None
-        self.closed, self._passed = self._passed == 0, 0
-        refused = sum(refused for _, refused in self._answers)
-        if not laws.is_throttling(refused, len(self._answers)):
-            self._stay(paused_at, now)
-            return False
-        answers, self._answers = self._answers, deque()
-        share, before, self._share = refused / len(answers), self._share, refused / len(answers)
-        if self._got_through < math.inf and laws.is_in_vain(share, before, now - self._since):
-            self._got_through, self._free_until = math.inf, now + laws.in_vain_seconds()
-        elif now > self._free_until:
-            seconds = max(paused_at - answers[0][0], laws.THROTTLING_SECONDS / 3)
-            self._got_through = (len(answers) - refused) / seconds
-        self._since = now
-        return self._got_through < math.inf
-
-    def _stay(self, paused_at: float, now: float) -> None:
-        """A refusal beyond what is known to pass: begin again below the pace that met it."""
-        if self._got_through < math.inf and paused_at - self._since > laws.plateau_seconds():
-            self._got_through, self._since = laws.pace(self._got_through, paused_at - self._since), now
 
 
 class _Health:
@@ -191,9 +77,9 @@ class Throttle:
     ) -> None:
         self._longest_pause = longest_pause_seconds or patience.outage_seconds
         self._patience, self._rng, self._on_event = patience, rng, on_event
-        self._bucket = _Bucket(rate, _now()) if rate and rate.requests else None
-        self._ramp = _Ramp() if ramp else None
-        self._pacing = _Pacing()
+        self._bucket = TokenBucket(rate, _now()) if rate and rate.requests else None
+        self._ramp = SubmissionRamp() if ramp else None
+        self._pacing = Pacing()
         self._line = asyncio.Lock()
         self._heard = asyncio.Event()
         self._heard.set()
@@ -307,17 +193,25 @@ class Throttle:
         return isinstance(error, errors.ThrottledError) and self._at_all.is_well_since(since)
 
     def _record_failure(self, error: errors.TransientError, operation: Operation, what: str, asked_at: float) -> None:
-        now, throttled = _now(), isinstance(error, errors.ThrottledError)
+        """Note what went wrong; raise if that has lasted for too long."""
         if (error.retry_after_seconds or 0.0) > self._longest_pause:
             raise self._asked_to_wait(error) from error
+        now, is_throttled = _now(), isinstance(error, errors.ThrottledError)
         self._pause(error, now, asked_at)
-        health, nothing = (self._at_all, "no request") if throttled else (self._health[operation], f"no {operation}")
-        seconds = health.went_ill(now, what)
+        health = self._at_all if is_throttled else self._health[operation]
+        self._give_up_if_out(error, operation, health.went_ill(now, what), len(health.failing_callers))
+
+    def _give_up_if_out(
+        self, error: errors.TransientError, operation: Operation, seconds: float, callers: int
+    ) -> None:
+        """Raise if nothing has gone well for ``seconds``, and that is an outage."""
         if seconds < self._patience.outage_seconds:
             return
-        own = operation is Operation.UPLOAD and not throttled and error.kind not in LINE_DOWN
-        if own and len(health.failing_callers) == 1:
+        is_throttled = isinstance(error, errors.ThrottledError)
+        is_upload = operation is Operation.UPLOAD
+        if laws.blame(error.kind, callers, is_upload=is_upload, is_throttled=is_throttled) is Blame.RECORDING:
             raise errors.RecordingError(f"{error} (for {seconds:.0f} s)", kind=error.kind) from error
+        nothing = "no request" if is_throttled else f"no {operation}"
         raise errors.UnavailableError(
             f"{nothing} has gone well for {seconds:.0f} s; the last error: {error}. "
             "Run the same command again later: what was done is recorded",

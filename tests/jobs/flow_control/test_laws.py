@@ -19,8 +19,10 @@ import pytest
 
 from batch import errors
 from batch.config import RateSettings, RetrySettings
-from batch.jobs.flow_control import laws, throttle
+from batch.errors import FailureKind
+from batch.jobs.flow_control import laws
 from batch.jobs.flow_control.concurrency import ConcurrencyLimiter
+from batch.jobs.flow_control.rate_limit import Pacing, SubmissionRamp
 from batch.jobs.flow_control.throttle import Throttle
 from batch.providers.interface import Operation
 
@@ -351,7 +353,7 @@ def test_what_is_paced_goes_in_the_order_in_which_it_came() -> None:
 
 
 def test_old_answers_say_nothing_about_a_present_limit() -> None:
-    pacing = throttle._Pacing()
+    pacing = Pacing()
     for _ in range(100):
         pacing.answered(0.0, 0.1, refused=False)
     for refused in (True, True, True, True, True, False):
@@ -392,18 +394,37 @@ def test_the_ramp_steps_back_for_a_limit_and_not_for_noise() -> None:
     async def work(noise: float, limiter: Callable[[float], bool]) -> int:
         fallen, service = 0, Service(limiter, noise, 1.0)
         gate = Throttle(RetrySettings(), rng=random.Random(2), on_event=lambda event: None, ramp=True)
-        fall_back = throttle._Ramp.fall_back
+        fall_back = SubmissionRamp.fall_back
 
-        def note(ramp: throttle._Ramp) -> None:
+        def note(ramp: SubmissionRamp) -> None:
             nonlocal fallen
             fallen += 1
             fall_back(ramp)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(throttle._Ramp, "fall_back", note)
+            patch.setattr(SubmissionRamp, "fall_back", note)
             asks = (gate.retry(service.ask, operation=Operation.FETCH, what=str(number)) for number in range(300))
             await asyncio.gather(*asks)
         return fallen
 
     assert played(work(0.04, no_limit)) == 0
     assert played(work(0.0, Bucket(lambda now: 15.0))) > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "callers", "is_upload", "is_throttled", "whose"),
+    [
+        ("broken_connection", 1, True, False, "recording"),
+        ("upload_failed", 1, True, False, "recording"),
+        ("broken_connection", 2, True, False, "service"),
+        ("broken_connection", 1, False, False, "service"),
+        ("not_connected", 1, True, False, "service"),
+        ("timeout", 1, True, False, "service"),
+        ("no_room", 1, True, False, "service"),
+        ("throttled", 1, True, True, "service"),
+    ],
+)
+def test_only_an_upload_of_its_own_is_a_recordings_failure(
+    kind: FailureKind, callers: int, is_upload: bool, is_throttled: bool, whose: str
+) -> None:
+    assert laws.blame(kind, callers, is_upload=is_upload, is_throttled=is_throttled) == whose

@@ -11,7 +11,8 @@ import pytest
 from batch import errors
 from batch.config import RateSettings, RetrySettings
 from batch.jobs.flow_control import laws
-from batch.jobs.flow_control.throttle import Throttle, _Bucket, _Ramp
+from batch.jobs.flow_control.rate_limit import SubmissionRamp, TokenBucket
+from batch.jobs.flow_control.throttle import Throttle
 from batch.providers.interface import Operation
 from batch.telemetry.events import Event
 from batch.telemetry.records import to_record
@@ -134,7 +135,7 @@ def test_the_ramp_is_the_vendors() -> None:
 
 @pytest.mark.parametrize("requests", [300, 18_000, 20_000])
 def test_no_window_lets_more_requests_pass_than_the_rate(requests: int) -> None:
-    bucket = _Bucket(RateSettings(requests=requests, window_seconds=300), now=0.0)
+    bucket = TokenBucket(RateSettings(requests=requests, window_seconds=300), now=0.0)
     sent, now = [], 0.0
     while now < 900:
         if wait := bucket.wait_seconds(now):
@@ -147,7 +148,7 @@ def test_no_window_lets_more_requests_pass_than_the_rate(requests: int) -> None:
 
 
 def test_after_throttling_the_ramp_goes_on_from_half_way_back() -> None:
-    ramp = _Ramp()
+    ramp = SubmissionRamp()
     for window in range(10):
         while not ramp.wait_seconds(window * 15.0):
             pass
