@@ -1,4 +1,4 @@
-"""Every benchmark that README quotes, one after the other: ``python -m tests.bench``. Forty minutes on two cores."""
+"""Every benchmark that the pages quote, one after the other: ``python -m tests.bench``. Forty minutes, two cores."""
 
 from __future__ import annotations
 

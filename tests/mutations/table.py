@@ -463,4 +463,4 @@ MUTATIONS: Final = (
         "allow_redirects=False", "allow_redirects=True", "test_a_webhook_follows_no_redirect",
     ),
 )  # fmt: skip
-"""Every row of README's table of promises is broken by at least one of them."""
+"""Every row of the table of promises is broken by at least one of them."""

@@ -1,4 +1,4 @@
-"""Every promise of README is held by a test that can fail: each is broken by a small slip, and the test notices."""
+"""Every promise of docs/guarantees.md is held by a test that can fail: a slip breaks it, and the test notices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.mutations import trial
 from tests.mutations.table import MUTATIONS, Mutation
 
-README = (trial.ROOT / "README.md").read_text("utf-8")
+GUARANTEES = (trial.ROOT / "docs" / "guarantees.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
@@ -23,7 +23,7 @@ def test_a_mutation_still_fits_its_module_and_names_a_test(mutation: Mutation) -
 
 def test_every_promise_is_broken_by_a_mutation_that_is_noticed() -> None:
     """Every promise is broken by a mutation that a test of its row notices."""
-    rows = re.findall(r"^\| ([^|]+) \| (`test_[^|]+) \|$", README, re.MULTILINE)
+    rows = re.findall(r"^\| ([^|]+) \| (`test_[^|]+) \|$", GUARANTEES, re.MULTILINE)
     noticing = {mutation.test.partition("[")[0] for mutation in MUTATIONS}
     assert len(rows) > 40
     assert [promise for promise, tests in rows if not noticing & set(re.findall(r"`(test_\w+)`", tests))] == []

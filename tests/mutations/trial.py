@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from tests.mutations.table import Mutation
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PARTS: Final = ("batch", "tests", "configs", "README.md", "CHANGELOG.md", "pyproject.toml")
+PARTS: Final = ("batch", "tests", "configs", "docs", "README.md", "CHANGELOG.md", "pyproject.toml")
 SECONDS: Final = 600
 _PASSED, _FAILED = 0, 1
 """Pytest's exit codes; anything else is no verdict of a test."""

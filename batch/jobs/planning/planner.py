@@ -217,7 +217,7 @@ class Planner:
 
     async def expectation(self, workers: int | None) -> Expectation:
         """From what the last recordings took, else from what is known of the service: the vendor's figures, or
-        (``workers`` given) those of the local engine (README)."""
+        (``workers`` given) those of the local engine (docs/benchmarks.md)."""
         past = await self._journal.turnarounds(self._service)
         if len(past) >= _ENOUGH_HISTORY:
             ratio = statistics.median(took / audio for took, audio in past)

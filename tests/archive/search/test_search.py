@@ -516,9 +516,9 @@ def test_people_get_keys_times_speakers_and_the_words_around(archive: Path) -> N
     assert (done.returncode, done.stderr) == (0, "1 utterance in 1 recording\n")
 
 
-def test_what_readme_shows_is_what_comes_out(archive: Path) -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
-    [shown_there] = re.findall(r'^\$ diarist search results "how long"\n(.*?)^```', readme, re.MULTILINE | re.DOTALL)
+def test_what_the_page_shows_is_what_comes_out(archive: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "search.md").read_text("utf-8")
+    [shown_there] = re.findall(r'^\$ diarist search results "how long"\n(.*?)^```', page, re.MULTILINE | re.DOTALL)
     (archive / "calls" / "support-call.json").rename(archive / "support-call.json")
     done = diarist("search", str(archive), "how long")
     assert done.stdout + done.stderr == shown_there
