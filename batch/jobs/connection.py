@@ -21,6 +21,7 @@ from batch.jobs.flow_control import throttle
 from batch.jobs.flow_control.concurrency import ConcurrencyLimiter
 from batch.jobs.pipeline import Pipeline
 from batch.jobs.reconciler import Reconciler
+from batch.jobs.services import Services
 from batch.jobs.watcher import Watcher
 from batch.providers.interface import Connection, ConnectionRequest, Operation, Provider
 from batch.telemetry.events import Event, Notice
@@ -132,20 +133,11 @@ def pipeline_of(
         on_event=on_event,
     )  # fmt: skip
     return Pipeline(
-        provider,
-        connection,
-        journal,
-        results,
-        gate,
-        watcher,
-        reconciler,
-        duplicates,
-        missing.MissingTranscripts(connection, provider.capabilities, gate, settings.unknown_seconds),
-        slots=slots,
-        limits=settings.limits,
-        links=links,
-        key_print=key_print,
-        executor=ThreadPoolExecutor(settings.uploads + 24, "files"),
-        clock=time.time,
-        on_event=on_event,
-    )
+        Services(
+            provider=provider, connection=connection, journal=journal, results=results, throttle=gate,
+            watcher=watcher, reconciler=reconciler, deduplicator=duplicates,
+            missing=missing.MissingTranscripts(connection, provider.capabilities, gate, settings.unknown_seconds),
+            slots=slots, limits=settings.limits, executor=ThreadPoolExecutor(settings.uploads + 24, "files"),
+            clock=time.time, on_event=on_event, links=links, key_print=key_print,
+        )
+    )  # fmt: skip

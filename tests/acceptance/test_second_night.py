@@ -29,6 +29,7 @@ from batch.archive.results import Results, result_files
 from batch.archive.search.query import Question, search
 from batch.jobs.planning.admission import Rerun
 from batch.jobs.planning.selection import Selection
+from batch.jobs.staging import Stager
 from batch.manifest.prefix import prefix_of
 from batch.model import Recording, State
 from batch.providers.assemblyai.options import canonical, differing
@@ -827,7 +828,7 @@ async def test_unexpected_exception_fails_only_its_own_recording(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     manifest, out = archive(tmp_path / "rec", 5), tmp_path / "out"
-    upload, write = batch_pipeline()._upload, Results.write
+    upload, write = Stager._upload, Results.write
 
     async def odd_upload(self: Any, job: Any) -> Any:
         if job.key == "calls/3":
@@ -843,7 +844,7 @@ async def test_unexpected_exception_fails_only_its_own_recording(
         at = settings(service.base_url)
         with monkeypatch.context() as patch:
             if when == "staging":
-                patch.setattr(batch_pipeline(), "_upload", odd_upload)
+                patch.setattr(Stager, "_upload", odd_upload)
             else:
                 patch.setattr(Results, "write", odd_write)
             first = await batch.run(str(manifest), out, settings=at)
@@ -852,12 +853,6 @@ async def test_unexpected_exception_fails_only_its_own_recording(
         assert "ZeroDivisionError" in first.failures["internal_error"].reason
         second = await batch.run(str(manifest), out, settings=at)
     assert (second.collected, second.exit_code, len(service.submissions)) == (1, 0, 5)
-
-
-def batch_pipeline() -> Any:
-    from batch.jobs.pipeline import Pipeline
-
-    return Pipeline
 
 
 VERSION_1 = """

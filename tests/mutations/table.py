@@ -17,14 +17,14 @@ class Mutation(NamedTuple):
 
 
 _WRITE_FIRST: Final = """\
-        job = await self._off_loop(self._results.write, job, fetched.body)
+        job = await self._services.off_loop(self._results.write, job, fetched.body)
 """
 
 MUTATIONS: Final = (
     # ── Never paid twice ────────────────────────────────────────────────────────────────────────────────────────────
     Mutation(
-        "no intent before a submission", "jobs.pipeline",
-        "        await self._record(intent)\n        return await self._answered(intent, job, self._conn",
+        "no intent before a submission", "jobs.submitting",
+        "        await self._services.record(intent)\n        return await self._answered(intent, job, self._conn",
         "        return await self._answered(intent, job, self._conn",
         "test_killed_at_any_edge_of_any_state_the_next_run_finishes",
     ),
@@ -55,9 +55,15 @@ MUTATIONS: Final = (
         "test_public_url_transcript_is_matched_in_the_services_zone",
     ),
     Mutation(
-        "a lost answer is taken for a refusal", "jobs.pipeline",
+        "a lost answer is taken for a refusal", "jobs.submitting",
         "what=what, unanswered=False\n", "what=what\n",
         "test_every_recording_ends_and_nothing_is_submitted_twice",
+    ),
+    Mutation(
+        "what cannot be looked up is submitted again", "jobs.submitting",
+        "return await self.find_on_disk(job) or self._give_up_lost()",
+        "return await self._services.record(job.move(State.STAGED))",
+        "test_what_was_not_answered_is_paid_again_only_if_asked[by-id]",
     ),
     Mutation(
         "another's transcript is taken", "providers.assemblyai.provider",
@@ -65,12 +71,12 @@ MUTATIONS: Final = (
         "test_answer_to_another_request_counts_as_none[another id]",
     ),
     Mutation(
-        "a transcript of other audio is taken", "jobs.pipeline",
+        "a transcript of other audio is taken", "jobs.services",
         '    return "is that of other audio" if differs else ""', '    return ""',
         "test_answer_to_another_request_counts_as_none[other audio]",
     ),
     Mutation(
-        "a transcript that has not ended is taken", "jobs.pipeline",
+        "a transcript that has not ended is taken", "jobs.collecting",
         '        return f"is {there.phase}, though it had ended well"', '        return ""',
         "test_answer_to_another_request_counts_as_none[not ended]",
     ),
@@ -81,7 +87,7 @@ MUTATIONS: Final = (
         "test_whole_public_url_never_gets_transcript_of_an_excerpt",
     ),
     Mutation(
-        "a transcript that is too short is not told", "jobs.pipeline",
+        "a transcript that is too short is not told", "jobs.collecting",
         "if seconds is None or", "if seconds is not None or",
         "test_transcript_of_wrong_length_is_reported_once_and_kept",
     ),
@@ -136,8 +142,8 @@ MUTATIONS: Final = (
         "test_old_id_is_asked_for_once_more_before_paying_anew",
     ),
     Mutation(
-        "another key's jobs are asked for with this one", "jobs.pipeline",
-        "return None not in (job.key_print, self._key_print) and job.key_print != self._key_print", "return False",
+        "another key's jobs are asked for with this one", "jobs.services",
+        "return None not in (job.key_print, self.key_print) and job.key_print != self.key_print", "return False",
         "test_submission_with_another_key_waits_for_that_key",
     ),
     Mutation(
@@ -148,13 +154,14 @@ MUTATIONS: Final = (
     ),
     # ── Nothing is lost ─────────────────────────────────────────────────────────────────────────────────────────────
     Mutation(
-        "a fact before its result", "jobs.pipeline",
-        _WRITE_FIRST + "        self._compare_lengths(job, fetched, await self._off_loop(_length_seconds, job))\n"
+        "a fact before its result", "jobs.collecting",
+        _WRITE_FIRST
+        + "        self._compare_lengths(job, fetched, await self._services.off_loop(_length_seconds, job))\n"
         '        facts |= {"audio_seconds": fetched.audio_seconds, "ended_at": self._clock()}\n'
-        "        return await self._record(job.move(State.COLLECTED, **facts))\n",
+        "        return await self._services.record(job.move(State.COLLECTED, **facts))\n",
         '        facts |= {"audio_seconds": fetched.audio_seconds, "ended_at": self._clock()}\n'
-        "        done = await self._record(job.move(State.COLLECTED, **facts))\n"
-        "        await self._off_loop(self._results.write, job, fetched.body)\n        return done\n",
+        "        done = await self._services.record(job.move(State.COLLECTED, **facts))\n"
+        "        await self._services.off_loop(self._results.write, job, fetched.body)\n        return done\n",
         "test_killed_at_any_edge_of_any_state_the_next_run_finishes[collected-after-7]",
     ),
     Mutation(
@@ -205,7 +212,7 @@ MUTATIONS: Final = (
         "test_listed_id_is_never_believed_to_be_unknown",
     ),
     Mutation(
-        "an effect ends with its run", "jobs.pipeline",
+        "an effect ends with its run", "jobs.effects",
         "        return await asyncio.shield(task)", "        return await task",
         "test_interrupted_run_reports_what_is_left_and_can_continue[2-130]",
     ),

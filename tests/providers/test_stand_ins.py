@@ -24,7 +24,9 @@ from tests.support.processes import CLEAN, Ended, diarist
 from tests.support.recordings import archive, sha256
 
 SORTS = ("at-once", "by-id")
-QUICK = ("--set", "sweep.least_seconds=0.02", "--set", "patience.base_seconds=0.02")
+QUICK = tuple(
+    f"--set={name}" for name in ("sweep.least_seconds=0.02", "patience.base_seconds=0.02", "reconcile_lag_seconds=0")
+)
 NEVER = "cannot be asked whether it has accepted a recording"
 
 
@@ -98,6 +100,18 @@ async def test_what_was_not_answered_is_paid_again_only_if_asked(tmp_path: Path,
         assert service.charged.total() == 8
     check(tmp_path / "audio", out, 6)
     assert not (out / "failed.jsonl").exists()
+
+
+@pytest.mark.parametrize("sort", SORTS)
+async def test_a_job_that_the_provider_fails_is_that_recordings(tmp_path: Path, plug_in: PlugIn, sort: str) -> None:
+    manifest, out = archive(tmp_path / "audio", 4), tmp_path / "out"
+    async with serving(failing=frozenset({3})) as service:
+        ended = await run(sort, manifest, out, plug_in(service))
+        assert ended.code == 3, ended.said
+        assert kinds(out) == {"job_error": 1}
+        assert "cannot make it out" in (out / "failed.jsonl").read_text()
+        assert len(list(out.glob("calls/*.json"))) == 3
+        assert service.charged.total() == 4
 
 
 async def crashed(sort: str, manifest: Path, out: Path, environ: Mapping[str, str], *place: object) -> int:

@@ -455,7 +455,7 @@ async def test_without_credentials_that_can_sign_they_are_uploaded(
     tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(s3, 2)
-    monkeypatch.setattr("batch.jobs.pipeline.link", lambda source, seconds: None)
+    monkeypatch.setattr("batch.jobs.staging.link", lambda source, seconds: None)
     async with start_service(tmp_path / "service") as service:
         summary = await ran(service.base_url, tmp_path / "out", f"{ROOT}/calls/")
     assert (summary.exit_code, service.requests.count(("POST", "/v2/upload"))) == (0, 2)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
-import msgspec
 
 from batch.errors import FailureKind, TranscriptNotFoundError
 from batch.providers.interface import (
@@ -15,11 +14,9 @@ from batch.providers.interface import (
     Connection,
     Fetched,
     JobPage,
-    Phase,
-    RemoteJob,
     Submission,
 )
-from tests.providers.stand_ins.http import HttpConnection, StandIn
+from tests.providers.stand_ins.http import HttpConnection, StandIn, fetched
 
 
 class AtOnce(StandIn):
@@ -39,9 +36,8 @@ class AtOnceConnection(HttpConnection):
         headers = {"Content-Length": str(audio.size_bytes)}
         query = {name: str(value) for name, value in options.items()}
         body = await self.call("POST", "/transcribe", data=audio.chunks, headers=headers, params=query)
-        found = msgspec.json.decode(body)
-        job = RemoteJob(found["job"], Phase.COMPLETED)
-        return Submission(job, Fetched(job, body, found["length"]))
+        answer = fetched(body)
+        return Submission(answer.job, answer)
 
     async def fetch(self, job_id: str) -> Fetched:
         raise TranscriptNotFoundError(f"nothing is kept of {job_id}", kind=FailureKind.UNKNOWN_ID)

@@ -153,8 +153,9 @@ class HttpConnection:
 
 def fetched(body: bytes) -> Fetched:
     found = msgspec.json.decode(body, type=Answer)
-    phase = Phase.COMPLETED if found.state == "done" else Phase.RUNNING
-    return Fetched(RemoteJob(found.job, phase, found.link or None), body, found.length)
+    phase = {"done": Phase.COMPLETED, "failed": Phase.FAILED}.get(found.state, Phase.RUNNING)
+    error = "cannot make it out" if phase is Phase.FAILED else None
+    return Fetched(RemoteJob(found.job, phase, found.link or None, error=error), body, found.length)
 
 
 def _utterance(turn: Turn) -> Utterance:

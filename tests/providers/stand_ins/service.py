@@ -18,11 +18,14 @@ KEY = "open sesame"
 
 class Service:
     """``charged`` counts the jobs that were accepted, by the digest of their audio. ``lost`` are the numbers of the
-    submissions, from 1, whose answers get lost on the way. A job takes ``seconds``."""
+    submissions, from 1, whose answers get lost on the way, ``failing`` those that end in an error. A job takes
+    ``seconds``."""
 
-    def __init__(self, seconds: float = 0.0, lost: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self, seconds: float = 0.0, lost: frozenset[int] = frozenset(), failing: frozenset[int] = frozenset()
+    ) -> None:
         self.charged, self.asked = Counter[str](), Counter[str]()
-        self.base_url, self._seconds, self._lost = "", seconds, lost
+        self.base_url, self._seconds, self._lost, self._failing = "", seconds, lost, failing
         self._numbers, self._uploads = itertools.count(1), dict[str, str]()
         self._jobs: dict[str, dict[str, Any]] = {}
 
@@ -69,7 +72,8 @@ class Service:
         turns = [{"who": "1", "from": 0.0, "to": 0.5, "text": "I heard"}]
         turns.append({"who": "2", "from": 0.5, "to": 1.0, "text": digest})
         at = asyncio.get_running_loop().time()
-        facts = {"job": name, "state": "done", "link": link, "asked": dict(options), "length": 1.0}
+        state = "failed" if self.charged.total() in self._failing else "done"
+        facts = {"job": name, "state": state, "link": link, "asked": dict(options), "length": 1.0}
         self._jobs[name] = {**facts, "turns": turns, "at": at}
         return self._jobs[name]
 
