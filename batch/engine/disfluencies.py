@@ -36,12 +36,17 @@ def is_filler(word: Word) -> bool:
 
 
 def _begins(kept: list[Word]) -> bool:
-    return not kept or ends_sentence(kept[-1])
+    return not kept or ends_sentence(kept[-1].text)
 
 
 def _close(kept: list[Word], filler: Word) -> None:
     """The end of a sentence moves from the filler to the word before it, if that is of the same sentence."""
-    if kept and kept[-1].speaker == filler.speaker and ends_sentence(filler) and not ends_sentence(kept[-1]):
+    if (
+        kept
+        and kept[-1].speaker == filler.speaker
+        and ends_sentence(filler.text)
+        and not ends_sentence(kept[-1].text)
+    ):
         kept[-1] = _retold(kept[-1], kept[-1].text.rstrip(",;:-\u2013\u2014") + filler.text.rstrip("\"'")[-1])
 
 

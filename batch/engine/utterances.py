@@ -53,12 +53,12 @@ def smoothed(words: Sequence[Word], speakers: Sequence[int]) -> list[int]:
     speakers = list(speakers)
     for i in range(1, len(speakers) - 1):
         before, here, after = speakers[i - 1], speakers[i], speakers[i + 1]
-        if here == before or ends_sentence(words[i - 1]):
+        if here == before or ends_sentence(words[i - 1].text):
             continue
-        if before == after or ends_sentence(words[i]):  # inside a sentence, or its last word went to the next
+        if before == after or ends_sentence(words[i].text):  # inside a sentence, or its last word went to the next
             speakers[i] = before
     for i in range(len(speakers) - 2, 0, -1):
-        first = ends_sentence(words[i - 1]) and not ends_sentence(words[i])
+        first = ends_sentence(words[i - 1].text) and not ends_sentence(words[i].text)
         if first and speakers[i - 1] == speakers[i] != speakers[i + 1]:
             speakers[i] = speakers[i + 1]  # a sentence's first word went to the speaker before
     return speakers

@@ -15,12 +15,12 @@ import msgspec
 
 from batch.model import Word
 from batch.transcripts.sentences import ends_sentence, mean_confidence
+from batch.transcripts.timecodes import short_timecode, timecode
 
 PAUSE_MS: Final = 2000  # a silence so long ends a paragraph and a caption
 LONGEST_PARAGRAPH: Final = 5  # sentences
 LONGEST_PHRASE: Final = 5  # words
 CAPTION_CHARACTERS: Final = 70  # about what the specification's example has, when no limit is asked for
-_INITIAL: Final = re.compile(r"[A-HJ-Z]\.")  # "J. Smith"; "I." is more often the pronoun
 _EDGES: Final = re.compile(r"^\W+|\W+$")
 
 
@@ -61,29 +61,22 @@ class Match(msgspec.Struct, frozen=True):
 
 def sentences(words: Sequence[Word]) -> list[Sentence]:
     """The sentences by their start. Channels are read one by one: their words alternate where people interrupt."""
-    cased = any(word.text != word.text.lower() for word in words)
+    is_cased = any(word.text != word.text.lower() for word in words)
     channels = sorted({word.channel or "" for word in words})
     heard = ([word for word in words if (word.channel or "") == channel] for channel in channels)
-    made = [_sentence(run) for channel in heard for run in _runs(channel, cased)]
+    made = [_sentence(run) for channel in heard for run in _runs(channel, is_cased)]
     return sorted(made, key=lambda sentence: sentence.start)
 
 
-def _runs(words: Sequence[Word], cased: bool) -> Iterator[list[Word]]:
+def _runs(words: Sequence[Word], is_cased: bool) -> Iterator[list[Word]]:
     for _, said in groupby(words, key=lambda word: word.speaker):
         run: list[Word] = []
         for word in said:
-            if run and _ends(run[-1], word, cased):
+            if run and ends_sentence(run[-1].text, word.text, is_cased=is_cased):
                 yield run
                 run = []
             run.append(word)
         yield run
-
-
-def _ends(word: Word, following: Word, cased: bool) -> bool:
-    """A full stop before a small letter is an abbreviation's, in a text that has capital letters at all."""
-    if not ends_sentence(word) or _INITIAL.fullmatch(word.text):
-        return False
-    return not (cased and word.text.endswith(".") and following.text[:1].islower())
 
 
 def _sentence(words: Sequence[Word]) -> Sentence:
@@ -138,24 +131,15 @@ def _cut(words: Iterable[Word], characters: int) -> Iterator[list[Word]]:
 def srt(made: Iterable[Caption]) -> str:
     """SubRip: numbered captions with ``HH:MM:SS,mmm``."""
     return "\n".join(
-        f"{number}\n{_clock(each.start, ',')} --> {_clock(each.end, ',')}\n{each.text}\n"
+        f"{number}\n{timecode(each.start, ',')} --> {timecode(each.end, ',')}\n{each.text}\n"
         for number, each in enumerate(made, start=1)
     )
 
 
 def vtt(made: Iterable[Caption]) -> str:
     """WebVTT: captions with ``MM:SS.mmm``, and hours where they are needed."""
-    cues = (f"{_short(each.start)} --> {_short(each.end)}\n{_escaped(each.text)}\n" for each in made)
+    cues = (f"{short_timecode(each.start)} --> {short_timecode(each.end)}\n{_escaped(each.text)}\n" for each in made)
     return "\n".join(["WEBVTT\n", *cues])
-
-
-def _clock(ms: int, point: str) -> str:
-    seconds, ms = divmod(ms, 1000)
-    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{point}{ms:03}"
-
-
-def _short(ms: int) -> str:
-    return _clock(ms, ".").removeprefix("00:")
 
 
 def _escaped(text: str) -> str:

@@ -1,9 +1,11 @@
-"""How a run is told in words: the sentence that ends it, and lengths of time."""
+"""The sentence that ends a run: its rows, and what became of them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from batch.transcripts.timecodes import short_clock
 
 if TYPE_CHECKING:
     from batch.telemetry.progress import Progress
@@ -26,7 +28,7 @@ def sentence(now: Progress, out: Path | str) -> str:
     parts += [f"{count:,} {what}{more.get(what, '')}" for what, count in counts.items() if count]
     rows = f"{now.rows:,} row{'' if now.rows == 1 else 's'}{'' if now.total is not None else ' read so far'}"
     over = f" · {now.carried_over:,} more, of earlier runs, that no row names" if now.carried_over else ""
-    audio = f"{clock_time(now.audio_seconds)} of audio in {now.elapsed_seconds:.1f} s"
+    audio = f"{short_clock(now.audio_seconds)} of audio in {now.elapsed_seconds:.1f} s"
     return f"{rows}: {', '.join(parts)}{over} · {audio} · results in {out}"
 
 
@@ -41,12 +43,3 @@ def _postponed(now: Progress) -> str:
 def _reasons(now: Progress) -> str:
     ordered = sorted(now.skipped.items(), key=lambda pair: -pair[1])
     return f" ({', '.join(f'{count:,} {_WHY.get(why, why)}' for why, count in ordered)})"
-
-
-def clock_time(seconds: float | None) -> str:
-    """``75`` as ``1:15``, ``3675`` as ``1:01:15``; a dash for None."""
-    if seconds is None:
-        return "-"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -8,6 +8,7 @@ from itertools import accumulate, pairwise
 from typing import Final
 
 from batch.model import Word
+from batch.transcripts.sentences import ends_sentence
 from batch.transcripts.transcript import Transcript
 
 PAUSE_MS: Final = 1000
@@ -19,25 +20,17 @@ _EDGE: Final = 0.2
 _CLAUSE_BONUS: Final = 3.0
 _PAUSE_BONUS: Final = 2.0
 _IMBALANCE: Final = 4.0
-_SENTENCE_END: Final = re.compile(r"""[.?!…。？！｡؟۔][)"'’”»\]]*$""")  # noqa: RUF001 (other scripts' own)
 _CLAUSE_END: Final = re.compile(r"""[,;:–—，、；：،][)"'’”»\]]*$""")  # noqa: RUF001
-_ABBREVIATION: Final = re.compile(r"(?:[A-Za-z]\.)+|(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|Jr|Sr|Inc|Ltd)\.", re.IGNORECASE)
 
 Words = Sequence[Word]
 
 
-def ends_sentence(word: str, following: str) -> bool:
-    """Whether a sentence ends between two words."""
-    if not _SENTENCE_END.search(word):
-        return False
-    return not (_ABBREVIATION.fullmatch(word) or following[:1].islower())
-
-
 def sentences(words: Words) -> Iterator[Words]:
     """The words in sentences, broken also where a pause of ``PAUSE_MS`` or longer is."""
-    begin = 0
+    begin, is_cased = 0, any(word.text != word.text.lower() for word in words)
     for place, (word, following) in enumerate(pairwise(words), 1):
-        if following.start - word.end >= PAUSE_MS or ends_sentence(word.text, following.text):
+        ends = ends_sentence(word.text, following.text, is_cased=is_cased)
+        if ends or following.start - word.end >= PAUSE_MS:
             yield words[begin:place]
             begin = place
     if words:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from batch.telemetry.progress import Progress
 from batch.telemetry.redaction import harmless
-from batch.telemetry.wording import clock_time
+from batch.transcripts.timecodes import short_clock
 
 
 def view(progress: Progress) -> Group:
@@ -29,7 +29,7 @@ def view(progress: Progress) -> Group:
 def pulse(progress: Progress) -> str:
     """How far a run is, how fast, and for how long yet, in one line of a log."""
     of = f" of {progress.total:,}" if progress.total is not None else ""
-    parts = [f"{progress.handled:,}{of} done", *_flow(progress), f"{clock_time(progress.elapsed_seconds)} so far"]
+    parts = [f"{progress.handled:,}{of} done", *_flow(progress), f"{short_clock(progress.elapsed_seconds)} so far"]
     return " · ".join(parts)
 
 
@@ -42,7 +42,7 @@ def _head(progress: Progress) -> str:
     stage = progress.stage
     named = stage.manifests[:1] + (f"and {len(stage.manifests) - 1} more",) * (len(stage.manifests) > 1)
     way = f"{' '.join(named)} → {stage.out}" if named else ""
-    return " · ".join(part for part in (clock_time(progress.elapsed_seconds), stage.service, way) if part)
+    return " · ".join(part for part in (short_clock(progress.elapsed_seconds), stage.service, way) if part)
 
 
 def _bar(progress: Progress) -> RenderableType:
@@ -91,7 +91,7 @@ def _flow(progress: Progress) -> Iterator[str]:
     if progress.usd is not None:
         yield f"about ${progress.usd:,.2f}"
     if progress.left_seconds is not None and progress.ended is None:
-        yield f"{clock_time(progress.left_seconds)} left"
+        yield f"{short_clock(progress.left_seconds)} left"
 
 
 def _traffic(progress: Progress) -> str:

@@ -35,7 +35,8 @@ from batch.telemetry.progress import snapshot
 from batch.telemetry.records import to_record
 from batch.telemetry.redaction import harmless
 from batch.telemetry.summary import Summary
-from batch.telemetry.wording import clock_time, sentence
+from batch.telemetry.wording import sentence
+from batch.transcripts.timecodes import short_clock
 
 _HEARTBEAT_SECONDS: Final = 15.0
 _RETRY_LINE_SECONDS: Final = 5.0
@@ -191,7 +192,7 @@ def ending(job: Job) -> str:
     """One line about a job that has ended."""
     if job.state is State.FAILED:
         return f"✗ {job.recording.where}: {job.key}: {job.reason} [{job.kind}]"
-    return f"✓ {job.key}: {_speakers(job)}, {clock_time(job.audio_seconds)}{_note(job)}"
+    return f"✓ {job.key}: {_speakers(job)}, {short_clock(job.audio_seconds)}{_note(job)}"
 
 
 def _speakers(job: Job) -> str:
@@ -236,7 +237,7 @@ def _table(summary: Summary, out: Path) -> Table:
         done = job.state is State.COLLECTED
         result = str(out / f"{job.key}.json") if done else job.kind or ""
         speakers = str(job.speakers) if done else "-"
-        cells = (job.key, speakers, clock_time(job.audio_seconds), job.state.value, result)
+        cells = (job.key, speakers, short_clock(job.audio_seconds), job.state.value, result)
         table.add_row(*(Text(harmless(cell)) for cell in cells))
     if more := summary.ended.total() - len(summary.shown):
         table.add_row(f"… and {more:,} more")

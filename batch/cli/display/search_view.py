@@ -7,7 +7,7 @@ from typing import Final
 
 from batch.archive.search.query import Hit, SearchAnswer
 from batch.telemetry.redaction import harmless
-from batch.transcripts.formats.prose import clock
+from batch.transcripts.timecodes import clock
 from batch.transcripts.transcript import speaker_label
 
 _BEFORE: Final = 60

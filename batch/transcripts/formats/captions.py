@@ -15,6 +15,7 @@ import msgspec
 
 from batch.model import Utterance
 from batch.transcripts.segmentation import PAUSE_MS, Words, duration_ms, end_ms, sentences, split_to_fit
+from batch.transcripts.timecodes import timecode
 from batch.transcripts.transcript import Transcript, separator, speaker_label
 
 LINE_CHARACTERS: Final = 42
@@ -38,7 +39,7 @@ class Cue(msgspec.Struct):
 def srt(spoken: Transcript) -> str:
     """SubRip. Where the speaker changes the text says who it is, since SubRip has no place of its own for that."""
     blocks = [
-        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{_plain(cue.lines)}\n"
+        f"{number}\n{timecode(cue.start, ',')} --> {timecode(cue.end, ',')}\n{_plain(cue.lines)}\n"
         for number, cue in enumerate(cues(spoken, _prefix), 1)
     ]
     return "\n".join(blocks)
@@ -47,7 +48,7 @@ def srt(spoken: Transcript) -> str:
 def vtt(spoken: Transcript) -> str:
     """WebVTT (https://www.w3.org/TR/webvtt1/), the speaker as a voice span."""
     blocks = [
-        f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{_voice(cue)}\n"
+        f"{timecode(cue.start, '.')} --> {timecode(cue.end, '.')}\n{_voice(cue)}\n"
         for cue in cues(spoken, lambda speaker: "")
     ]
     return "\n".join(["WEBVTT\n", *blocks])
@@ -183,10 +184,3 @@ def _escaped(text: str) -> str:
 def _plain(lines: list[str]) -> str:
     """SubRip has no escapes: an arrow in the text would be taken for a time line."""
     return "\n".join(lines).replace("-->", "→")
-
-
-def _clock(milliseconds: int, point: str) -> str:
-    seconds, rest = divmod(milliseconds, 1000)
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:02}:{minutes:02}:{seconds:02}{point}{rest:03}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from batch.transcripts.segmentation import paragraphs
+from batch.transcripts.timecodes import clock
 from batch.transcripts.transcript import Transcript, joined, speaker_label
 
 _MARKS: Final = re.compile(r"([\\`*_{}\[\]<>#|~])")
@@ -33,12 +34,6 @@ def _paragraphs(spoken: Transcript) -> Iterator[tuple[int, str, str]]:
     for utterance in spoken.utterances:
         for words in paragraphs(utterance.words):
             yield words[0].start, speaker_label(utterance.speaker), joined(words)
-
-
-def clock(milliseconds: int) -> str:
-    """``3675000`` as ``1:01:15``."""
-    minutes, seconds = divmod(milliseconds // 1000, 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
 
 
 def _escaped(text: str) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Final
 from xml.sax.saxutils import escape
 
-from batch.transcripts.formats.prose import clock
 from batch.transcripts.speech_spans import SpeechSpan, speech_spans
 from batch.transcripts.talk_stats import talk_stats
+from batch.transcripts.timecodes import clock
 from batch.transcripts.transcript import Transcript, speaker_label
 
 COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d3b", "#555555")
