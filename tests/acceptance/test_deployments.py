@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from batch import config, errors
-from batch.cli.main import _settings, cli
+from batch.cli.main import cli
+from batch.cli.options import settings_of
 from batch.config import HealthcheckSettings
 from tests.support.object_store import BUCKET, S3, running
 from tests.support.places import ROOT
@@ -53,7 +54,7 @@ def given(command: list[str]) -> config.Settings:
     params = cli.commands[name].make_context(name, arguments).params
     if params["config"]:
         params["config"] = str(CONFIGS / Path(params["config"]).name)
-    return _settings(params, "service", "concurrency", "order", "progress", "log_file")
+    return settings_of(params, "service", "concurrency", "order", "progress", "log_file")
 
 
 @pytest.fixture(params=["systemd", "kubernetes"])

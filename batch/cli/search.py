@@ -1,0 +1,50 @@
+"""``diarist search``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batch.cli.options import say
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@click.argument("phrase")
+@click.option("--speaker", metavar="NAME", help="Only what this speaker said: A, or a name.")
+@click.option("--label", "labels", multiple=True, metavar="K=V", help="Only recordings with this label; repeatable.")
+@click.option("--prefix", is_flag=True, help="The last word may go on: invoi finds invoices.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many hits.")
+@click.option("--speakers", type=click.Path(dir_okay=False), help='A TOML file of names: A = "Agent".')
+@click.option("--json", "as_json", is_flag=True, help="A line of JSON for each hit.")
+def search(directory: str, phrase: str, labels: tuple[str, ...], as_json: bool, **given: Any) -> None:
+    """Find where PHRASE was said in the results in DIR, by whom and when. Exit code 7: nowhere.
+
+    Its words must stand side by side in one utterance; case, accents and punctuation do not matter.
+    """
+    from pathlib import Path
+
+    import msgspec
+
+    from batch.archive.export import read_speakers
+    from batch.archive.search import query
+    from batch.cli.display import search_view
+    from batch.storage.object_stores import local_directory
+    from batch.transcripts.speakers import Names
+
+    names = read_speakers(Path(speakers)) if (speakers := given.pop("speakers")) else Names()
+    question = query.Question(phrase, labels=query.read_labels(labels), names=names, **given)
+    answer = query.search(local_directory(directory), question, say)
+    for line in (
+        (msgspec.json.encode(hit).decode() for hit in answer.hits)
+        if as_json
+        else search_view.lines(answer.hits, lambda found: click.style(found, bold=True))
+    ):
+        click.echo(line)
+    click.echo(search_view.closing(answer), err=True)
+    sys.exit(0 if answer.hits else 7)
