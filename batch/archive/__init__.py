@@ -104,10 +104,11 @@ class Archive:
     ) -> Reported:
         """Write the page that tells what happened; by default ``report.html`` beside the results. ``since``: only of
         recordings that ended then or later, or have not ended."""
+        from batch.archive.layout import REPORT
         from batch.archive.report.build import ReportRequest, report
         from batch.config import PriceTable
 
-        where = Path(page) if page else self.directory / "report.html"
+        where = Path(page) if page else self.directory / REPORT
         request = ReportRequest(where, prices or PriceTable(), since.timestamp() if since else None)
         return _apart(partial(report, self.directory, request, self._on_warning))
 

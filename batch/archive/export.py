@@ -141,7 +141,7 @@ def _one(directory: Path, wanted: ExportRequest, path: Path) -> _Done:
     for name in wanted.formats:
         if form := FORMATS.get(name):
             try:
-                written = results.write_beside(key, form.suffix, form.content(said))
+                written = results.write_format(key, form.suffix, form.content(said))
             except PostponedError as error:
                 done.problems.append(str(error))
                 continue

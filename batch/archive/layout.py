@@ -1,16 +1,38 @@
-"""The name and place of everything that a run leaves in an output directory."""
+"""The name and place of everything that a run leaves in an output directory: no other module spells one of them."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from batch.archive.journal import remembered
 from batch.archive.journal_files import check_not_vanished
-from batch.archive.results import JOURNAL, REPLACED, SUMMARY, inner_of
 from batch.errors import UsageError
+from batch.storage.output_names import FAILED_LIST, INNER, REPORT
 from batch.telemetry.progress import Progress
+
+__all__ = [
+    "FAILED_LIST", "INNER", "JOURNAL", "LOCK", "POINTER", "REPLACED", "REPORT", "SEARCH_INDEX", "SERVICE", "SUMMARY",
+    "WEBHOOK_SECRET", "WRITTEN", "Kept", "bucket_advice", "inner_of", "is_same_or_moved", "journal_of", "last_run",
+    "replaced",
+]  # fmt: skip
+
+# In the inner directory:
+JOURNAL: Final = "journal.db"
+LOCK: Final = "lock"
+SUMMARY: Final = "summary.json"
+REPLACED: Final = "replaced"
+"""Older results, below a directory for each key."""
+WRITTEN: Final = "written.db"
+SEARCH_INDEX: Final = "search.db"
+SERVICE: Final = "service"
+"""What a local service keeps that a run starts."""
+WEBHOOK_SECRET: Final = "webhook-secret"
+POINTER: Final = "elsewhere"
+"""Where all of this is, if not here."""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -21,6 +43,23 @@ class Kept(msgspec.Struct, frozen=True):
 
     def __bool__(self) -> bool:
         return self.count > 0
+
+
+def inner_of(directory: Path, journal_dir: str = "") -> Path:
+    """Where the journal of a directory of results is, with all else that diarist keeps for itself: where the setting
+    says, else where the last run said, else in the directory."""
+    if journal_dir:
+        return Path(journal_dir)
+    with contextlib.suppress(OSError):
+        inner, _, whose = (directory / INNER / POINTER).read_text("utf-8").strip().partition("\n")
+        if is_same_or_moved(whose or str(directory.absolute()), directory):
+            return Path(inner)
+    return directory / INNER
+
+
+def is_same_or_moved(known: str, directory: Path) -> bool:
+    """Whether a directory is the one that was ``known`` by its path, or that one moved; a copy of it is another."""
+    return known == str(directory.absolute()) or not Path(known).exists()
 
 
 def journal_of(directory: Path) -> Path:

@@ -13,7 +13,8 @@ import msgspec
 
 from batch.archive.journal import Journal, seal
 from batch.archive.journal_files import ASIDE, BESIDE, asides, unfinished
-from batch.archive.results import JOURNAL, Results, job_of, result_files
+from batch.archive.layout import JOURNAL
+from batch.archive.results import Results, job_of, result_files
 from batch.archive.salvage import Salvaged, salvage, salvaged_notes
 from batch.errors import FailureKind, UnavailableError
 from batch.model import ENDED, WITH_SERVICE, Job, Recording, State

@@ -17,6 +17,7 @@ from typing import IO, Any, Final, NamedTuple
 
 import msgspec
 
+from batch.archive.layout import FAILED_LIST, INNER, POINTER, REPLACED, SUMMARY, inner_of
 from batch.archive.written_files import Written
 from batch.errors import DiaristError, FailureKind, PostponedError, RecordingError, UnavailableError, UsageError
 from batch.model import Job, Recording, Reject, State
@@ -24,18 +25,12 @@ from batch.providers import registry
 from batch.providers.interface import Outline
 from batch.storage import disk_errors, files, object_stores, private_files
 from batch.storage.audio import stamp_of
-from batch.storage.private_files import INNER
 from batch.telemetry.redaction import redact
 from batch.transcripts.formats.registry import FORMATS
 from batch.transcripts.speakers import Names, with_names
 
-FAILED: Final = "failed.jsonl"
-REPLACED: Final = "replaced"
-JOURNAL: Final = "journal.db"
-_POINTER: Final = "elsewhere"
 _STAGED: Final = ("sha256", "size_bytes", "mtime_ns", "etag", "shared_with")
 _COPY_BYTES: Final = 1 << 20
-SUMMARY: Final = "summary.json"
 _HEAD: Final = b'{"recording":'
 _FIRST_ID: Final = re.compile(r'\s*,\s*"id"\s*:\s*"([^"\\]+)"')
 """Behind the head, where services put it."""
@@ -116,7 +111,7 @@ class Results:
                 probe.touch()
                 probe.unlink()
             if self.inner != self.directory / INNER:
-                pointer = self.directory / INNER / _POINTER
+                pointer = self.directory / INNER / POINTER
                 where = f"{self.inner.absolute()}\n{self.directory.absolute()}\n".encode()
                 private_files.make_folder(pointer.parent)
                 if not _holds(pointer, where):
@@ -350,7 +345,7 @@ class Results:
             form = FORMATS[name]
             try:
                 content = form.content(with_names(registry.read(key, result), Names()))
-                self.write_beside(key, form.suffix, content)
+                self.write_format(key, form.suffix, content)
                 if self._copies:
                     self._put_copy(f"{key}.{form.suffix}", content)
             except (PostponedError, ValueError) as error:
@@ -358,7 +353,7 @@ class Results:
         if self.written.pending:
             self.written.keep()
 
-    def write_beside(self, key: str, suffix: str, content: bytes) -> bool:
+    def write_format(self, key: str, suffix: str, content: bytes) -> bool:
         """Put another format of a result beside it, never over what we did not write, nor over a result: that of
         another recording, by its name. Whether it was written: one that is as it should be is left alone.
 
@@ -377,11 +372,11 @@ class Results:
         return True
 
     @contextlib.contextmanager
-    def table(self, name: str, *, durable: bool = True, is_marked: bool = False) -> Iterator[IO[bytes]]:
+    def open_table(self, name: str, *, durable: bool = True, is_marked: bool = False) -> Iterator[IO[bytes]]:
         """A file of the directory, to be written bit by bit: in place once the context ends well. ``is_marked``: it
         says itself that it is ours.
 
-        Raises ``UnavailableError`` or ``PostponedError`` as ``write_beside``.
+        Raises ``UnavailableError`` or ``PostponedError`` as ``write_format``.
         """
         path = self.directory / name
         try:
@@ -402,7 +397,7 @@ class Results:
             raise PostponedError(f"{path} is not diarist's, and stays as it is: move it away, or give another --out")
 
     def write_summary(self, content: bytes) -> None:
-        """``.diarist/summary.json``. Raises as ``write_beside``."""
+        """``.diarist/summary.json``. Raises as ``write_format``."""
         path = self.inner / SUMMARY
         try:
             _replace(path, content, durable=False, private=True)
@@ -413,7 +408,7 @@ class Results:
         """``failed.jsonl``: what failed as rows of a manifest, with the reason in ``_failed``; none, no file. It is
         for its owner only: to be run again, links are signed in it as they were in the rows. Returns where it lies
         (in ``.diarist`` if a file of that name is here that no run has written) and its lines."""
-        path, other = self.directory / FAILED, self.inner / FAILED
+        path, other = self.directory / FAILED_LIST, self.inner / FAILED_LIST
         rows, lines = iter(failed), 0
         try:
             if os.path.lexists(path) and not _is_failed_list(path):
@@ -481,23 +476,6 @@ def _transcript_at(path: Path, transcript_id: str) -> bytes | None:
         return transcript_in(content) if job_of(content, 0.0).transcript_id == transcript_id else None
     except (OSError, ValueError):
         return None
-
-
-def inner_of(directory: Path, journal_dir: str = "") -> Path:
-    """Where the journal of a directory of results is, with all else that diarist keeps for itself: where the setting
-    says, else where the last run said, else in the directory."""
-    if journal_dir:
-        return Path(journal_dir)
-    with contextlib.suppress(OSError):
-        inner, _, whose = (directory / INNER / _POINTER).read_text("utf-8").strip().partition("\n")
-        if is_same_or_moved(whose or str(directory.absolute()), directory):
-            return Path(inner)
-    return directory / INNER
-
-
-def is_same_or_moved(known: str, directory: Path) -> bool:
-    """Whether a directory is the one that was ``known`` by its path, or that one moved; a copy of it is another."""
-    return known == str(directory.absolute()) or not Path(known).exists()
 
 
 def _folds_case(path: Path) -> bool:

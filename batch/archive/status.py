@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from batch.archive.journal import Journal
-from batch.archive.layout import Kept, journal_of, last_run, replaced
+from batch.archive.layout import LOCK, Kept, journal_of, last_run, replaced
 from batch.storage import lock
 from batch.telemetry.progress import Progress
 
@@ -28,7 +28,7 @@ class Status(msgspec.Struct, frozen=True):
 async def look(directory: Path) -> Status:
     """Raises ``UsageError`` if nothing has ever run there."""
     path = journal_of(directory)
-    at_work = lock.holder(path.with_name("lock"))
+    at_work = lock.holder(path.with_name(LOCK))
     with contextlib.closing(Journal(path, read_only=True)) as journal:
         counts = await journal.counts()
     held = {state.value: count for state, count in sorted(counts.items())}

@@ -41,7 +41,7 @@ class _CsvWriter:
 
 @contextlib.contextmanager
 def _open_csv(name: str, columns: Iterable[str], results: Results) -> Iterator[TableWriter]:
-    with results.table(TABLES[name][0]) as file:
+    with results.open_table(TABLES[name][0]) as file:
         writer = _CsvWriter(file, name, columns)
         yield writer
         writer.end()
@@ -57,7 +57,7 @@ class _LhotseWriter:
 
 @contextlib.contextmanager
 def _open_lhotse(results: Results) -> Iterator[TableWriter]:
-    with results.table(TABLES["lhotse"][0]) as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+    with results.open_table(TABLES["lhotse"][0]) as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
         yield _LhotseWriter(packed)  # type: ignore[arg-type]
 
 
@@ -104,7 +104,7 @@ class _ParquetWriter:
 @contextlib.contextmanager
 def _open_parquet(results: Results) -> Iterator[TableWriter]:
     utterances, recordings = TABLES["parquet"]
-    with results.table(utterances) as first, results.table(recordings) as second:
+    with results.open_table(utterances) as first, results.open_table(recordings) as second:
         writer = _ParquetWriter((first, second))
         yield writer
         writer.end()

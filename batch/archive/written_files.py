@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from batch.archive.layout import WRITTEN
 from batch.storage import private_files
 
-FILE: Final = "written.db"
 _BUSY_SECONDS: Final = 60.0
 Note = tuple[str, bytes]
 """The name of a file, and the digest of what was written."""
@@ -65,8 +65,8 @@ class Written:
     @contextlib.contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
         private_files.make_folder(self._inner)
-        private_files.make_database(self._inner / FILE)
-        with contextlib.closing(sqlite3.connect(self._inner / FILE, _BUSY_SECONDS, isolation_level=None)) as db:
+        private_files.make_database(self._inner / WRITTEN)
+        with contextlib.closing(sqlite3.connect(self._inner / WRITTEN, _BUSY_SECONDS, isolation_level=None)) as db:
             db.execute("PRAGMA synchronous = OFF")
             db.execute("CREATE TABLE IF NOT EXISTS written (name TEXT PRIMARY KEY, digest BLOB) WITHOUT ROWID")
             yield db

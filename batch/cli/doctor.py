@@ -32,7 +32,8 @@ def doctor(manifests: Sequence[str], **given: Any) -> None:
     import msgspec
 
     from batch.jobs.preflight import examine
-    from batch.storage.object_stores import is_stored, local_directory
+    from batch.storage.locations import is_stored
+    from batch.storage.object_stores import local_directory
 
     settings = settings_of(given, "service")
     copies = given["out"] if is_stored(given["out"]) else ""

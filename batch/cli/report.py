@@ -28,12 +28,13 @@ def report(directory: str, out: str | None, since: str | None, **given: Any) -> 
 
     from rich.filesize import decimal
 
+    from batch.archive.layout import REPORT
     from batch.archive.report import build
     from batch.config import read_time
     from batch.storage.object_stores import local_directory
 
     results = local_directory(directory)
-    page = Path(out) if out else results / "report.html"
+    page = Path(out) if out else results / REPORT
     began = read_time(since, datetime.now().astimezone()) if since else None
     wanted = build.ReportRequest(page, settings_of(given).prices, began)
     done = build.report(results, wanted, say)

@@ -61,7 +61,7 @@ class PartitionedPipeline(SpeechPipeline):
     def hear_part(self, folder: Path, number: int) -> None:
         plan = _plan(folder)
         part = plan.parts[number]
-        heard = self.hear(_mapped(folder, part.channel, plan.span), part.chunks, part.pieces, plan.request)
+        heard = self.recognize(_mapped(folder, part.channel, plan.span), part.chunks, part.pieces, plan.request)
         np.save(folder / f"{number}.npy", heard.vectors)
         (folder / f"{number}.json").write_bytes(msgspec.json.encode(heard.words))
 
@@ -70,8 +70,8 @@ class PartitionedPipeline(SpeechPipeline):
         words: list[Word] = []
         for number, sketch in enumerate(plan.sketches):
             audio, heard = _mapped(folder, number, plan.span), _heard(folder, plan, number)
-            words += self.told(audio, sketch, heard, str(number + 1), plan.request)
-        return self.composed(words, plan.span, plan.facts, plan.request)
+            words += self.finish_words(audio, sketch, heard, str(number + 1), plan.request)
+        return self.build_transcript(words, plan.span, plan.facts, plan.request)
 
 
 def divided(channel: int, sketch: ChannelPlan) -> Iterator[Part]:

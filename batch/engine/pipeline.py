@@ -19,7 +19,7 @@ from batch.engine.disfluencies import fluent
 from batch.engine.interface import BadAudio, Engine, EngineCapabilities, EngineRequest, EngineTranscript
 from batch.engine.segmentation import Segmentation, Stretch
 from batch.engine.spans import PER_MS, RATE, Audio, Floats, SampleSpan, Turn, union
-from batch.engine.utterances import named, utterances
+from batch.engine.utterances import utterances, with_speakers
 from batch.model import Word
 from batch.transcripts.sentences import mean_confidence
 
@@ -92,9 +92,9 @@ class SpeechPipeline(Engine):
         for number, whole in enumerate(recording.channels, start=1):
             audio = whole[part.start : part.end]
             sketch = self.sketch(audio, request)
-            heard = self.hear(audio, sketch.chunks, sketch.pieces, request)
-            words += self.told(audio, sketch, heard, str(number), request)
-        return self.composed(words, part, recording.facts, request)
+            heard = self.recognize(audio, sketch.chunks, sketch.pieces, request)
+            words += self.finish_words(audio, sketch, heard, str(number), request)
+        return self.build_transcript(words, part, recording.facts, request)
 
     def sketch(self, audio: Audio, request: EngineRequest) -> ChannelPlan:
         """What there is to be heard in one channel."""
@@ -103,7 +103,7 @@ class SpeechPipeline(Engine):
         pieces = self._voices.pieces(stretches) if several else []
         return ChannelPlan(stretches, chunks(audio, union(stretch.span for stretch in stretches)), pieces)
 
-    def hear(
+    def recognize(
         self, audio: Audio, chunks: Sequence[Chunk], pieces: Sequence[SampleSpan], request: EngineRequest
     ) -> ChannelOutput:
         """The dear part: these chunks of the channel to words, these pieces to vectors."""
@@ -116,7 +116,7 @@ class SpeechPipeline(Engine):
         said = self._recogniser.words(audio[start : chunk.span.end], speech, request)
         return [_later(word, start // PER_MS) for word in said]
 
-    def told(
+    def finish_words(
         self, audio: Audio, sketch: ChannelPlan, heard: ChannelOutput, number: str, request: EngineRequest
     ) -> list[Word]:
         """The words of channel ``number`` in the style and with the speakers that were asked for."""
@@ -124,23 +124,23 @@ class SpeechPipeline(Engine):
         if request.speaker_labels:
             limits = bounds(request, len(audio) / RATE)
             turns = self._voices.turns(audio, sketch.stretches, heard.vectors, limits)
-            words = named(words, turns, (number if request.multichannel else "").__add__)
+            words = with_speakers(words, turns, prefix=number if request.multichannel else "")
         words = words if request.disfluencies or request.language != "en" else fluent(words)
         words = [word for word in (styled(word, request) for word in words) if word.text]
         if request.multichannel:
             return [msgspec.structs.replace(word, speaker=word.speaker or number, channel=number) for word in words]
         return words
 
-    def composed(
+    def build_transcript(
         self, words: Sequence[Word], part: SampleSpan, facts: decoding.Facts, request: EngineRequest
     ) -> EngineTranscript:
         """The transcript of these words of all channels, timed from the start of ``part``."""
         words = in_order(words, part)
-        with_speakers = request.speaker_labels or request.multichannel
+        tells_speakers = request.speaker_labels or request.multichannel
         return EngineTranscript(
             text=" ".join(word.text for word in words),
             words=tuple(words),
-            utterances=utterances(words) if with_speakers else None,
+            utterances=utterances(words) if tells_speakers else None,
             confidence=mean_confidence(words),
             audio_seconds=round(facts.seconds, 3),
             channels=facts.channels if request.multichannel else None,
@@ -184,8 +184,9 @@ def styled(word: Word, request: EngineRequest) -> Word:
 def in_order(words: Sequence[Word], part: SampleSpan) -> list[Word]:
     """The words of ``part`` by their start, timed in the whole recording, each at least a millisecond long."""
     first, last = part.start // PER_MS, part.end // PER_MS
-    return [
-        msgspec.structs.replace(word, start=start, end=min(last, max(start + 1, first + word.end)))
-        for word in sorted(words, key=lambda word: word.start)
-        for start in [min(first + word.start, last - 1)]
-    ]
+    ordered = []
+    for word in sorted(words, key=lambda word: word.start):
+        start = min(first + word.start, last - 1)
+        end = min(last, max(start + 1, first + word.end))
+        ordered.append(msgspec.structs.replace(word, start=start, end=end))
+    return ordered

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 import msgspec
@@ -76,10 +76,10 @@ def letter(number: int) -> str:
     return (letter(rest - 1) if rest else "") + chr(ord("A") + last)
 
 
-def named(words: Sequence[Word], turns: Sequence[Turn], name: Callable[[str], str] = str) -> list[Word]:
-    """The words with their speakers; ``name`` makes the label from the letter."""
+def with_speakers(words: Sequence[Word], turns: Sequence[Turn], prefix: str = "") -> list[Word]:
+    """The words with their speakers: letters, with ``prefix`` before each."""
     labels = letters(smoothed(words, assigned(words, turns)))
-    return [msgspec.structs.replace(word, speaker=name(label)) for word, label in zip(words, labels, strict=True)]
+    return [msgspec.structs.replace(word, speaker=prefix + label) for word, label in zip(words, labels, strict=True)]
 
 
 def utterances(words: Iterable[Word]) -> tuple[Utterance, ...]:

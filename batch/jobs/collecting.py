@@ -18,8 +18,7 @@ from batch.model import Job, State
 from batch.providers.interface import Fetched, Operation, Phase, Reaction, RemoteJob
 from batch.storage.audio import stamp
 from batch.storage.audio_headers import exact_seconds
-from batch.storage.locations import is_url
-from batch.storage.object_stores import is_stored
+from batch.storage.locations import is_file
 from batch.telemetry.events import Notice, RequestRetried
 
 T = TypeVar("T")
@@ -167,7 +166,7 @@ def _mistaken(job: Job, fetched: Fetched) -> str:
 def _length_seconds(job: Job) -> float | None:
     """How long the audio is that was staged, where its file tells that for certain. Blocks."""
     source = job.recording.source
-    if is_url(source) or is_stored(source):
+    if not is_file(source):
         return None
     now = stamp(source)
     is_staged = now and (now.size_bytes, now.mtime_ns) == (job.size_bytes, job.mtime_ns)

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from batch.archive.journal import Journal
+from batch.archive.layout import SERVICE, WEBHOOK_SECRET
 from batch.archive.results import Results
 from batch.config import Settings
 from batch.jobs import missing, webhooks
@@ -48,7 +49,7 @@ async def connected(
         rate=settings.rate if provider.address else None, ramp=_ramps(provider, settings),
     )  # fmt: skip
     request = ConnectionRequest(
-        connections=settings.concurrency + settings.uploads, folder=inner / "service",
+        connections=settings.concurrency + settings.uploads, folder=inner / SERVICE,
         timeouts=settings.deadlines, local=settings.local, turn=gate.wait_until_open,
         webhook=(settings.webhook.url, _secret(inner)) if settings.webhook.url else None,
         on_request=on_event,
@@ -110,7 +111,7 @@ async def watching(
 
 
 def _secret(inner: Path) -> str:
-    return webhooks.stored_secret(inner / "webhook-secret")
+    return webhooks.stored_secret(inner / WEBHOOK_SECRET)
 
 
 def pipeline_of(

@@ -17,13 +17,15 @@ import msgspec
 from batch import errors
 from batch.archive.journal import remembered
 from batch.archive.journal_files import check_not_vanished, is_there
-from batch.archive.results import JOURNAL, Proofs, Results, inner_of, is_same_or_moved, job_of, result_files
+from batch.archive.layout import JOURNAL, inner_of, is_same_or_moved
+from batch.archive.results import Proofs, Results, job_of, result_files
 from batch.config import Settings
 from batch.jobs.planning.decision import Rerun
 from batch.jobs.planning.selection import Selection
 from batch.providers import registry
 from batch.providers.interface import Provider
-from batch.storage.object_stores import is_stored, local_directory
+from batch.storage.locations import is_stored
+from batch.storage.object_stores import local_directory
 
 _LOOKED_AT: Final = 100
 """So many objects of a bucket are looked at for one that is a result."""

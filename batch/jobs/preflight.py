@@ -24,7 +24,7 @@ from yarl import URL
 from batch import errors
 from batch.archive.journal import Journal
 from batch.archive.journal_files import check_not_vanished
-from batch.archive.results import JOURNAL, inner_of
+from batch.archive.layout import JOURNAL, inner_of
 from batch.config import Settings
 from batch.jobs import orphans
 from batch.jobs.places import placed
@@ -34,6 +34,7 @@ from batch.network import http_client
 from batch.providers import registry
 from batch.providers.interface import Connection, ConnectionRequest, Pricing, Provider
 from batch.storage import disk_errors, object_stores, sqlite
+from batch.storage.locations import is_stored
 
 _LITTLE_SPACE_BYTES: Final = 2_000_000_000
 _SLOW_FSYNC_SECONDS: Final = 0.1
@@ -182,7 +183,7 @@ def _read_from(manifests: Sequence[str], settings: Settings) -> Iterator[Finding
 
 def _urls(manifest: str, settings: Settings) -> Iterator[str]:
     """What a manifest names in stores: itself, if it is all below a prefix; else its first rows, and itself."""
-    if object_stores.is_stored(manifest) and object_stores.is_prefix(manifest):
+    if is_stored(manifest) and object_stores.is_prefix(manifest):
         yield manifest
         return
     rows = reader.read(
@@ -190,9 +191,9 @@ def _urls(manifest: str, settings: Settings) -> Iterator[str]:
         dialect=settings.dialect or None, cwd=Path.cwd(),
     )  # fmt: skip
     for row in itertools.islice(rows, _ROWS):
-        if isinstance(row, Recording) and object_stores.is_stored(row.source):
+        if isinstance(row, Recording) and is_stored(row.source):
             yield row.source
-        if object_stores.is_stored(manifest):
+        if is_stored(manifest):
             yield manifest
 
 

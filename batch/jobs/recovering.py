@@ -13,16 +13,17 @@ from pathlib import Path
 from batch import errors
 from batch.archive import recovery as recovering
 from batch.archive.journal import Journal
+from batch.archive.layout import JOURNAL, LOCK, inner_of
 from batch.archive.recovery import Recovered
-from batch.archive.results import JOURNAL, Results, inner_of
+from batch.archive.results import Results
 from batch.config import Settings
 from batch.jobs.planning.inputs import rows_of
 from batch.model import Recording
 from batch.providers.interface import ConnectionRequest
 from batch.providers.registry import resolve
 from batch.storage import lock
-from batch.storage.locations import is_url
-from batch.storage.object_stores import is_stored, local_directory
+from batch.storage.locations import is_stored, is_url
+from batch.storage.object_stores import local_directory
 
 
 async def recover(
@@ -45,7 +46,7 @@ async def recover(
         raise errors.UsageError(f"{directory} is not a directory of results")
     inner = inner_of(directory, settings.journal_dir)
     adopting = partial(_adopt, manifests=manifests, settings=settings, environ=environ) if adopt else None
-    with lock.held(inner / "lock", datetime.now()):
+    with lock.held(inner / LOCK, datetime.now()):
         copies = copies or recovering.known_notes(inner / JOURNAL).get("copies") or ""
         results = await asyncio.to_thread(lambda: Results(directory, copies=copies, inner=inner))
         return await recovering.recover(results, datetime.now(), adopting)

@@ -19,7 +19,8 @@ import msgspec
 
 from batch import errors
 from batch.archive.journal import Journal
-from batch.archive.results import JOURNAL, Results, inner_of
+from batch.archive.layout import INNER, JOURNAL, LOCK, inner_of
+from batch.archive.results import Results
 from batch.archive.search.background import BackgroundIndexer
 from batch.config import Settings
 from batch.jobs import orphans
@@ -42,7 +43,6 @@ from batch.providers.fingerprint import fingerprint, new_salt
 from batch.providers.interface import Connection, JobPage, Operation
 from batch.storage import disk_errors, lock
 from batch.storage.object_stores import local_directory
-from batch.storage.private_files import INNER
 from batch.telemetry import observers
 from batch.telemetry.events import Event, Notice
 from batch.telemetry.progress import Progress, snapshot
@@ -205,7 +205,7 @@ async def _opened(run: Run, place: Place, rejected: Rejected) -> AsyncIterator[_
     )  # fmt: skip
     async with contextlib.AsyncExitStack() as stack:
         for folder in dict.fromkeys((place.inner, results.directory / INNER)):  # another run's journal may lie there
-            stack.enter_context(lock.held(folder / "lock", datetime.now()))
+            stack.enter_context(lock.held(folder / LOCK, datetime.now()))
         stack.enter_context(indexer or contextlib.nullcontext())
         await stack.enter_async_context(reported(results, run.summary))
         journal = stack.enter_context(contextlib.closing(Journal(place.inner / JOURNAL)))

@@ -19,8 +19,8 @@ from batch.model import Job, Stamp, State
 from batch.providers.interface import AudioStream, Operation
 from batch.storage import disk_errors
 from batch.storage.audio import AudioFile, check, chunk_bytes, digest, stamp
-from batch.storage.locations import is_url
-from batch.storage.object_stores import is_stored, link, look
+from batch.storage.locations import is_stored, is_url
+from batch.storage.object_stores import link, look
 from batch.telemetry.events import BytesSent
 
 

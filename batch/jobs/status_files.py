@@ -16,6 +16,7 @@ import msgspec
 
 from batch import errors
 from batch.archive.journal import Journal
+from batch.archive.layout import LOCK
 from batch.archive.results import Results
 from batch.config import Settings
 from batch.errors import FailureKind
@@ -120,7 +121,7 @@ async def report_no_beginning(directory: Path, inner: Path, summary: Summary) ->
     said = msgspec.json.encode(snapshot(summary, is_over=True))
     with contextlib.suppress(errors.DiaristError, OSError):
         if await asyncio.to_thread(inner.is_dir):
-            with lock.held(inner / "lock", datetime.now()):
+            with lock.held(inner / LOCK, datetime.now()):
                 await asyncio.to_thread(Results(directory, inner=inner, make=False).write_summary, said)
 
 

@@ -14,11 +14,10 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from batch.manifest.option_schema import OptionSchema
 from batch.manifest.rows import AUDIO_COLUMNS, CONTROL, Row, printable, unexpected
-from batch.manifest.web import escaped, is_web
+from batch.manifest.web import escaped
 from batch.model import Recording, Reject
-from batch.storage.locations import identity, is_url
-from batch.storage.object_stores import is_stored
-from batch.storage.private_files import INNER
+from batch.storage.locations import identity, is_stored, is_url
+from batch.storage.output_names import INNER
 
 KEY_COLUMNS: Final = ("id", "key", "recording_id")
 FAILED_COLUMN: Final = "_failed"
@@ -98,7 +97,7 @@ class RecordingBuilder:
         if is_stored(audio):
             return audio
         if scheme == "file":
-            if is_web(self._folder):
+            if is_url(self._folder):
                 raise ValueError(
                     f"the audio {audio!r} is a file of this machine, which no manifest from the web may name"
                 )
@@ -110,7 +109,7 @@ class RecordingBuilder:
         elif is_stored(self._folder):
             scheme, _, base = self._folder.partition("://")
             return f"{scheme}://{posixpath.normpath(f'{base}/{audio}')}"
-        elif is_web(self._folder):
+        elif is_url(self._folder):
             return urljoin(self._folder, escaped(audio))
         path = os.path.abspath(os.path.join(self._folder, audio))  # noqa: PTH100, PTH118 (a hot path)
         if not _is_text(path):
@@ -122,8 +121,8 @@ class RecordingBuilder:
     def _key(self, source: str, given: str) -> str:
         """The path below the manifest's directory, else the whole path without its root; host and path of a URL,
         unless it was given as a path below the manifest."""
-        if is_web(source):
-            below = urljoin(self._folder, ".") if is_web(self._folder) and not _SCHEME.match(given) else ""
+        if is_url(source):
+            below = urljoin(self._folder, ".") if is_url(self._folder) and not _SCHEME.match(given) else ""
             if below and source.startswith(below):
                 return unquote(urlsplit(source.removeprefix(below)).path)
             url = urlsplit(source)

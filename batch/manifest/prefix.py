@@ -8,8 +8,8 @@ from typing import Final
 
 from batch.errors import UsageError
 from batch.manifest import dialects, discovery
-from batch.manifest.web import is_web, without_secrets
-from batch.storage.object_stores import is_stored
+from batch.manifest.web import without_secrets
+from batch.storage.locations import is_stored, is_url
 
 NAME: Final = "{name}"
 """Stands in a prefix for what the manifest is called."""
@@ -31,7 +31,7 @@ def _name(named: str, cwd: Path) -> str:
         raise UsageError(
             f"the prefix {NAME} is the manifest's name, and standard input has none: write the prefix out"
         )
-    far = is_stored(named) or is_web(named)
+    far = is_stored(named) or is_url(named)
     place = without_secrets(named).partition("://")[2] if far else os.path.abspath(cwd / named)  # noqa: PTH100
     parts = PurePosixPath(place).parts
     fixed = next((n for n, part in enumerate(parts) if discovery.is_glob(part)), len(parts))

@@ -13,9 +13,10 @@ from batch.manifest.left_out import LeftOut
 from batch.manifest.option_schema import OptionSchema
 from batch.manifest.prefix import prefix_of
 from batch.manifest.rows import Row, printable
-from batch.manifest.web import is_web, without_secrets
+from batch.manifest.web import without_secrets
 from batch.model import Recording, Reject
 from batch.storage import object_stores
+from batch.storage.locations import is_stored, is_url
 
 __all__ = ["called", "read"]
 
@@ -56,7 +57,7 @@ def read(
 def called(named: str) -> str:
     """What a manifest is called in messages, in the journal and in results: as it was given, but printable, and
     without what signs a URL."""
-    return printable(without_secrets(named) if is_web(named) else named)
+    return printable(without_secrets(named) if is_url(named) else named)
 
 
 class _Reading(NamedTuple):
@@ -86,7 +87,7 @@ class _Reading(NamedTuple):
         prefix = prefix_of(self.prefix, named, self.cwd)
 
         path = self.cwd / named
-        if object_stores.is_stored(named):
+        if is_stored(named):
             return _in_store(named, maker, self.options, self.dialect, passed_over)
         if named == "-":
             if self.stdin is None:
@@ -95,7 +96,7 @@ class _Reading(NamedTuple):
             return maker(self.cwd).recordings(
                 dialects.rows_of_stream(self.stdin, self.cwd, self.options, self.dialect, comment)
             )
-        if is_web(named):
+        if is_url(named):
             return self._on_the_web(named, maker)
         try:
             is_folder, is_file = path.is_dir(), path.is_file()

@@ -19,7 +19,7 @@ from batch.manifest.dialects import is_manifest, plain_name
 from batch.manifest.discovery import is_recording
 from batch.manifest.left_out import LeftOut
 from batch.manifest.rows import Row
-from batch.storage.private_files import INNER
+from batch.storage.output_names import FAILED_LIST, INNER, REPORT
 from batch.transcripts.formats.registry import FORMATS, TABLES
 
 _MARK: Final = b'{"recording":'
@@ -27,7 +27,7 @@ _MARK: Final = b'{"recording":'
 _STRANGERS: Final = 1000
 """After so many JSON files in a row that are no results, no more are opened to see: there may be millions."""
 _ENDS: Final = (".json", *(f".{form.suffix}" for form in FORMATS.values()))
-_BESIDE_JOURNAL: Final = {"failed.jsonl", "report.html"} | {name for names in TABLES.values() for name in names}
+_BESIDE_JOURNAL: Final = {FAILED_LIST, REPORT} | {name for names in TABLES.values() for name in names}
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _ADVICE: Final = {
     errno.EMFILE: "allow this process more open files (ulimit -n)",

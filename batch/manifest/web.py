@@ -17,17 +17,12 @@ from urllib.parse import quote, unquote, urlsplit
 from batch.errors import UsageError
 from batch.network.addresses import is_loopback
 
-_URL: Final = re.compile(r"https?://", re.IGNORECASE)
 _LOGIN: Final = re.compile(r"://[^/@]*@")
 _MEANT: Final = "%:/?#[]@!$&'()*+,;=~"
 """What a URL says with them; everything else that is not plain is to be escaped in it."""
 _SILENCE_SECONDS: Final = 30.0
 _WHOLE_SECONDS: Final = 600.0
 _CHUNK_BYTES: Final = 1 << 18
-
-
-def is_web(name: str) -> bool:
-    return bool(_URL.match(name))
 
 
 def without_secrets(url: str) -> str:

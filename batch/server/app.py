@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 _BROKEN_OFF: Final = (ClientPayloadError, web.RequestPayloadError, ConnectionError)
 _http_log = logging.getLogger(f"{__name__}.http")
 _http_log.addFilter(
-    lambda record: not isinstance((record.exc_info or (0, 0))[1], (HttpProcessingError, *_BROKEN_OFF))
+    lambda record: not record.exc_info or not isinstance(record.exc_info[1], (HttpProcessingError, *_BROKEN_OFF))
 )
 """aiohttp writes a page for every request that is no HTTP: callers cannot fill the log."""
 STORE: Final = web.AppKey("store", Store)
@@ -91,7 +91,7 @@ async def _working(app: web.Application) -> AsyncIterator[None]:
 async def _expire(store: Store, keep: RetentionPolicy) -> None:
     while True:
         try:
-            await store.sweep(keep)
+            await store.expire(keep)
         except Exception:  # what could not be removed now is tried again
             _log.exception("uploads and transcripts whose time is over could not be removed")
         await asyncio.sleep(keep.pause_seconds)
@@ -162,7 +162,7 @@ async def upload(request: web.Request) -> web.Response:
     promised, limit = request.content_length or 0, request.app[LIMIT_BYTES]
     if promised > limit:
         return _too_large(limit)
-    async with request.app[STORE].arriving(promised) as arrival:
+    async with request.app[STORE].receive(promised) as arrival:
         async for chunk in _moving(request.content):
             if arrival.size + len(chunk) > limit:
                 return _too_large(limit)

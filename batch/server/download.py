@@ -69,7 +69,7 @@ class Fetcher:
             raise ValueError("too large")
         loop = asyncio.get_running_loop()
         late = loop.time() + _PATIENCE_SECONDS
-        async with self._store.arriving(promised, FETCHED) as arrival:
+        async with self._store.receive(promised, FETCHED) as arrival:
             async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
                 if arrival.size + len(chunk) > FETCH_LIMIT_BYTES:
                     raise ValueError("too large")

@@ -175,11 +175,11 @@ class Store:
         """The file of an upload that is there. Only names that we gave lead anywhere."""
         return self.uploads.path(name)
 
-    def arriving(self, promised: int, ending: str = "") -> contextlib.AbstractAsyncContextManager[IncomingUpload]:
-        """See ``Uploads.arriving``."""
-        return self.uploads.arriving(promised, self._make_room, ending)
+    def receive(self, promised: int, ending: str = "") -> contextlib.AbstractAsyncContextManager[IncomingUpload]:
+        """See ``Uploads.receive``."""
+        return self.uploads.receive(promised, self._make_room, ending)
 
-    async def sweep(self, keep: RetentionPolicy) -> None:
+    async def expire(self, keep: RetentionPolicy) -> None:
         """Remove the uploads and transcripts whose time is over. What a job still waits for is never removed."""
 
         def due(need: _Need | None, path: Path) -> bool:

@@ -88,7 +88,7 @@ class Uploads:
         return 0
 
     @contextlib.asynccontextmanager
-    async def arriving(self, promised: int, make_room: MakeRoom, ending: str = "") -> AsyncIterator[IncomingUpload]:
+    async def receive(self, promised: int, make_room: MakeRoom, ending: str = "") -> AsyncIterator[IncomingUpload]:
         """A new file, of which so many bytes are promised. Unless it is kept, nothing of it stays."""
         arrival = IncomingUpload(self, self.directory / (uuid.uuid4().hex + ending), make_room, promised)
         try:

@@ -17,6 +17,7 @@ from typing import IO, Final, NamedTuple
 from batch.errors import FailureKind, RecordingError
 from batch.model import Stamp, nearest_ns
 from batch.storage import disk_errors, object_stores
+from batch.storage.locations import is_stored
 
 _SMALLEST_CHUNK_BYTES, _LARGEST_CHUNK_BYTES = 1 << 18, 1 << 22
 _CHUNKS_BYTES: Final = 1 << 24
@@ -41,7 +42,7 @@ def chunk_bytes(uploads: int) -> int:
 
 def stamp(path: str) -> Stamp | None:
     """The stamp of a file or a stored object, or None if there is none that can be read. Blocks for one look."""
-    if object_stores.is_stored(path):
+    if is_stored(path):
         with contextlib.suppress(RecordingError):
             return object_stores.look(path).stamp
         return None
@@ -70,7 +71,7 @@ def digest(path: str, is_wanted: Callable[[], bool] = lambda: True) -> str:
 def check(path: str, size_bytes: int | None = None, limits: AudioLimits = ANY_AUDIO) -> Stamp | None:
     """Raises ``RecordingError`` if the file or stored object cannot be sent, as sending it would, word for word;
     else gives its stamp. Of an object whose size is known of a listing only that is looked at, and there is none."""
-    if size_bytes is not None and object_stores.is_stored(path):
+    if size_bytes is not None and is_stored(path):
         _check_size(path, size_bytes, limits)
         return None
     stamp, file = _opened(path, limits)
@@ -149,7 +150,7 @@ class AudioFile:
 
 
 def _opened(path: str, limits: AudioLimits) -> tuple[Stamp, IO[bytes]]:
-    if object_stores.is_stored(path):
+    if is_stored(path):
         found = object_stores.look(path)
         _check_size(path, found.size_bytes, limits)
         return found.stamp, object_stores.reader(path, found.size_bytes)

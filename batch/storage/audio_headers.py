@@ -18,7 +18,7 @@ import msgspec
 from batch.errors import FailureKind, RecordingError
 from batch.storage import audio, object_stores
 from batch.storage.audio import ANY_AUDIO, AudioLimits
-from batch.storage.object_stores import is_stored
+from batch.storage.locations import is_stored
 
 _SLOW: Final = frozenset({".aac", ".ogg", ".oga", ".opus"})
 """Containers whose length tinytag finds only by reading them to the end."""

@@ -38,7 +38,7 @@ class Trouble(StrEnum):
     REFUSED = "refused"
 
 
-class Told(NamedTuple):
+class Explanation(NamedTuple):
     """What a failure means, what was said, and the store's code for it, empty where it gave none (to a HEAD)."""
 
     trouble: Trouble
@@ -102,7 +102,7 @@ class Bucket(Protocol):
     def delete(self, key: str) -> None: ...
     def sign(self, key: str, seconds: float) -> str | None: ...
     def list(self, prefix: str) -> Iterator[Meta | Odd]: ...
-    def told(self, error: Exception) -> Told: ...
+    def explain(self, error: Exception) -> Explanation: ...
 
 
 def opened(scheme: str, name: str) -> Bucket:
@@ -160,17 +160,17 @@ class S3:
             for found in page.get("Contents", ()):
                 yield Meta(found["Key"], found["Size"], found["LastModified"], found.get("ETag"))
 
-    def told(self, error: Exception) -> Told:
+    def explain(self, error: Exception) -> Explanation:
         if isinstance(error, self._errors.ClientError):
             answer = cast(Any, error).response
             status, code = answer["ResponseMetadata"].get("HTTPStatusCode"), answer["Error"].get("Code", "")
             code = "" if code.isdigit() else code
             said = f"{code or status}: {answer['Error'].get('Message') or 'no reason given'}"
-            return Told(trouble(status, code), said, code)
+            return Explanation(trouble(status, code), said, code)
         if isinstance(error, self._errors.ParamValidationError):
-            return Told(Trouble.REFUSED, " ".join(str(error).split()), "ParamValidation")
+            return Explanation(Trouble.REFUSED, " ".join(str(error).split()), "ParamValidation")
         has_none = isinstance(error, tuple(getattr(self._errors, name) for name in _NO_CREDENTIALS))
-        return Told(Trouble.CREDENTIALS if has_none else Trouble.AWAY, _first_line(error))
+        return Explanation(Trouble.CREDENTIALS if has_none else Trouble.AWAY, _first_line(error))
 
 
 def _client_of_s3() -> Any:
@@ -272,15 +272,15 @@ class Obstore:
                 "listed. Rename it, or give the recordings in a manifest",
             )
 
-    def told(self, error: Exception) -> Told:
+    def explain(self, error: Exception) -> Explanation:
         exceptions = self._obstore.exceptions
         status = next((status for kinds, status in self._kinds(exceptions) if isinstance(error, kinds)), None)
         match, uri = _STATUS.search(_debug(error)), _URI.search(_debug(error))
         code = (match[2] or "") if match else ""
         status = status or (int(match[1]) if match else None)
         if uri and _gives_credentials(urlsplit(uri[1]).hostname or "") and (status or 0) < 500:
-            return Told(Trouble.CREDENTIALS, _first_line(error), "")
-        return Told(trouble(status, code), _first_line(error), code)
+            return Explanation(Trouble.CREDENTIALS, _first_line(error), "")
+        return Explanation(trouble(status, code), _first_line(error), code)
 
     def _kinds(self, exceptions: Any) -> Iterator[tuple[Any, int]]:
         yield exceptions.UnauthenticatedError, 401

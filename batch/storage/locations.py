@@ -15,12 +15,24 @@ _SIGNATURES: Final = (
 )  # fmt: skip
 """By which parameters a signed URL is known, and which others sign it: those of S3 and of Google Cloud Storage
 (version 4), of CloudFront, of both stores' older version, and Azure's shared access signatures."""
+_WEB: Final = ("http://", "https://")
+_STORES: Final = ("s3://", "gs://", "az://")
 _VENDORS: Final = ("X-Amz-", "x-amz-", "X-Goog-")
 
 
 def is_url(source: str) -> bool:
-    """Whether the service reads this source itself."""
-    return source.startswith(("http://", "https://"))
+    """Whether a source is behind an http(s) URL: the provider reads it itself."""
+    return source.startswith(_WEB) or source[:8].lower().startswith(_WEB)
+
+
+def is_stored(source: str) -> bool:
+    """Whether a source is an object, or a prefix, in a store."""
+    return source.lower().startswith(_STORES)
+
+
+def is_file(source: str) -> bool:
+    """Whether a source is a path on this machine."""
+    return not (is_url(source) or is_stored(source))
 
 
 def identity(source: str) -> str:

@@ -21,9 +21,9 @@ from batch import errors
 from batch.errors import FailureKind
 from batch.model import Stamp, nearest_ns
 from batch.storage import buckets
-from batch.storage.buckets import Bucket, Meta, Odd, Told, Trouble
+from batch.storage.buckets import Bucket, Explanation, Meta, Odd, Trouble
+from batch.storage.locations import is_stored
 
-SCHEMES: Final = ("s3://", "gs://", "az://")
 _READ_BYTES: Final = 1 << 17
 _TRIAL: Final = ".diarist-doctor"
 _opening: Final = threading.Lock()
@@ -50,11 +50,6 @@ class Unlisted(NamedTuple):
     reason: str
 
 
-def is_stored(source: str) -> bool:
-    """Whether a source is an object, or a prefix, in a store."""
-    return source.lower().startswith(SCHEMES)
-
-
 def local_directory(out: str) -> Path:
     """Where results and journal of ``--out`` are kept: there, or for a store below ``results``."""
     return Path("results", *_parts(out)) if is_stored(out) else Path(out)
@@ -76,7 +71,7 @@ def look(url: str) -> Found:
         try:
             return _found(url, bucket.head(key))
         except bucket.failures as error:
-            if not bucket.told(error).code:
+            if not bucket.explain(error).code:
                 bucket.get_range(key, 0, 1)  # the answer to a HEAD has no body to say why: that to a GET has
             raise
 
@@ -274,7 +269,7 @@ def _explained(url: str, bucket: Bucket) -> Iterator[None]:
     try:
         yield
     except bucket.failures as error:
-        told: Told = bucket.told(error)
-        words = _WORDS[told.trouble]
-        message = words.message.format(url=url, bucket=bucket_of(url), said=told.said)
+        explained: Explanation = bucket.explain(error)
+        words = _WORDS[explained.trouble]
+        message = words.message.format(url=url, bucket=bucket_of(url), said=explained.said)
         raise words.reach(message, kind=words.kind) from error

@@ -10,7 +10,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-INNER: Final = ".diarist"
+from batch.storage.output_names import INNER
+
 FOLDER: Final = 0o700
 _FILE: Final = 0o600
 _BESIDE: Final = ("", "-wal", "-shm")

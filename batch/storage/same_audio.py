@@ -7,8 +7,7 @@ from typing import Final
 
 from batch.model import Job, Recording, Stamp
 from batch.storage import audio, disk_errors
-from batch.storage.locations import identity, is_url
-from batch.storage.object_stores import is_stored
+from batch.storage.locations import identity, is_stored, is_url
 
 _REMEMBERED: Final = 10_000
 

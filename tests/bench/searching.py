@@ -57,7 +57,7 @@ async def searches(what: str, directory: Path) -> list[dict[str, Any]]:
     """The first search, which indexes everything, then others."""
     results = [path.stat().st_size for path in result_files(directory)]
     figures = [{"results": f"{len(results)} {what}", "search": "the first", **await search(directory, PHRASES[0])}]
-    size = (directory / ".diarist" / database.FILE).stat().st_size
+    size = (directory / ".diarist" / "search.db").stat().st_size
     figures[0] |= {"index_mb": round(size / 1e6, 1), "index_to_results": round(size / sum(results), 3)}
     for phrase in PHRASES:
         figures.append({"results": f"{len(results)} {what}", "search": phrase, **await search(directory, phrase)})

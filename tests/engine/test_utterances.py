@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from batch.engine.spans import PER_MS, SampleSpan, Turn
-from batch.engine.utterances import assigned, letter, letters, named, smoothed, utterances
+from batch.engine.utterances import assigned, letter, letters, smoothed, utterances, with_speakers
 from batch.model import Word
 
 
@@ -93,5 +93,5 @@ def test_channels_are_never_joined_in_one_utterance() -> None:
 
 
 def test_labels_of_a_channel_carry_its_number() -> None:
-    words = named(say("Yes. Who is there?"), [turn(0, 100, 4), turn(100, 400, 2)], "2".__add__)
+    words = with_speakers(say("Yes. Who is there?"), [turn(0, 100, 4), turn(100, 400, 2)], "2")
     assert [word.speaker for word in words] == ["2A", "2B", "2B", "2B"]

@@ -38,7 +38,7 @@ def opened(folder: Path, budget: int | None = None) -> Iterator[Store]:
 
 async def put(store: Store, size: int = 1000, *, hours: float = 0.0) -> Path:
     """An upload of so many bytes, made so many hours ago."""
-    async with store.arriving(size) as arrival:
+    async with store.receive(size) as arrival:
         await arrival.add(b"x" * size)
         path = await arrival.keep()
     os.utime(path, (time.time() - hours * HOUR,) * 2)
@@ -86,7 +86,7 @@ async def test_an_upload_lives_a_day_and_as_long_as_a_job_waits_for_it(tmp_path:
         lately, long_ago = await put(store, hours=1000), await put(store, hours=1000)
         await job(store, lately, ended=23)
         await job(store, long_ago, ended=25)
-        await store.sweep(RetentionPolicy())
+        await store.expire(RetentionPolicy())
         assert {path.name for path in store.uploads.all()} == {fresh.name, awaited.name, lately.name}
         assert not old.exists()
         assert not long_ago.exists()
@@ -97,9 +97,9 @@ async def test_rule_removes_an_upload_sooner_but_never_before_its_job(tmp_path: 
         staged, waiting, done = await put(store, hours=20), await put(store, hours=20), await put(store)
         await job(store, waiting)
         await job(store, done, ended=0.1)
-        await store.sweep(RetentionPolicy(uploads=HOUR))
+        await store.expire(RetentionPolicy(uploads=HOUR))
         assert done.exists()
-        await store.sweep(RetentionPolicy(uploads=0))
+        await store.expire(RetentionPolicy(uploads=0))
         assert (staged.exists(), waiting.exists(), done.exists()) == (True, True, False)
 
 
@@ -108,9 +108,9 @@ async def test_transcripts_are_kept_for_ever_without_a_rule(tmp_path: Path) -> N
         path = await put(store)
         old = [await job(store, path, ended=31 * 24) for _ in range(250)]
         new, waiting = await job(store, path, ended=29 * 24), await job(store, path)
-        await store.sweep(RetentionPolicy())
+        await store.expire(RetentionPolicy())
         assert await store.body(old[0])
-        await store.sweep(RetentionPolicy(transcripts=30 * DAY))
+        await store.expire(RetentionPolicy(transcripts=30 * DAY))
         assert [await store.body(each) for each in (*old, new, waiting)] == [None] * 250 + [b"{}"] * 2
 
 
@@ -119,10 +119,10 @@ async def test_a_transcript_whose_webhook_is_still_owed_is_kept(tmp_path: Path) 
         await store.add("owed", {"audio_url": "http://a/b.wav", "webhook_url": "http://a"}, b"{}")
         await store.change("owed", Status.COMPLETED, b"{}")
         await asyncio.sleep(0.01)
-        await store.sweep(RetentionPolicy(transcripts=0))
+        await store.expire(RetentionPolicy(transcripts=0))
         assert await store.body("owed")
         await store.delivered("owed", 200)
-        await store.sweep(RetentionPolicy(transcripts=0))
+        await store.expire(RetentionPolicy(transcripts=0))
         assert await store.body("owed") is None
 
 
@@ -284,7 +284,7 @@ async def test_disk_filled_by_others_stops_the_service_until_freed(tmp_path: Pat
 async def test_an_upload_that_meets_a_full_disk_leaves_nothing(tmp_path: Path, small_disk: Path) -> None:
     with opened(small_disk) as store:
         with pytest.raises(Full):
-            async with store.arriving(0) as arrival:
+            async with store.receive(0) as arrival:
                 store.uploads._reserve_bytes = -(10**9)  # as if the disk had said that there is room
                 for _ in range(100):
                     await arrival.add(bytes(1 << 20))

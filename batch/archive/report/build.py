@@ -16,13 +16,13 @@ from typing import Final
 import msgspec
 
 from batch.archive.journal import Journal
-from batch.archive.layout import journal_of, last_run, replaced
+from batch.archive.layout import LOCK, inner_of, journal_of, last_run, replaced
 from batch.archive.parallel import on_all_cores
 from batch.archive.report.page import Page, html
 from batch.archive.report.recording_details import RecordingDetails, read_details
 from batch.archive.report.rows import Table, TranscriptParts
 from batch.archive.report.statistics import Statistics
-from batch.archive.results import Results, inner_of, is_result
+from batch.archive.results import Results, is_result
 from batch.config import PriceTable
 from batch.errors import UsageError
 from batch.model import Job
@@ -109,12 +109,12 @@ def _write(directory: Path, wanted: ReportRequest, statistics: Statistics, table
         statistics=statistics,
         run=last_run(directory),
         replaced=replaced(directory),
-        at_work=lock.holder(inner_of(directory) / "lock"),
+        at_work=lock.holder(inner_of(directory) / LOCK),
         since=datetime.fromtimestamp(wanted.since, UTC) if wanted.since else None,
         rows=table.packed(results=results, beside=beside.prefix),
         parts=beside.inline,
     )
-    with Results(wanted.page.parent, make=False).table(wanted.page.name, is_marked=True) as file:
+    with Results(wanted.page.parent, make=False).open_table(wanted.page.name, is_marked=True) as file:
         for piece in html(page):
             file.write(piece.encode("utf-8", "replace"))
         return file.tell()
@@ -155,7 +155,7 @@ class _PartFiles:
 
     def _put(self, part: str) -> None:
         name = f"{self._folder.name}/{self._stamp}-{self.written}.js"
-        with self._results.table(name, durable=False, is_marked=True) as file:
+        with self._results.open_table(name, durable=False, is_marked=True) as file:
             file.write(f'diarist({self.written},"{part}")\n'.encode())
         self.written += 1
 

@@ -106,7 +106,10 @@ def _verdict(statistics: Statistics, at_work: str | None) -> str:
     if collected == statistics.total:
         return f"All {collected:,} recordings collected" if collected > 1 else "The recording is collected"
     parts = [f"{collected:,} of {statistics.total:,} recordings collected"]
-    parts += [f"{failed:,} failed"] * bool(failed) + [f"{statistics.open:,} still open"] * bool(statistics.open)
+    if failed:
+        parts.append(f"{failed:,} failed")
+    if statistics.open:
+        parts.append(f"{statistics.open:,} still open")
     return ", ".join(parts)
 
 

@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final
 
-from batch.archive.results import inner_of
+from batch.archive.layout import SEARCH_INDEX, inner_of
 from batch.archive.search.documents import Document
 from batch.errors import UnavailableError, UsageError
 from batch.storage import private_files, sqlite
 
-FILE: Final = "search.db"
 _VERSION: Final = 2
 BITS: Final = 24
 """An utterance's id is its recording's, shifted so far, plus its place: neighbours and recording need no look-up."""
@@ -59,7 +58,7 @@ class Unwritable(Exception):
 def opened(directory: Path, on_warning: Callable[[str], None]) -> Iterator[sqlite3.Connection]:
     """The index of the results in ``directory``, made if it is not there, and anew if it is damaged or of another
     version. Raises ``Damaged`` for damage that is found later, ``Unwritable`` if it cannot be written."""
-    path = inner_of(directory) / FILE
+    path = inner_of(directory) / SEARCH_INDEX
     with _explained(), _lock(path) as lock:
         if why := _wrong(path):
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -75,7 +74,7 @@ def opened(directory: Path, on_warning: Callable[[str], None]) -> Iterator[sqlit
 @contextlib.contextmanager
 def opened_to_read(directory: Path) -> Iterator[sqlite3.Connection]:
     """The index as it stands, where nothing can be written. Raises ``Unwritable`` if that is not possible."""
-    path = inner_of(directory) / FILE
+    path = inner_of(directory) / SEARCH_INDEX
     with _explained():
         if not path.exists():
             raise Unwritable(f"{path} is not there")
@@ -95,7 +94,7 @@ def temporary(directory: Path) -> Iterator[sqlite3.Connection]:
 
 def remove(directory: Path) -> None:
     """Remove the index, once nobody has it open."""
-    path = inner_of(directory) / FILE
+    path = inner_of(directory) / SEARCH_INDEX
     with _explained(), _lock(path) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _unlink(path)

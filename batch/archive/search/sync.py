@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from batch.archive.layout import inner_of
 from batch.archive.parallel import on_all_cores
-from batch.archive.results import inner_of, result_paths
+from batch.archive.results import result_paths
 from batch.archive.search import database
 from batch.archive.search.documents import Document, read_document
 from batch.storage import sqlite

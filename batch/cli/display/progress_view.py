@@ -40,7 +40,9 @@ def _line(text: str, style: str = "") -> Text:
 def _head(progress: Progress) -> str:
     """What is short comes first: paths may be cut off."""
     stage = progress.stage
-    named = stage.manifests[:1] + (f"and {len(stage.manifests) - 1} more",) * (len(stage.manifests) > 1)
+    named = [*stage.manifests[:1]]
+    if len(stage.manifests) > 1:
+        named.append(f"and {len(stage.manifests) - 1} more")
     way = f"{' '.join(named)} → {stage.out}" if named else ""
     return " · ".join(part for part in (short_clock(progress.elapsed_seconds), stage.service, way) if part)
 
@@ -76,8 +78,10 @@ def _states(progress: Progress) -> str:
         f"in flight {progress.in_flight:,}/{progress.stage.concurrency:,}",
         f"staged {progress.staged:,}",
     ]
-    parts += [f"postponed {progress.postponed:,}"] * bool(progress.postponed)
-    parts += [f"carried over {progress.carried_over:,}"] * bool(progress.carried_over)
+    if progress.postponed:
+        parts.append(f"postponed {progress.postponed:,}")
+    if progress.carried_over:
+        parts.append(f"carried over {progress.carried_over:,}")
     return "   ".join(parts)
 
 

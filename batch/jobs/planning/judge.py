@@ -19,8 +19,7 @@ from batch.jobs.planning.decision import Action, Decision, Rerun, RowDecision, U
 from batch.model import WITH_SERVICE, Job, Recording, Reject, State
 from batch.providers import registry
 from batch.storage import audio
-from batch.storage.locations import identity
-from batch.storage.object_stores import is_stored
+from batch.storage.locations import identity, is_stored
 from batch.storage.same_audio import compared
 
 _LOOKS_AT_ONCE: Final = 32

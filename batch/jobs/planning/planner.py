@@ -17,7 +17,8 @@ from typing import IO, Final
 import msgspec
 
 from batch.archive.journal import Journal
-from batch.archive.results import JOURNAL, Results
+from batch.archive.layout import JOURNAL
+from batch.archive.results import Results
 from batch.config import Settings
 from batch.errors import FailureKind, UnavailableError
 from batch.jobs.connection import links

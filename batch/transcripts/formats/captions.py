@@ -135,7 +135,9 @@ def _part(made: list[Cue]) -> None:
 
 def _lines(words: Words, prefix: str) -> list[str] | None:
     """The words in one line or in two even ones; None if they do not fit."""
-    texts = [prefix] * bool(prefix) + [word.text for word in words]
+    texts = [word.text for word in words]
+    if prefix:
+        texts.insert(0, prefix)
     if sum(map(len, texts)) > 2 * LINE_CHARACTERS + 1:
         return None
     text, places = _set(texts)

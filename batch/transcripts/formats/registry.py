@@ -14,13 +14,17 @@ from batch.transcripts.formats import captions, corpora, png, prose, scoring, sv
 from batch.transcripts.transcript import Transcript
 
 
+def _nothing() -> str:
+    return ""
+
+
 class Format(msgspec.Struct, frozen=True):
     """``suffix`` is what the file's name ends with, after the key and a point; ``missing`` says what keeps this
     machine from writing it (empty: nothing)."""
 
     suffix: str
     render: Callable[[Transcript], str | bytes]
-    missing: Callable[[], str] = str
+    missing: Callable[[], str] = _nothing
 
     def content(self, spoken: Transcript) -> bytes:
         """The file. What UTF-8 cannot hold (a lone surrogate that JSON has escaped) becomes a question mark."""
