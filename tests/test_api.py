@@ -68,7 +68,7 @@ def test_progress_is_frozen_and_prints_well() -> None:
     now = snapshot(summary)
     with pytest.raises(AttributeError):
         now.collected = 2  # type: ignore[misc]
-    assert str(now).startswith("1 row read so far: 1 collected · 1:00 of audio")
+    assert str(now).startswith("1 row read so far: 1 transcribed · 1:00 of audio")
     assert msgspec.json.decode(msgspec.json.encode(now), type=Progress) == now
 
 
@@ -83,7 +83,7 @@ async def test_a_run_a_plan_and_an_archive_from_python(tmp_path: Path) -> None:
         outcome = await batch.run(str(manifest), out, settings=at, on_event=events.append)
         again = await batch.plan(str(manifest), out, settings=at)
     assert (outcome.exit_code, outcome.collected, outcome.left) == (0, 3, 0)
-    assert str(outcome).startswith("3 rows: 3 collected")
+    assert str(outcome).startswith("3 rows: 3 transcribed")
     assert (again.rows, again.recordings) == (3, 0)
     assert {event.job.key for event in events if isinstance(event, batch.JobMoved)} == {
         f"calls/{n}" for n in range(3)

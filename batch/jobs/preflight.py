@@ -35,6 +35,7 @@ from batch.providers import registry
 from batch.providers.interface import Connection, ConnectionRequest, Pricing, Provider
 from batch.storage import disk_errors, object_stores, sqlite
 from batch.storage.locations import is_stored
+from batch.telemetry.wording import STATES
 
 _LITTLE_SPACE_BYTES: Final = 2_000_000_000
 _SLOW_FSYNC_SECONDS: Final = 0.1
@@ -165,7 +166,10 @@ def _journal(out: Path, inner: Path) -> Finding:
         said, states = str(error), {}
     if said != "ok":
         return _bad("journal", f"{path} is damaged: {said}", f"`diarist recover {out}` makes it anew", 2)
-    return _ok("journal", ", ".join(f"{count:,} {state}" for state, count in sorted(states.items())) or "empty")
+    return _ok(
+        "journal",
+        ", ".join(f"{count:,} {STATES.get(state, state)}" for state, count in sorted(states.items())) or "empty",
+    )
 
 
 def _read_from(manifests: Sequence[str], settings: Settings) -> Iterator[Finding]:

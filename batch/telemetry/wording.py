@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +11,8 @@ from batch.transcripts.timecodes import short_clock
 if TYPE_CHECKING:
     from batch.telemetry.progress import Progress
 
+STATES: Final[Mapping[str, str]] = {"staged": "uploaded", "collected": "transcribed"}
+"""States as people read them, where that is another word than the one that is written down."""
 _WHY: Final = {
     "done": "done before",
     "elsewhere": "still with another service",
@@ -22,7 +25,7 @@ _WHY: Final = {
 
 def sentence(now: Progress, out: Path | str) -> str:
     """What came of a run, in one line: its rows, and the parts that add up to them."""
-    parts = [f"{now.collected:,} collected" + _shared(now)]
+    parts = [f"{now.collected:,} transcribed" + _shared(now)]
     counts = {"failed": now.failed, "rejected": now.rejected, "skipped": sum(now.skipped.values()), "left": now.left}
     more = {"skipped": _reasons(now), "left": _postponed(now)}
     parts += [f"{count:,} {what}{more.get(what, '')}" for what, count in counts.items() if count]

@@ -82,8 +82,8 @@ def test_demo_results_have_labels_and_options_and_ordered_words(finished: tuple[
 def test_the_end_says_what_there_is_and_where(finished: tuple[Path, str]) -> None:
     out, said = finished
     assert "service: local" in said
-    assert re.search(r"planning-meeting +3 +0:45 +collected +\S*planning-meeting\.json", said)
-    assert re.search(r"4 collected · 2:2\d of audio in [\d.]+ s · results in ", said)
+    assert re.search(r"planning-meeting +3 +0:45 +transcribed +\S*planning-meeting\.json", said)
+    assert re.search(r"4 transcribed · 2:2\d of audio in [\d.]+ s · results in ", said)
     assert str(out) in said
 
 

@@ -168,7 +168,7 @@ async def test_the_command_of_the_service_does_its_work(tmp_path: Path) -> None:
             ASSEMBLYAI_API_KEY="k", ASSEMBLYAI_BASE_URL=service.base_url,
         )  # fmt: skip
     assert ended.code == 0, ended.said
-    assert "3 collected" in ended.said
+    assert "3 transcribed" in ended.said
     assert (tmp_path / "var" / "run.jsonl").stat().st_size > 0
 
 
@@ -204,7 +204,7 @@ async def test_a_container_that_loses_its_disks_pays_for_nothing_again(tmp_path:
             archive(cluster.volumes["recordings"], 3)
             first = await cluster.night()
             assert (first.code, len(service.submissions)) == (0, 3), first.said
-            assert "3 collected" in first.said
+            assert "3 transcribed" in first.said
             (cluster.volumes["recordings"] / "3.wav").write_bytes(wav(b"another" * 100))
             second = await cluster.night()
             assert (second.code, len(service.submissions)) == (0, 4), second.said

@@ -34,6 +34,7 @@ PARTS = ("collected", "failed", "rejected", "skipped", "left")
 def counted(text: str, pattern: str) -> dict[str, int]:
     """The parts of all rows in a text; one that is not told is none."""
     found = {match["what"]: int(match["count"]) for match in re.finditer(pattern, text)}
+    found |= {"collected": found.pop("transcribed", found.get("collected", 0))}
     return dict.fromkeys(PARTS, 0) | {what: count for what, count in found.items() if what in PARTS}
 
 
@@ -42,7 +43,9 @@ def in_line(line: str) -> dict[str, int]:
 
 
 def in_status(text: str) -> dict[str, int]:
-    return counted(text.partition("collected ")[1] + text.partition("collected ")[2], r"(?P<what>\w+) (?P<count>\d+)")
+    return counted(
+        text.partition("transcribed ")[1] + text.partition("transcribed ")[2], r"(?P<what>\w+) (?P<count>\d+)"
+    )
 
 
 def in_report(page: str) -> dict[str, int]:

@@ -129,7 +129,7 @@ async def test_in_no_locale_is_a_name_beyond_it_or_another_recording(
         assert (out / f"{NAME}.json").is_file()
         assert await ended(started(*running(audio, out, service), environ={"LC_ALL": "C.UTF-8"})) == 0
         assert len(service.submissions) == 1
-    assert b"1 collected" in said or progress == "json"
+    assert b"1 transcribed" in said or progress == "json"
 
 
 async def test_closed_terminal_does_not_end_a_run_started_elsewhere(tmp_path: Path) -> None:

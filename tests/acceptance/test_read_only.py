@@ -117,7 +117,7 @@ def test_whoever_only_looks_works_on_a_read_only_copy(
         exported = asked("export", str(copy), "--to", "srt,csv", "-o", str(tmp_path / "elsewhere"))
         assert (exported.returncode, f"{COUNT + 1} files written" in exported.stderr) == (0, True), exported.stderr
         doctor = asked("doctor", "--out", str(copy), "--service", service)
-        assert f"{COUNT} collected" in doctor.stdout
+        assert f"{COUNT} transcribed" in doctor.stdout
         assert "mount it for writing" in doctor.stdout
 
 

@@ -28,7 +28,7 @@ async def test_successful_run_pings_its_start_and_its_end(tmp_path: Path) -> Non
     assert ended.code == 0, ended.said
     assert [(ping.method, ping.what) for ping in heard] == [("POST", "/start"), ("POST", "")]
     assert heard[0].rid == heard[1].rid == str(uuid.UUID(heard[0].rid))
-    assert heard[1].body.startswith("3 rows: 3 collected · ")
+    assert heard[1].body.startswith("3 rows: 3 transcribed · ")
     assert SECRET not in ended.said
 
 
@@ -38,10 +38,10 @@ async def test_every_other_end_is_told_by_its_exit_code(tmp_path: Path) -> None:
     async with start_service(tmp_path / "service", key="k") as service, watchdog() as (url, heard):
         to = ["--out", out, "--service", service.base_url]
         for arguments, key, code, says in (
-            (["run", manifest, *to], "k", 3, "2 collected, 1 failed"),
+            (["run", manifest, *to], "k", 3, "2 transcribed, 1 failed"),
             (["run", manifest, *to, "--force", "--yes"], "wrong", 4, "ASSEMBLYAI_API_KEY"),
             (["run", tmp_path / "absent.csv", *to], "k", 2, "absent.csv"),
-            (["run", manifest, *to, "--force", "--yes", "--max-hours", "0.0000001"], "k", 8, "0 collected"),
+            (["run", manifest, *to, "--force", "--yes", "--max-hours", "0.0000001"], "k", 8, "0 transcribed"),
         ):
             ended = await diarist(*arguments, DIARIST_PING__URL=f"{url}/", ASSEMBLYAI_API_KEY=key)
             assert ended.code == code, ended.said
@@ -109,7 +109,7 @@ async def test_a_watchdog_that_fails_is_told_once_and_harms_nothing(
     whats = [ping.what for ping in heard]
     assert whats == ["/start"] * whats.count("/start") + [""] * tries
     assert 1 <= whats.count("/start") <= tries
-    assert "3 collected" in ended.said
+    assert "3 transcribed" in ended.said
 
 
 @pytest.mark.parametrize("url", [f"hc-ping.com/{SECRET}", f"http://[{SECRET}", f"ftp://host/{SECRET}"])

@@ -143,7 +143,7 @@ async def test_a_full_disk_is_told_once_and_the_run_goes_on(tmp_path: Path) -> N
     assert ended.code == 0, ended.said
     assert ended.said.count("cannot write the log /dev/full: No space left on device. The run goes on") == 1
     assert "Traceback" not in ended.said
-    assert "4 collected" in ended.said
+    assert "4 transcribed" in ended.said
 
 
 async def test_vanished_log_folder_is_reported_once_and_return_noticed(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ async def test_pasted_command_retries_failures_and_pays_nothing_else(tmp_path: P
         )
         said = (await child.communicate())[1].decode()
         assert child.returncode == 0, said
-        assert "4 rows: 1 collected, 3 skipped (3 done before)" in said
+        assert "4 rows: 1 transcribed, 3 skipped (3 done before)" in said
         assert len(service.submissions) == 5
 
 

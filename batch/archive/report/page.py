@@ -104,8 +104,8 @@ def _verdict(statistics: Statistics, at_work: str | None) -> str:
     if not statistics.total:
         return "Nothing has run yet" if not at_work else "The run has just begun"
     if collected == statistics.total:
-        return f"All {collected:,} recordings collected" if collected > 1 else "The recording is collected"
-    parts = [f"{collected:,} of {statistics.total:,} recordings collected"]
+        return f"All {collected:,} recordings transcribed" if collected > 1 else "The recording is transcribed"
+    parts = [f"{collected:,} of {statistics.total:,} recordings transcribed"]
     if failed:
         parts.append(f"{failed:,} failed")
     if statistics.open:
@@ -115,13 +115,13 @@ def _verdict(statistics: Statistics, at_work: str | None) -> str:
 
 def _tiles(statistics: Statistics) -> Iterator[Tile]:
     hours, took = statistics.audio_seconds / 3600, statistics.turnaround
-    yield Tile("audio", f"{hours:,.1f} h" if hours >= 1 else duration(statistics.audio_seconds), "collected")
+    yield Tile("audio", f"{hours:,.1f} h" if hours >= 1 else duration(statistics.audio_seconds), "transcribed")
     if took:
         span = max(statistics.last - statistics.first, 1e-3)
         yield Tile("throughput", f"{number(statistics.audio_seconds / span)} h", "of audio an hour")
         yield Tile("turnaround", duration(took[0]), f"median; 95 % within {duration(took[1])}")
     if statistics.last:
-        yield Tile("from first to last", duration(statistics.last - statistics.first), "submitted to collected")
+        yield Tile("from first to last", duration(statistics.last - statistics.first), "submitted to transcribed")
     yield Tile(
         "words", f"{statistics.words:,}", f"{statistics.silent:,} recordings without any" if statistics.silent else ""
     )
@@ -159,7 +159,7 @@ def _command(page: Page, *, retry: bool) -> str:
 
 def _charts(statistics: Statistics) -> Iterator[Chart]:
     if throughput := statistics.throughput():
-        said = f"Hours of audio collected in an hour, in steps of {duration(throughput.step_seconds)}."
+        said = f"Hours of audio transcribed in an hour, in steps of {duration(throughput.step_seconds)}."
         yield Chart("Throughput", said, charts.over_time("Throughput", throughput, "h an hour"))
     if in_flight := statistics.in_flight():
         said = f"Recordings with the service, on average; {statistics.most_in_flight():,} at most."
@@ -180,7 +180,7 @@ def run_facts(run: Progress) -> Mapping[str, str]:
     facts = {"exit code": str(run.exit_code)} if run.exit_code is not None else {}
     counts = {
         "rows" if run.total is not None else "rows read so far": run.rows,
-        "collected": run.collected,
+        "transcribed": run.collected,
         "failed": run.failed,
         "rejected": run.rejected,
         "skipped": sum(run.skipped.values()),

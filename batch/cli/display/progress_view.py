@@ -64,7 +64,7 @@ def _bar(progress: Progress) -> RenderableType:
 def _rows(progress: Progress) -> str:
     """What adds up to all rows."""
     parts = [
-        f"collected {progress.collected:,}",
+        f"transcribed {progress.collected:,}",
         f"failed {progress.failed:,}",
         f"rejected {progress.rejected:,}",
         f"skipped {sum(progress.skipped.values()):,}",
@@ -76,7 +76,7 @@ def _rows(progress: Progress) -> str:
 def _states(progress: Progress) -> str:
     parts = [
         f"in flight {progress.in_flight:,}/{progress.stage.concurrency:,}",
-        f"staged {progress.staged:,}",
+        f"uploaded ahead {progress.staged:,}",
     ]
     if progress.postponed:
         parts.append(f"postponed {progress.postponed:,}")

@@ -35,7 +35,7 @@ from batch.telemetry.progress import snapshot
 from batch.telemetry.records import to_record
 from batch.telemetry.redaction import harmless
 from batch.telemetry.summary import Summary
-from batch.telemetry.wording import sentence
+from batch.telemetry.wording import STATES, sentence
 from batch.transcripts.timecodes import short_clock
 
 _HEARTBEAT_SECONDS: Final = 15.0
@@ -237,7 +237,7 @@ def _table(summary: Summary, out: Path) -> Table:
         done = job.state is State.COLLECTED
         result = str(out / f"{job.key}.json") if done else job.kind or ""
         speakers = str(job.speakers) if done else "-"
-        cells = (job.key, speakers, short_clock(job.audio_seconds), job.state.value, result)
+        cells = (job.key, speakers, short_clock(job.audio_seconds), STATES.get(job.state, job.state.value), result)
         table.add_row(*(Text(harmless(cell)) for cell in cells))
     if more := summary.ended.total() - len(summary.shown):
         table.add_row(f"… and {more:,} more")

@@ -17,6 +17,7 @@ from batch.archive.status import Status, look
 from batch.cli.display.progress_view import view
 from batch.telemetry import suggestions
 from batch.telemetry.redaction import harmless
+from batch.telemetry.wording import STATES
 
 _LOOK_SECONDS: Final = 1.0
 
@@ -28,7 +29,7 @@ def drawn(status: Status) -> Group:
         lines.append(view(status.progress))
         advice = suggestions.advice(status.progress, Path.cwd()) if not status.at_work else ()
         lines += (Text(harmless(sentence)) for sentence in advice)
-    held = ", ".join(f"{count:,} {state}" for state, count in status.journal.items() if count)
+    held = ", ".join(f"{count:,} {STATES.get(state, state)}" for state, count in status.journal.items() if count)
     lines.append(Text(f"in the journal, of all runs: {held or 'nothing'}"))
     if kept := status.replaced:
         lines.append(Text(f"older results that were replaced and are kept: {kept.count:,} ({decimal(kept.bytes)})"))

@@ -66,7 +66,7 @@ def search(seen: Browser, text: str) -> None:
 
 def test_a_page_opens_with_its_totals_charts_and_first_rows(seen: Browser, page: Path) -> None:
     seen.open(page)
-    assert seen.texts("h1") == ["117 of 120 recordings collected, 3 failed"]
+    assert seen.texts("h1") == ["117 of 120 recordings transcribed, 3 failed"]
     assert seen.texts("figcaption h2") == ["Throughput", "In flight", "Turnaround by length", "Speakers"]
     assert len(seen.texts(_ROWS)) == 50
     assert seen.texts("#where") == ["1–50 of 120"]  # noqa: RUF001
@@ -223,7 +223,7 @@ def test_without_a_script_the_overview_is_there(seen: Browser, page: Path) -> No
     seen.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         seen.driver.get(page.as_uri())
-        assert seen.driver.find_element("tag name", "h1").text == "117 of 120 recordings collected, 3 failed"
+        assert seen.driver.find_element("tag name", "h1").text == "117 of 120 recordings transcribed, 3 failed"
         assert "needs JavaScript" in seen.driver.find_element("id", "overview").text
     finally:
         seen.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})

@@ -48,7 +48,7 @@ async def test_run_with_failures_is_reported_with_the_mending_command(tmp_path: 
         assert said.returncode == 0, said.stderr
         assert f"6 recordings: {out}/report.html" in said.stderr
         page = (out / "report.html").read_text("utf-8")
-        assert "4 of 6 recordings collected, 2 failed" in page
+        assert "4 of 6 recordings transcribed, 2 failed" in page
         assert "there is no &lt;audio&gt; in it" in page
         words = [
             "diarist",
@@ -66,7 +66,7 @@ async def test_run_with_failures_is_reported_with_the_mending_command(tmp_path: 
         again = await asyncio.to_thread(diarist, *words[1:])
         assert again.returncode == 0, again.stderr
     done, page, _ = await asyncio.to_thread(reported, out)
-    assert "All 6 recordings collected" in page
+    assert "All 6 recordings transcribed" in page
     assert done.recordings == 6
 
 
@@ -87,7 +87,7 @@ def test_report_shows_how_far_a_run_at_work_is(tmp_path: Path) -> None:
     with lock.held(tmp_path / ".diarist" / "lock", datetime.now()):
         page = reported(tmp_path)[1]
     assert "A run is at work here (host " in page
-    assert "4 of 5 recordings collected, 1 still open" in page
+    assert "4 of 5 recordings transcribed, 1 still open" in page
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_only_what_ended_since_is_told_and_what_has_not_ended(tmp_path: Path) ->
     done, page, _ = reported(tmp_path, since=1500.0)
     assert done.recordings == 2
     assert unpacked(tmp_path / "report.html")[0]["columns"]["key"] == ["new", "open"]
-    assert "0 of 2 recordings collected, 1 failed, 1 still open" in page
+    assert "0 of 2 recordings transcribed, 1 failed, 1 still open" in page
 
 
 def test_many_transcripts_lie_beside_page_replacing_older_ones(

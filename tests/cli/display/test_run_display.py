@@ -117,7 +117,7 @@ def test_ending_lists_twenty_recordings_and_groups_the_failures() -> None:
     assert "3 x bad_audio, for example m.csv:32: calls/30.wav: no audio in it" in text
     assert "1 x bad_row, for example m.csv:9: (no key): no audio" in text
     assert text.splitlines()[-1] == (
-        "34 rows read so far: 30 collected, 3 failed, 1 rejected · 30:00 of audio in 12.3 s · results in out"
+        "34 rows read so far: 30 transcribed, 3 failed, 1 rejected · 30:00 of audio in 12.3 s · results in out"
     )
 
 
@@ -188,7 +188,7 @@ def test_the_view_says_all_that_a_person_at_night_wants_to_know() -> None:
     text = drawn(big_run(), 160)
     for part in (
         "60%  603,001 of 1,000,000 done", "in flight 0/200",
-        "collected 2,970   failed 31   rejected 0   skipped 600,000   left 396,999",
+        "transcribed 2,970   failed 31   rejected 0   skipped 600,000   left 396,999",
         "49.50 h of audio", "59.4 h an hour", "about $12,345.68", "left", "uploaded 150.0 GB at 50.0 MB/s",
         "3,000 requests (2% of what five minutes allow)", "3,000 retries: throttled 2,000, broken_connection 1,000",
         "✗ calls/2900.wav: no audio in it [bad_audio]",
@@ -233,4 +233,4 @@ def test_terminal_view_is_live_and_a_run_ends_with_its_table(tmp_path: Path, col
     assert "in flight 0/64"[:columns] in shown
     assert "26 of 30 done" in shown
     assert "bad_audio" in shown
-    assert "collected" in shown
+    assert "transcribed" in shown
