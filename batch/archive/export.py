@@ -134,20 +134,20 @@ def _one(directory: Path, wanted: ExportRequest, path: Path) -> _Done:
         content = path.read_bytes()
         if is_foreign(content):
             return _Done(is_foreign=True)
-        said = with_names(_relabelled(registry.read(key, content), wanted.turns), wanted.speakers)
+        transcript = with_names(_relabelled(registry.read(key, content), wanted.turns), wanted.speakers)
     except (OSError, ValueError) as error:
         done.problems.append(f"{path}: {error}")
         return done
     for name in wanted.formats:
         if form := FORMATS.get(name):
             try:
-                written = results.write_format(key, form.suffix, form.content(said))
+                written = results.write_format(key, form.suffix, form.content(transcript))
             except PostponedError as error:
                 done.problems.append(str(error))
                 continue
             done.written, done.unchanged = done.written + written, done.unchanged + (not written)
         else:
-            rows = _ROWS[name](said)
+            rows = _ROWS[name](transcript)
             done.rows[name] = list(map(tables.inert, rows)) if name in _CSV and not wanted.exact else rows
     done.notes = results.written.pending
     return done

@@ -51,9 +51,9 @@ async def recover(
     new = unfinished(path)
     with _disk_told(path):
         mend(path, now)
-        told = [salvage(each) for each in _left_of(path)]
+        salvaged = [salvage(each) for each in _left_of(path)]
     found, unreadable = _found(results)
-    made = merged(told, found, list(results.all_kept_jobs()))
+    made = merged(salvaged, found, list(results.all_kept_jobs()))
     done = Recovered(results=len(found), unreadable=tuple(unreadable))
     done.journal = len(made.jobs) - len(found)
     try:

@@ -462,12 +462,12 @@ def _is_failed_list(path: Path) -> bool:
 
 def _unwritable(path: Path, error: OSError) -> DiaristError:
     """What meets every recording alike ends the run; a name that this disk cannot hold is one recording's trouble."""
-    said = f"cannot write {path}: {error.strerror}. {disk_errors.advice(error)}"
+    message = f"cannot write {path}: {error.strerror}. {disk_errors.advice(error)}"
     if disk_errors.meets_all(error):
         kind = FailureKind.OPEN_FILES if disk_errors.is_of_limits(error) else FailureKind.DISK
         again = "then run the same command again: a transcript is fetched again, not paid again"
-        return UnavailableError(f"{said}; {again}", kind=kind)
-    return PostponedError(said, kind=FailureKind.UNWRITABLE)
+        return UnavailableError(f"{message}; {again}", kind=kind)
+    return PostponedError(message, kind=FailureKind.UNWRITABLE)
 
 
 def _transcript_at(path: Path, transcript_id: str) -> bytes | None:

@@ -41,7 +41,7 @@ def export(
         exact,
     )
     done = exporting.export(Path(directory), wanted, say)
-    told = f"{done.results:,} results: {done.written:,} files written, {done.unchanged:,} as they were"
-    told += f", {done.problems:,} not written" if done.problems else ""
-    say(told + (f"; {done.foreign:,} other JSON files were passed over" if done.foreign else ""))
+    line = f"{done.results:,} results: {done.written:,} files written, {done.unchanged:,} as they were"
+    line += f", {done.problems:,} not written" if done.problems else ""
+    say(line + (f"; {done.foreign:,} other JSON files were passed over" if done.foreign else ""))
     sys.exit(3 if done.problems else 0)

@@ -32,9 +32,9 @@ def recover(directory: str, manifests: tuple[str, ...], **given: Any) -> None:
     done = asyncio.run(jobs.recover(directory, manifests, settings=settings, environ=os.environ, adopt=adopt))
     for path in done.unreadable:
         say(f"not a result, left alone: {path}")
-    told = (
+    line = (
         f"recovered {done.results} recordings from results, {done.journal} from the old journal"
         + (f", {done.service} from the service's list" if adopt else "")
         + (f"; the old journal is {done.aside}" if done.aside else "")
     )
-    click.echo(harmless(told))
+    click.echo(harmless(line))

@@ -39,6 +39,6 @@ def report(directory: str, out: str | None, since: str | None, **given: Any) -> 
     wanted = build.ReportRequest(page, settings_of(given).prices, began)
     done = build.report(results, wanted, say)
     parts = f", and {done.parts:,} files of transcripts in {page.with_suffix('.parts')}" if done.parts else ""
-    told = f"{done.recordings:,} recordings: {page} ({decimal(done.page_bytes)}){parts}"
-    say(told + (f"; {done.problems:,} results could not be read" if done.problems else ""))
+    line = f"{done.recordings:,} recordings: {page} ({decimal(done.page_bytes)}){parts}"
+    say(line + (f"; {done.problems:,} results could not be read" if done.problems else ""))
     sys.exit(3 if done.problems else 0)

@@ -61,9 +61,9 @@ class PartitionedPipeline(SpeechPipeline):
     def hear_part(self, folder: Path, number: int) -> None:
         plan = _plan(folder)
         part = plan.parts[number]
-        heard = self.recognize(_mapped(folder, part.channel, plan.span), part.chunks, part.pieces, plan.request)
-        np.save(folder / f"{number}.npy", heard.vectors)
-        (folder / f"{number}.json").write_bytes(msgspec.json.encode(heard.words))
+        output = self.recognize(_mapped(folder, part.channel, plan.span), part.chunks, part.pieces, plan.request)
+        np.save(folder / f"{number}.npy", output.vectors)
+        (folder / f"{number}.json").write_bytes(msgspec.json.encode(output.words))
 
     def join(self, folder: Path) -> EngineTranscript:
         plan = _plan(folder)

@@ -92,8 +92,8 @@ class SpeechPipeline(Engine):
         for number, whole in enumerate(recording.channels, start=1):
             audio = whole[part.start : part.end]
             sketch = self.sketch(audio, request)
-            heard = self.recognize(audio, sketch.chunks, sketch.pieces, request)
-            words += self.finish_words(audio, sketch, heard, str(number), request)
+            output = self.recognize(audio, sketch.chunks, sketch.pieces, request)
+            words += self.finish_words(audio, sketch, output, str(number), request)
         return self.build_transcript(words, part, recording.facts, request)
 
     def sketch(self, audio: Audio, request: EngineRequest) -> ChannelPlan:
@@ -113,8 +113,8 @@ class SpeechPipeline(Engine):
     def _chunk(self, audio: Audio, chunk: Chunk, request: EngineRequest) -> list[Word]:
         start = chunk.span.start
         speech = [SampleSpan(span.start - start, span.end - start) for span in chunk.speech]
-        said = self._recogniser.words(audio[start : chunk.span.end], speech, request)
-        return [_later(word, start // PER_MS) for word in said]
+        words = self._recogniser.words(audio[start : chunk.span.end], speech, request)
+        return [_later(word, start // PER_MS) for word in words]
 
     def finish_words(
         self, audio: Audio, sketch: ChannelPlan, heard: ChannelOutput, number: str, request: EngineRequest

@@ -46,11 +46,11 @@ class Segmentation:
 
     def _window(self, audio: Audio, number: int, kept: SampleSpan) -> Iterator[Stretch]:
         start = number * STEP
-        heard = audio[start : start + WINDOW].astype(np.float32) / 32768
-        if not len(heard) or np.abs(heard).max() < SILENCE:
+        window = audio[start : start + WINDOW].astype(np.float32) / 32768
+        if not len(window) or np.abs(window).max() < SILENCE:
             return
         waveform = np.zeros((1, 1, WINDOW), np.float32)
-        waveform[0, 0, : len(heard)] = heard
+        waveform[0, 0, : len(window)] = window
         (activity,) = self._net.run(None, {"waveforms": waveform})
         yield from _runs(activity[0] > 0.5, number, start, kept)
 

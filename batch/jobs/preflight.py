@@ -111,18 +111,20 @@ def _locale() -> Finding:
 def _open_files(settings: Settings) -> Finding:
     needed = 2 * settings.concurrency + 4 * settings.uploads + 100
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    said = f"{soft} may be open, a run needs up to {needed}"
+    limits = f"{soft} may be open, a run needs up to {needed}"
     return (
-        _ok("open files", said) if soft >= needed else _warn("open files", said, f"run `ulimit -n {needed}` before")
+        _ok("open files", limits)
+        if soft >= needed
+        else _warn("open files", limits, f"run `ulimit -n {needed}` before")
     )
 
 
 def _space(out: Path) -> Finding:
     free = shutil.disk_usage(_there(out)).free
-    said = f"{free / 1e9:.1f} GB free for {out}"
+    space = f"{free / 1e9:.1f} GB free for {out}"
     if free >= _LITTLE_SPACE_BYTES:
-        return _ok("space", said)
-    return _warn("space", said, "a result takes about 1 MB for an hour of audio: make room, or choose another --out")
+        return _ok("space", space)
+    return _warn("space", space, "a result takes about 1 MB for an hour of audio: make room, or choose another --out")
 
 
 def _disk(out: Path) -> Finding:
@@ -136,12 +138,12 @@ def _disk(out: Path) -> Finding:
             os.fsync(file.fileno())
             took = time.monotonic() - began
     except OSError as error:
-        said, advice = f"cannot write to {place}: {error.strerror}", disk_errors.advice(error, "choose another --out")
-        return _bad("disk", said, advice, 2)
-    said = f"{place} takes {took * 1000:.0f} ms to make a write durable"
+        advice = disk_errors.advice(error, "choose another --out")
+        return _bad("disk", f"cannot write to {place}: {error.strerror}", advice, 2)
+    speed = f"{place} takes {took * 1000:.0f} ms to make a write durable"
     if took <= _SLOW_FSYNC_SECONDS:
-        return _ok("disk", said)
-    return _warn("disk", said, "is it a network disk? The journal must lie on a local one: choose another --out")
+        return _ok("disk", speed)
+    return _warn("disk", speed, "is it a network disk? The journal must lie on a local one: choose another --out")
 
 
 def _journal(out: Path, inner: Path) -> Finding:
@@ -342,5 +344,5 @@ def _clock(date: str | None) -> Finding:
         return _warn("clock", "the service does not tell the time", "")
     if abs(skew) <= _SKEW_SECONDS:
         return _ok("clock", "agrees with the service's")
-    said = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the service's"
-    return _warn("clock", said, "set the clock (NTP)")
+    skewed = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the service's"
+    return _warn("clock", skewed, "set the clock (NTP)")

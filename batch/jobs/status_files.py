@@ -88,9 +88,9 @@ async def reported(results: Results, summary: Summary) -> AsyncIterator[None]:
     so when it refuses a result."""
 
     async def write(*, is_over: bool = False) -> None:
-        said = msgspec.json.encode(snapshot(summary, is_over=is_over))
+        content = msgspec.json.encode(snapshot(summary, is_over=is_over))
         with contextlib.suppress(errors.DiaristError):
-            await asyncio.to_thread(results.write_summary, said)
+            await asyncio.to_thread(results.write_summary, content)
 
     over = asyncio.Event()
 
@@ -118,11 +118,11 @@ async def report_no_beginning(directory: Path, inner: Path, summary: Summary) ->
     stopped = summary.stopped_by
     if isinstance(stopped, errors.DiaristError) and stopped.kind is FailureKind.LOCKED:
         return
-    said = msgspec.json.encode(snapshot(summary, is_over=True))
+    content = msgspec.json.encode(snapshot(summary, is_over=True))
     with contextlib.suppress(errors.DiaristError, OSError):
         if await asyncio.to_thread(inner.is_dir):
             with lock.held(inner / LOCK, datetime.now()):
-                await asyncio.to_thread(Results(directory, inner=inner, make=False).write_summary, said)
+                await asyncio.to_thread(Results(directory, inner=inner, make=False).write_summary, content)
 
 
 class Rejected:

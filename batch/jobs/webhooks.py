@@ -70,8 +70,8 @@ async def receiving(
     """
     app = web.Application(client_max_size=_BODY_LIMIT_BYTES)
     app.router.add_post(_path(webhook.url), _receiver(secret, provider, on_notice))
-    told = {"what": "listen for webhooks", "cure": "Set webhook.port"}
-    async with listening(app, webhook.host, webhook.port, **told) as port:
+    words = {"what": "listen for webhooks", "cure": "Set webhook.port"}
+    async with listening(app, webhook.host, webhook.port, **words) as port:
         yield port
 
 

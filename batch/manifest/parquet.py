@@ -67,9 +67,9 @@ def _columns(schema: Any) -> list[str]:
     carried = [field for field in schema if not _holds_bytes(field.type)]
     is_text = {field.name: any(is_kind(field.type) for is_kind in texts) for field in carried}
     inside = [field.name for field in schema if field.name in AUDIO_COLUMNS and not is_text.get(field.name)]
-    said = f" ({inside[0]!r} holds no paths: write the audio to files and list those)" if inside else ""
+    hint = f" ({inside[0]!r} holds no paths: write the audio to files and list those)" if inside else ""
     try:
-        check_columns([field.name for field in schema if is_text.get(field.name, True)], said)
+        check_columns([field.name for field in schema if is_text.get(field.name, True)], hint)
     except ValueError as error:
         raise UsageError(str(error)) from None
     return [name for name in is_text if name not in inside]

@@ -89,7 +89,7 @@ async def _base_url(child: Process) -> str:
     try:
         async with asyncio.timeout(_START_SECONDS):
             line = await child.stdout.readline()
-        said: dict[str, str] = msgspec.json.decode(line)
+        fields: dict[str, str] = msgspec.json.decode(line)
     except TimeoutError:
         raise UnavailableError(
             "the local service did not start in time: run again", kind=FailureKind.LOCAL_SERVICE
@@ -98,9 +98,9 @@ async def _base_url(child: Process) -> str:
         raise UnavailableError(
             "the local service did not start: see its messages above", kind=FailureKind.LOCAL_SERVICE
         ) from None
-    if "error" in said:
-        raise UsageError(f"the local service cannot start: {said['error']}", kind=FailureKind.LOCAL_SERVICE)
-    return said["base_url"]
+    if "error" in fields:
+        raise UsageError(f"the local service cannot start: {fields['error']}", kind=FailureKind.LOCAL_SERVICE)
+    return fields["base_url"]
 
 
 async def _stop(child: Process) -> None:

@@ -259,8 +259,8 @@ async def _number(store: Store, transcript_id: str | None) -> int | None:
 
 
 def _item(line: JobRow, origin: str) -> dict[str, Any]:
-    said = {name: getattr(line, name) for name in ("id", "status", "created", "completed", "audio_url", "error")}
-    return said | {"resource_url": f"{origin}/v2/transcript/{line.id}"}
+    fields = {name: getattr(line, name) for name in ("id", "status", "created", "completed", "audio_url", "error")}
+    return fields | {"resource_url": f"{origin}/v2/transcript/{line.id}"}
 
 
 @contextlib.asynccontextmanager

@@ -26,8 +26,8 @@ def respelt(transcript: EngineTranscript, spellings: Iterable[Mapping[str, Any]]
     if not wanted:
         return transcript
     words = tuple(_words(transcript.words, wanted))
-    said = transcript.utterances and tuple(_utterance(each, wanted) for each in transcript.utterances)
-    return msgspec.structs.replace(transcript, text=_text(words), words=words, utterances=said)
+    utterances = transcript.utterances and tuple(_utterance(each, wanted) for each in transcript.utterances)
+    return msgspec.structs.replace(transcript, text=_text(words), words=words, utterances=utterances)
 
 
 def _utterance(utterance: Utterance, wanted: Mapping[tuple[str, ...], str]) -> Utterance:

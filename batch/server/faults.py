@@ -133,8 +133,8 @@ class Faults:
         async def handle(request: web.Request) -> web.StreamResponse:
             answer = await handler(request)
             if _route(request) == Operation.SUBMIT and answer.status == HTTPStatus.OK:
-                said = msgspec.json.decode(_body(answer))
-                self._accepted.append((asyncio.get_running_loop().time(), said["id"]))
+                body = msgspec.json.decode(_body(answer))
+                self._accepted.append((asyncio.get_running_loop().time(), body["id"]))
             return answer
 
         return handle

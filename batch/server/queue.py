@@ -155,12 +155,12 @@ def _failed(transcript_id: str, request: Mapping[str, Any], error: Exception) ->
 
 async def _insist(record: Callable[[], Awaitable[None]]) -> None:
     """A full disk holds up what is to be recorded, and loses nothing of it."""
-    told = False
+    was_told = False
     while True:
         try:
             return await record()
         except Full as error:
-            if not told:
+            if not was_told:
                 _log.warning("%s", error)
-            told = True
+            was_told = True
             await asyncio.sleep(_PAUSE_SECONDS)

@@ -144,8 +144,8 @@ def completed(
 ) -> dict[str, Any]:
     """The object of a transcribed job. ``audio_duration`` is whole seconds, and never 0."""
     transcript = custom_spelling.respelt(transcript, request.get("custom_spelling", ()))
-    said = msgspec.to_builtins(transcript)
-    results = {name: said[name] for name in ("text", "words", "utterances", "confidence")}
+    fields = msgspec.to_builtins(transcript)
+    results = {name: fields[name] for name in ("text", "words", "utterances", "confidence")}
     ended = waiting(transcript_id, request, Status.COMPLETED) | results
     ended |= {"audio_duration": max(1, round(transcript.audio_seconds)), "speech_model_used": engine}
     if transcript.channels:

@@ -63,8 +63,8 @@ def sentences(words: Sequence[Word]) -> list[Sentence]:
     """The sentences by their start. Channels are read one by one: their words alternate where people interrupt."""
     is_cased = any(word.text != word.text.lower() for word in words)
     channels = sorted({word.channel or "" for word in words})
-    heard = ([word for word in words if (word.channel or "") == channel] for channel in channels)
-    made = [_sentence(run) for channel in heard for run in _runs(channel, is_cased)]
+    by_channel = ([word for word in words if (word.channel or "") == channel] for channel in channels)
+    made = [_sentence(run) for channel in by_channel for run in _runs(channel, is_cased)]
     return sorted(made, key=lambda sentence: sentence.start)
 
 

@@ -144,8 +144,8 @@ class Store:
 
     async def delivered(self, transcript_id: str, status_code: int | None) -> None:
         """The webhook has been told, or cannot be: the object says with which HTTP status."""
-        said = "json_set(CAST(object AS TEXT), '$.webhook_status_code', ?)"
-        query = f"UPDATE transcripts SET object = CAST({said} AS BLOB) WHERE id = ?"
+        update = "json_set(CAST(object AS TEXT), '$.webhook_status_code', ?)"
+        query = f"UPDATE transcripts SET object = CAST({update} AS BLOB) WHERE id = ?"
 
         def note(db: sqlite3.Connection) -> None:
             with _transaction(db):

@@ -43,13 +43,13 @@ class WebhookSender:
 
     async def send(self, request: Mapping[str, Any], transcript_id: str, status: Status) -> int | None:
         """Tell the ``webhook_url`` of ``request``; return the HTTP status that the last try met, if any."""
-        said = {"transcript_id": transcript_id, "status": status}
+        notice = {"transcript_id": transcript_id, "status": status}
         header = {request[HEADER_NAME]: request[HEADER_VALUE]} if request.get(HEADER_NAME) else {}
         code = None
         for number in range(self._manner.tries):
             await asyncio.sleep(self._manner.pause_seconds if number else 0)
             try:
-                code = await self._post(request["webhook_url"], said, header)
+                code = await self._post(request["webhook_url"], notice, header)
             except outbound.Inside as error:
                 self._complain(error)
                 break

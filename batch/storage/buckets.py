@@ -165,8 +165,8 @@ class S3:
             answer = cast(Any, error).response
             status, code = answer["ResponseMetadata"].get("HTTPStatusCode"), answer["Error"].get("Code", "")
             code = "" if code.isdigit() else code
-            said = f"{code or status}: {answer['Error'].get('Message') or 'no reason given'}"
-            return Explanation(trouble(status, code), said, code)
+            reason = f"{code or status}: {answer['Error'].get('Message') or 'no reason given'}"
+            return Explanation(trouble(status, code), reason, code)
         if isinstance(error, self._errors.ParamValidationError):
             return Explanation(Trouble.REFUSED, " ".join(str(error).split()), "ParamValidation")
         has_none = isinstance(error, tuple(getattr(self._errors, name) for name in _NO_CREDENTIALS))

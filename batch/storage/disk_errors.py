@@ -65,9 +65,11 @@ def explained() -> Iterator[None]:
         if not meets_all(error):
             raise
         where = f"{error.filename}: " if error.filename else ""
-        said = f"{where}{error.strerror}. {advice(error)}; then run the same command again: what was recorded is safe"
+        message = (
+            f"{where}{error.strerror}. {advice(error)}; then run the same command again: what was recorded is safe"
+        )
         raise UnavailableError(
-            said, kind=FailureKind.OPEN_FILES if is_of_limits(error) else FailureKind.DISK
+            message, kind=FailureKind.OPEN_FILES if is_of_limits(error) else FailureKind.DISK
         ) from error
 
 

@@ -85,8 +85,8 @@ def explained(error: sqlite3.Error | OSError, path: Path) -> str:
         found = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if found is None:
         return f"{error}. Look at it with `diarist doctor`"
-    said = str(found.strerror) if found is error else f"{error} ({found.strerror})"
-    return f"{said}. {disk_errors.advice(found, 'Choose another --out')}"
+    reason = str(found.strerror) if found is error else f"{error} ({found.strerror})"
+    return f"{reason}. {disk_errors.advice(found, 'Choose another --out')}"
 
 
 def _is_full(path: Path) -> bool:

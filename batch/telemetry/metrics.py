@@ -44,8 +44,8 @@ async def serving(metrics: MetricsSettings, summary: Summary) -> AsyncIterator[C
     registry.register(_Run(summary))
     app = web.Application()
     app.router.add_get("/metrics", _exposing(registry))
-    told = {"what": "serve metrics", "cure": "Choose another --metrics-port"}
-    async with listening(app, metrics.host, metrics.port, **told):
+    words = {"what": "serve metrics", "cure": "Choose another --metrics-port"}
+    async with listening(app, metrics.host, metrics.port, **words):
         yield _times(registry)
 
 

@@ -52,6 +52,6 @@ async def observe(
 
 
 def _outcome(summary: Summary) -> str:
-    said = str(snapshot(summary))
+    line = str(snapshot(summary))
     stopped = summary.bug or summary.stopped_by
-    return f"{stopped} · {said}" if stopped else said
+    return f"{stopped} · {line}" if stopped else line

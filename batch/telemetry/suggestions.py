@@ -68,10 +68,10 @@ def _with(flags: Sequence[tuple[str, str]], changed: Mapping[str, str]) -> Itera
 
 def _shown(words: Sequence[str], cwd: str, here: Path | None) -> str:
     """The words for a shell, from another directory with a ``cd`` before them."""
-    said = shlex.join(words)
+    line = shlex.join(words)
     if cwd and (here is None or str(here) != cwd):
-        said = f"cd {shlex.quote(cwd)} && {said}"
-    return f"{said}  # {_HIDDEN} stands for what must stay secret" if _HIDDEN in said else said
+        line = f"cd {shlex.quote(cwd)} && {line}"
+    return f"{line}  # {_HIDDEN} stands for what must stay secret" if _HIDDEN in line else line
 
 
 def advice(now: Progress, here: Path | None) -> Iterator[str]:

@@ -136,8 +136,8 @@ def with_turns(spoken: Transcript, turns: Iterable[Turn]) -> Transcript:
     made = []
     for channel in dict.fromkeys(word.channel for word in words):
         own = [word for word in words if word.channel == channel]
-        heard = [turn for turn in turns if turn.channel == (channel or "1")] if several else turns
-        made += in_utterances(_labelled(own, heard or turns))
+        of_channel = [turn for turn in turns if turn.channel == (channel or "1")] if several else turns
+        made += in_utterances(_labelled(own, of_channel or turns))
     made.sort(key=lambda said: (said.start, said.end))
     return msgspec.structs.replace(spoken, utterances=tuple(made))
 

@@ -66,9 +66,9 @@ def _turns(spoken: Transcript) -> tuple[Counter[str], Counter[str]]:
     counts: Counter[str] = Counter()
     longest: Counter[str] = Counter()
     for speaker, run in groupby(spoken.utterances, key=lambda utterance: utterance.speaker):
-        said = list(run)
+        spans = list(run)
         counts[speaker] += 1
-        longest[speaker] = max(longest[speaker], max(one.end for one in said) - said[0].start)
+        longest[speaker] = max(longest[speaker], max(one.end for one in spans) - spans[0].start)
     return counts, longest
 
 

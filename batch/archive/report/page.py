@@ -136,13 +136,13 @@ def _kept(replaced: Kept) -> Iterator[Tile]:
 
 
 def _failing(page: Page) -> Iterator[Failing]:
-    for unasked, said in ((False, "Run them again with"), (True, "The next run tries these without being asked")):
+    for unasked, advice in ((False, "Run them again with"), (True, "The next run tries these without being asked")):
         kinds = [(kind, failure) for kind, failure, anyway in page.statistics.failing if anyway is unasked]
         if kinds:
-            yield Failing(kinds, said, _command(page, retry=not unasked))
+            yield Failing(kinds, advice, _command(page, retry=not unasked))
     if page.run and (rejected := page.run.failures.get("bad_row")):
-        said = "Rows of the manifest, in the last run: mend them, then"
-        yield Failing([("bad_row", rejected)], said, _command(page, retry=False), have_rows=False)
+        advice = "Rows of the manifest, in the last run: mend them, then"
+        yield Failing([("bad_row", rejected)], advice, _command(page, retry=False), have_rows=False)
 
 
 def _command(page: Page, *, retry: bool) -> str:
@@ -159,20 +159,20 @@ def _command(page: Page, *, retry: bool) -> str:
 
 def _charts(statistics: Statistics) -> Iterator[Chart]:
     if throughput := statistics.throughput():
-        said = f"Hours of audio transcribed in an hour, in steps of {duration(throughput.step_seconds)}."
-        yield Chart("Throughput", said, charts.over_time("Throughput", throughput, "h an hour"))
+        caption = f"Hours of audio transcribed in an hour, in steps of {duration(throughput.step_seconds)}."
+        yield Chart("Throughput", caption, charts.over_time("Throughput", throughput, "h an hour"))
     if in_flight := statistics.in_flight():
-        said = f"Recordings with the service, on average; {statistics.most_in_flight():,} at most."
-        yield Chart("In flight", said, charts.over_time("In flight", in_flight, "recordings"))
+        caption = f"Recordings with the service, on average; {statistics.most_in_flight():,} at most."
+        yield Chart("In flight", caption, charts.over_time("In flight", in_flight, "recordings"))
     if points := statistics.points():
-        said = "From submission to result, against the length of the recording"
-        said += "." if len(points) <= charts.FEW_POINTS else ": the median, and the middle 80 %."
+        caption = "From submission to result, against the length of the recording"
+        caption += "." if len(points) <= charts.FEW_POINTS else ": the median, and the middle 80 %."
         yield Chart(
-            "Turnaround by length", said, charts.turnarounds("Turnaround", points, statistics.took_by_length())
+            "Turnaround by length", caption, charts.turnarounds("Turnaround", points, statistics.took_by_length())
         )
     if statistics.speakers:
-        said = "How many recordings have so many speakers."
-        yield Chart("Speakers", said, charts.bars("Speakers", statistics.speakers.items(), said))
+        caption = "How many recordings have so many speakers."
+        yield Chart("Speakers", caption, charts.bars("Speakers", statistics.speakers.items(), caption))
 
 
 def run_facts(run: Progress) -> Mapping[str, str]:

@@ -55,7 +55,7 @@ def read_details(directory: Path, job: Job) -> RecordingDetails:
     path = Results(directory, make=False).path(job.key)
     try:
         result = path.read_bytes()
-        said = speakers.with_names(registry.read(job.key, result), speakers.Names())
+        transcript = speakers.with_names(registry.read(job.key, result), speakers.Names())
         facts = _FACTS.decode(result)
     except FileNotFoundError:
         advice = bucket_advice(directory) or "the next run fetches it again, not paid again"
@@ -64,9 +64,9 @@ def read_details(directory: Path, job: Job) -> RecordingDetails:
         return _unheard(job, f"{path} cannot be read: {error}")
     told = facts.metadata.warnings if facts.metadata else None
     warnings = tuple(warning.message for warning in told or () if warning.message)
-    confidences = [word.confidence for utterance in said.utterances for word in utterance.words]
+    confidences = [word.confidence for utterance in transcript.utterances for word in utterance.words]
     confidence = round(sum(confidences) / len(confidences), _DECIMALS) if confidences else None
-    detail = _about(job) | _transcript(said, facts) | {"warnings": warnings}
+    detail = _about(job) | _transcript(transcript, facts) | {"warnings": warnings}
     return RecordingDetails(_encoded(detail), confidence, len(confidences), warnings)
 
 

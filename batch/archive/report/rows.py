@@ -53,11 +53,11 @@ class Table:
             "ended": round(ended) if ended else None,
             "labels": redact(" · ".join(str(value) for value in job.recording.labels.values()))[:_LABELS],
         }
-        told = {
+        fields = {
             "reason": redact(job.reason or ""), "warning": "\n".join(details.warnings), "problem": details.problem,
             "shared": job.shared_with,
         }  # fmt: skip
-        for name, text in told.items():
+        for name, text in fields.items():
             if text:
                 self._sparse[name][self.rows] = text
         for name, cell in cells.items():

@@ -56,9 +56,12 @@ def read_document(directory: Path, path: Path) -> Document | None:
     if is_foreign(content):
         return Document(*known)
     try:
-        said = registry.read(key, content)
+        transcript = registry.read(key, content)
         return Document(
-            *known, cleaned(redact(str(said.recording.get("source") or ""))), _labels(said), list(_rows(said))
+            *known,
+            cleaned(redact(str(transcript.recording.get("source") or ""))),
+            _labels(transcript),
+            list(_rows(transcript)),
         )
     except (ValueError, OverflowError) as error:
         return Document(*known, problem=str(error))

@@ -51,8 +51,8 @@ class PlanWriter:
         if self._as_json:
             self._out.write(msgspec.json.encode(redact_tree(msgspec.to_builtins(row))).decode() + "\n")
         else:
-            said = row.note or row.reason
-            cells = (row.verdict, row.key, row.why + (f" ({said})" if said else ""))
+            note = row.note or row.reason
+            cells = (row.verdict, row.key, row.why + (f" ({note})" if note else ""))
             self._out.write("\t".join(map(harmless, cells)) + "\n")
 
     def close(self, plan: Plan, prices: Pricing | None, expectation: Expectation, in_flight: int) -> None:
@@ -61,8 +61,11 @@ class PlanWriter:
         if self.cannot_run > _SHOWN_REJECTS:
             self._err.write(f"… and {self.cannot_run - _SHOWN_REJECTS:,} more rows that cannot run\n")
         if self._as_json:
-            said = _as_dict(plan, prices, self.rejected) | {"run_seconds": round(seconds, 1), "in_flight": in_flight}
-            self._out.write(msgspec.json.encode(said).decode() + "\n")
+            fields = _as_dict(plan, prices, self.rejected) | {
+                "run_seconds": round(seconds, 1),
+                "in_flight": in_flight,
+            }
+            self._out.write(msgspec.json.encode(fields).decode() + "\n")
             return
         stream = self._err if self._rows else self._out
         for line in _lines(plan, prices, self.rejected, seconds, f"{in_flight} in flight, {expectation.source}"):

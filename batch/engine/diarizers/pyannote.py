@@ -47,12 +47,12 @@ class PyannoteDiarizer:
     def turns(self, audio: Audio, stretches: Sequence[Stretch], vectors: Floats, bounds: Bounds) -> list[Turn]:
         waveform = torch.from_numpy(audio.astype(np.float32)[None] / 32768)
         limits = {"min_speakers": bounds.fewest, "max_speakers": bounds.most}
-        told = self._pipeline({"waveform": waveform, "sample_rate": RATE}, **limits)
-        said = getattr(told, "speaker_diarization", told)  # before 4.0 the pipeline gave just this
-        numbers = {name: number for number, name in enumerate(said.labels())}
+        output = self._pipeline({"waveform": waveform, "sample_rate": RATE}, **limits)
+        annotation = getattr(output, "speaker_diarization", output)  # before 4.0 the pipeline gave just this
+        numbers = {name: number for number, name in enumerate(annotation.labels())}
         return sorted(
             Turn(SampleSpan(seconds(segment.start), seconds(segment.end)), numbers[name])
-            for segment, _, name in said.itertracks(yield_label=True)
+            for segment, _, name in annotation.itertracks(yield_label=True)
         )
 
 

@@ -41,8 +41,8 @@ class SherpaDiarizer:
 
     def turns(self, audio: Audio, stretches: Sequence[Stretch], vectors: Floats, bounds: Bounds) -> list[Turn]:
         self._diarization.set_config(self._config(bounds))
-        told = self._diarization.process(audio.astype(np.float32) / 32768).sort_by_start_time()
-        return [Turn(SampleSpan(seconds(turn.start), seconds(turn.end)), turn.speaker) for turn in told]
+        segments = self._diarization.process(audio.astype(np.float32) / 32768).sort_by_start_time()
+        return [Turn(SampleSpan(seconds(turn.start), seconds(turn.end)), turn.speaker) for turn in segments]
 
     def _config(self, bounds: Bounds) -> sherpa_onnx.OfflineSpeakerDiarizationConfig:
         """A number of speakers can only be told exactly; a range is left to the threshold."""

@@ -146,7 +146,7 @@ class Client:
     def _understood(self, operation: Operation, answer: bytes, read: Callable[[bytes], T]) -> T:
         """What an answer says. One that is not what v2 documents is no answer at all."""
         try:
-            said = read(answer)
+            parsed = read(answer)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             start = answer[:80].decode("utf-8", "replace")
             raise errors.UnknownOutcomeError(
@@ -154,7 +154,7 @@ class Client:
             ) from error
         self._has_spoken = True
         self._doubts[operation].went_well()
-        return said
+        return parsed
 
     async def _moving(
         self, chunks: AsyncIterator[bytes], size_bytes: int, deadline: asyncio.Timeout, broken: list[Exception]
@@ -286,31 +286,33 @@ def _safe(transcript_id: str) -> str:
 def _misfortune(error: Exception, base: URL, proxy: http_client.Proxy | None) -> errors.DiaristError:
     """A failed request as one of our errors: what matters is whether the service can have seen it."""
     disk_errors.check_limits(getattr(error, "os_error", error))
-    said = f"{type(error).__name__}: {error}".strip(": ")
+    reason = f"{type(error).__name__}: {error}".strip(": ")
     way = f"{base} through the proxy {proxy}" if proxy else f"{base}"
     match error:
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
             advice = f"Check the address, the clock and the certificate authorities: {http_client.trusted()}"
-            return errors.UnavailableError(f"no secure connection to {way}: {said}. {advice}")
+            return errors.UnavailableError(f"no secure connection to {way}: {reason}. {advice}")
         case aiohttp.ClientHttpProxyError(status=403 | 407):
-            said = f"it answered {error.status} {error.message}"
-            return errors.UnavailableError(f"the proxy {proxy} lets nobody through to {base}: {said}{_PROXY_ADVICE}")
+            reason = f"it answered {error.status} {error.message}"
+            return errors.UnavailableError(
+                f"the proxy {proxy} lets nobody through to {base}: {reason}{_PROXY_ADVICE}"
+            )
         case aiohttp.ClientHttpProxyError():
-            said = f"it answered {error.status} {error.message}"
+            reason = f"it answered {error.status} {error.message}"
             return errors.NoEffectError(
-                f"the proxy {proxy} does not reach {base}: {said}", kind=FailureKind.NOT_CONNECTED
+                f"the proxy {proxy} does not reach {base}: {reason}", kind=FailureKind.NOT_CONNECTED
             )
         case aiohttp.ClientProxyConnectionError():
             return errors.NoEffectError(
-                f"no connection to the proxy {proxy} ({said})", kind=FailureKind.NOT_CONNECTED
+                f"no connection to the proxy {proxy} ({reason})", kind=FailureKind.NOT_CONNECTED
             )
         case aiohttp.InvalidURL():
-            return errors.WrongServiceError(f"{base} is not an address: {said}", kind=FailureKind.WRONG_ADDRESS)
+            return errors.WrongServiceError(f"{base} is not an address: {reason}", kind=FailureKind.WRONG_ADDRESS)
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-            return errors.NoEffectError(f"no connection to {way} ({said})", kind=FailureKind.NOT_CONNECTED)
+            return errors.NoEffectError(f"no connection to {way} ({reason})", kind=FailureKind.NOT_CONNECTED)
         case TimeoutError():
             return errors.UnknownOutcomeError(f"{base} did not answer in time", kind=FailureKind.TIMEOUT)
-    return errors.UnknownOutcomeError(f"the connection to {way} broke ({said})", kind=FailureKind.BROKEN_CONNECTION)
+    return errors.UnknownOutcomeError(f"the connection to {way} broke ({reason})", kind=FailureKind.BROKEN_CONNECTION)
 
 
 def _refused(
@@ -322,9 +324,9 @@ def _refused(
             f"{base} answered {answer.status} instead of 200: {text}", kind=FailureKind.BAD_ANSWER
         )
     row, target = refusal(operation, answer.status, text), _target(answer)
-    said = f"a redirect to {target}" if target else text or answer.reason
+    reason = f"a redirect to {target}" if target else text or answer.reason
     who = _who(answer.status, base, proxy)
-    message = f"{who} answered {answer.status} to {operation}: {said}{_advice(row.reach, base, target)}"
+    message = f"{who} answered {answer.status} to {operation}: {reason}{_advice(row.reach, base, target)}"
     if not issubclass(row.reach, errors.TransientError):
         return row.reach(message, kind=row.kind)
     asked = _retry_after(answer.headers, datetime.now(UTC))

@@ -113,9 +113,9 @@ def read_head(body: bytes) -> Head:
         return msgspec.json.decode(body, type=Head)
     except msgspec.ValidationError:
         least = msgspec.json.decode(body, type=_Least)
-        said = msgspec.json.decode(body)
-        texts = {name: said[name] for name in ("audio_url", "error") if isinstance(said.get(name), str)}
-        seconds = said.get("audio_duration")
+        fields = msgspec.json.decode(body)
+        texts = {name: fields[name] for name in ("audio_url", "error") if isinstance(fields.get(name), str)}
+        seconds = fields.get("audio_duration")
         return Head(
             least.id, least.status, **texts, audio_duration=seconds if isinstance(seconds, int | float) else None
         )
@@ -236,9 +236,9 @@ def job_error(text: str | None) -> JobError:
 def error_text(body: bytes) -> str:
     """What an error body says, in one line: its JSON ``error``, else its first 200 characters, whatever it is."""
     try:
-        said = msgspec.json.decode(body)
+        content = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        said = body.decode("utf-8", "replace")
-    if isinstance(said, dict):
-        said = said.get("error", said)
-    return " ".join(str(said).split())[:200]
+        content = body.decode("utf-8", "replace")
+    if isinstance(content, dict):
+        content = content.get("error", content)
+    return " ".join(str(content).split())[:200]

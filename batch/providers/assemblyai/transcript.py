@@ -45,19 +45,19 @@ def read_result(key: str, result: bytes) -> Transcript:
 
     Raises ``msgspec.DecodeError`` or ``UnicodeDecodeError`` for what is no result.
     """
-    said = _DECODER.decode(result)
-    text = said.text or ""
-    if said.utterances:
-        utterances = [made for one in said.utterances if (made := _utterance(one))]
-    elif said.words:
-        utterances = in_utterances(_words(said.words))
+    found = _DECODER.decode(result)
+    text = found.text or ""
+    if found.utterances:
+        utterances = [made for one in found.utterances if (made := _utterance(one))]
+    elif found.words:
+        utterances = in_utterances(_words(found.words))
     else:
-        utterances = in_utterances(estimate_times(text, 0, round(1000 * (said.audio_duration or 0)), 0.0))
+        utterances = in_utterances(estimate_times(text, 0, round(1000 * (found.audio_duration or 0)), 0.0))
     utterances.sort(key=lambda utterance: (utterance.start, utterance.end))
-    seconds = max([said.audio_duration or 0.0, *(utterance.end / 1000 for utterance in utterances)])
+    seconds = max([found.audio_duration or 0.0, *(utterance.end / 1000 for utterance in utterances)])
     return Transcript(
-        key, tuple(utterances), seconds, said.language_code, said.recording,
-        said.id, said.status, said.confidence, text,
+        key, tuple(utterances), seconds, found.language_code, found.recording,
+        found.id, found.status, found.confidence, text,
     )  # fmt: skip
 
 

@@ -50,11 +50,11 @@ def _segment(number: int, speaker: str, words: Words) -> dict[str, Any]:
 
 
 def _word(word: Word) -> dict[str, Any]:
-    said = {
+    segment = {
         "word": " " + word.text, "start": word.start / 1000, "end": word.end / 1000,
         "probability": word.confidence, "score": word.confidence,
     }  # fmt: skip
-    return said | ({"speaker": word.speaker} if word.speaker else {})
+    return segment | ({"speaker": word.speaker} if word.speaker else {})
 
 
 def _supervision(spoken: Transcript, number: int, speaker: str, words: Words) -> dict[str, Any]:

@@ -21,7 +21,7 @@ _MOST_TICKS: Final = 12
 def svg(spoken: Transcript) -> str:
     rows = {measure.speaker: measure for measure in talk_stats(spoken)}
     height = _TOP + _ROW * max(1, len(rows)) + 34
-    said = speech_spans(spoken)
+    spans = speech_spans(spoken)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif"'
         ' font-size="13" role="img">',
@@ -35,7 +35,7 @@ def svg(spoken: Transcript) -> str:
         top = _TOP + _ROW * number
         lines.append(f'<text x="12" y="{top + 21}">{_text(label)}</text>')
         lines.append(f'<g fill="{COLOURS[number % len(COLOURS)]}">')
-        lines += (_bar(span, top, spoken.seconds) for span in said if span.speaker == speaker)
+        lines += (_bar(span, top, spoken.seconds) for span in spans if span.speaker == speaker)
         lines.append("</g>")
     return "\n".join([*lines, "</svg>"]) + "\n"
 
@@ -50,10 +50,10 @@ def _axis(seconds: float, bottom: int) -> Iterator[str]:
 
 def _bar(span: SpeechSpan, top: int, seconds: float) -> str:
     left, right = _place(span.start / 1000, seconds), _place(span.end / 1000, seconds)
-    said = f"{_text(speaker_label(span.speaker))} {clock(span.start)}-{clock(span.end)}".strip()
+    title = f"{_text(speaker_label(span.speaker))} {clock(span.start)}-{clock(span.end)}".strip()
     return (
         f'<rect x="{left}" y="{top + 5}" width="{max(0.5, right - left):.1f}" height="{_ROW - 10}" rx="2">'
-        f"<title>{said}</title></rect>"
+        f"<title>{title}</title></rect>"
     )
 
 

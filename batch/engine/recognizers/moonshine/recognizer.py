@@ -36,11 +36,11 @@ class MoonshineRecognizer:
 
     def words(self, sound: Audio, speech: Sequence[SampleSpan], request: EngineRequest) -> list[Word]:
         written = self._recognition.words(sound, self._keyterms(request.keyterms))
-        heard = drop_hallucinations(written, sum(span.length for span in speech) / RATE)
-        spans = self._alignment.spans(sound, [word.text for word in heard], speech) if heard else []
+        kept = drop_hallucinations(written, sum(span.length for span in speech) / RATE)
+        spans = self._alignment.spans(sound, [word.text for word in kept], speech) if kept else []
         return [
             Word(word.text, span.start // PER_MS, span.end // PER_MS, round(min(1.0, max(0.0, word.confidence)), 5))
-            for word, span in zip(heard, spans, strict=True)
+            for word, span in zip(kept, spans, strict=True)
         ]
 
     def warnings(self, words: Sequence[Word]) -> tuple[str, ...]:
