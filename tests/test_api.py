@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -97,9 +98,24 @@ async def test_a_run_a_plan_and_an_archive_from_python(tmp_path: Path) -> None:
     assert len(told) == 1 and "broken.json" in told[0]
     assert found.export(["srt", "csv"], tmp_path / "captions").results == 4
     assert (tmp_path / "captions" / "calls" / "2.srt").exists()
+    assert found.export("vtt", tmp_path / "captions").results == 4  # one format needs no list
     assert found.search("of").recordings == 0
     assert found.report().recordings == 3
     assert (await batch.recover(out)).results == 3
+
+
+def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    """Nobody takes a slip in a path for an archive without transcripts."""
+    missing = batch.Archive(tmp_path / "nowhere")
+    for ask in (
+        missing.transcripts,
+        missing.status,
+        missing.report,
+        partial(missing.export, "srt"),
+        partial(missing.search, "a"),
+    ):
+        with pytest.raises(batch.UsageError, match="nowhere"):
+            ask()
 
 
 def changing(ours: batch.Progress, theirs: batch.Progress | None) -> dict[str, object]:

@@ -45,6 +45,12 @@ class Archive:
 
     def transcripts(self) -> Iterator[Transcript]:
         """Every transcript, by the name of its file, one at a time."""
+        from batch.archive.results import require_directory
+
+        require_directory(self.directory)
+        return self._transcripts()
+
+    def _transcripts(self) -> Iterator[Transcript]:
         from batch.archive.results import is_foreign, result_files
         from batch.providers import registry
 
@@ -58,14 +64,14 @@ class Archive:
 
     def export(
         self,
-        formats: Sequence[str],
+        formats: str | Sequence[str],
         out: Path | str | None = None,
         *,
         speakers: Path | str | None = None,
         relabel: Path | str | None = None,
         exact: bool = False,
     ) -> Exported:
-        """Write all results in other formats, beside the results or into ``out``.
+        """Write all results in other formats (``"srt"``, or ``["srt", "csv"]``), beside the results or into ``out``.
 
         ``speakers`` is a file of names, ``relabel`` an RTTM or a directory of them; see ``diarist export``.
         ``exact``: cells of CSV as they are, also those that a spreadsheet would execute. Raises ``UsageError`` for a
@@ -75,7 +81,7 @@ class Archive:
         from batch.transcripts.speakers import Names
 
         request = ExportRequest(
-            read_formats(",".join(formats)),
+            read_formats(formats if isinstance(formats, str) else ",".join(formats)),
             Path(out) if out else self.directory,
             read_speakers(Path(speakers)) if speakers else Names(),
             read_turns(Path(relabel)) if relabel else {},

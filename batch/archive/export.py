@@ -13,7 +13,7 @@ import msgspec
 
 from batch.archive.layout import bucket_advice
 from batch.archive.parallel import on_all_cores
-from batch.archive.results import Results, is_foreign, result_files
+from batch.archive.results import Results, is_foreign, require_directory, result_files
 from batch.archive.table_writers import TABLE_WRITERS, Rows
 from batch.archive.written_files import Note
 from batch.errors import PostponedError, UsageError
@@ -101,8 +101,7 @@ def export(directory: Path, wanted: ExportRequest, on_warning: Callable[[str], N
     Raises ``UsageError`` if there is no such directory or a library is missing, ``UnavailableError`` if the disk
     refuses.
     """
-    if not directory.is_dir():
-        raise UsageError(f"{directory} is not a directory of results")
+    require_directory(directory)
     exported, results = Exported(), Results(wanted.out, make=False)
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(TABLE_WRITERS[name](results)) for name in wanted.formats if name in TABLES]

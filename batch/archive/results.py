@@ -631,6 +631,12 @@ def is_foreign(content: bytes) -> bool:
     return False
 
 
+def require_directory(directory: Path) -> None:
+    """Raise ``UsageError`` unless there is a directory to look for results in."""
+    if not directory.is_dir():
+        raise UsageError(f"{directory} is not a directory of results")
+
+
 def result_files(directory: Path) -> Iterator[Path]:
     """The JSON files below ``directory``, by name: results, and what somebody else has put there; none of our own
     other formats, unless a recording of that name has its result there."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from batch.archive.layout import bucket_advice
+from batch.archive.results import require_directory
 from batch.archive.search import database, sync
 from batch.archive.search.documents import Times, cleaned, readable, searchable
 from batch.errors import UnavailableError, UsageError
@@ -97,8 +98,7 @@ def search(
     """
     if not any(character.isalnum() for character in question.phrase):
         raise UsageError(f"there is no word in {question.phrase!r}: give words as they were said")
-    if not directory.is_dir():
-        raise UsageError(f"{directory} is not a directory of results")
+    require_directory(directory)
     try:
         return _kept(directory, question, on_warning)
     except database.Damaged as error:
