@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -33,12 +33,14 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 class LocalServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The local service: which engine (see ``Choice``), and in how many worker processes (0: one a core)."""
+    """The local service: which engine (see ``EngineChoice``), in how many worker processes (0: one a core), and
+    whether it fetches audio from addresses that are not public."""
 
     engine: str = "moonshine"
     speakers: str = "community-1"
     device: Device = "auto"
     workers: Annotated[int, Meta(ge=0)] = 0
+    private_network: bool = False
 
 
 class RetrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -163,6 +165,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     service: str = "auto"
     dialect: str = ""
     prefix: str = ""
+    columns: dict[str, str] = {}
     journal_dir: str = ""
     replaced_days: Annotated[float, Meta(ge=0)] = 0.0
     concurrency: Count = 64
@@ -171,7 +174,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     order: Order = "longest"
     formats: list[str] = []
     search: bool = True
-    progress: Literal["auto", "live", "plain", "json", "off"] = "auto"
+    progress: Literal["auto", "live", "plain", "verbose", "json", "off"] = "auto"
     log_file: str = ""
     drain_seconds: Annotated[float, Meta(ge=0)] = 8.0
     reconcile_grace_seconds: Annotated[float, Meta(ge=0)] = 300.0
@@ -199,6 +202,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 Validate = Callable[[Settings], Settings]
 
 
+class Origin(NamedTuple):
+    """A setting by its dotted name, its value, and the place that it has it from (empty: built in)."""
+
+    name: str
+    value: Any
+    place: str
+
+
 # ── Where they come from ────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -208,17 +219,22 @@ def load(
     environ: Mapping[str, str],
     sets: Iterable[str] = (),
     flags: Mapping[str, Any],
+    profile: str | None = None,
     validate: Validate = lambda settings: settings,
+    origins: list[Origin] | None = None,
 ) -> Settings:
     """The settings from all their places, later ones over earlier ones. Flags that are None are not given.
 
+    ``profile`` names one of ``profiles()``. ``origins`` receives every setting with the place that it has it from.
     ``validate`` is asked of each place in turn, so that a mistake is told with its place: it returns the settings,
     put right where that can be done, or raises ValueError. Raises ``UsageError`` naming the place, the setting and
     what is wrong with it.
     """
     settings = Settings()
     tree: dict[str, Any] = msgspec.to_builtins(settings)
+    places = dict.fromkeys(_flat(tree), "")
     for place, layer in (
+        (f"--profile {profile}", _file(_profile(profile))),
         (f"--config {config}", _file(config)),
         ("the environment", _environment(environ)),
         ("--set", _dotted(_pairs(sets))),
@@ -226,7 +242,36 @@ def load(
     ):
         tree = _over(tree, layer)
         settings = _checked(tree, place, validate)
+        places.update(dict.fromkeys(_flat(layer), place))
+    if origins is not None:
+        flat = _flat(msgspec.to_builtins(settings))
+        origins += (Origin(name, value, places.get(name, "")) for name, value in flat.items())
     return settings
+
+
+def _flat(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Settings by their dotted names; tables that are empty are left out."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat.update(_flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {before + name: value})
+    return flat
+
+
+def profiles() -> dict[str, Path]:
+    """The settings that come with diarist for usual jobs, by name."""
+    package = Path(__file__).parent
+    folder = next((each for each in (package / "profiles", package.parent / "configs") if each.is_dir()), package)
+    return {path.stem: path for path in sorted(folder.glob("*.toml")) if path.stem != "default"}
+
+
+def _profile(name: str | None) -> Path | None:
+    """Raises ``UsageError`` for a name that is none."""
+    if name is None or (known := profiles()).get(name):
+        return known[name] if name else None
+    close = difflib.get_close_matches(name, known, 1)
+    meant = f"did you mean {close[0]}? " if close else ""
+    advice = "a file of your own is given with --config" if name.endswith(".toml") else ""
+    raise UsageError(f"--profile {name}: {meant}There are {', '.join(known)}{'; ' * bool(advice)}{advice}")
 
 
 def _checked(tree: dict[str, Any], place: str, validate: Validate) -> Settings:
@@ -243,23 +288,13 @@ def _nearest(message: str) -> str:
     if "unknown field" not in message:
         return ""
     wrong = message.partition("unknown field `")[2].partition("`")[0]
-    kinds = (
-        Settings,
-        LocalServiceSettings,
-        RetrySettings,
-        TimeoutSettings,
-        SweepSettings,
-        RateSettings,
-        BudgetSettings,
-        PriceTable,
-        WebhookSettings,
-        ObjectStoreSettings,
-        MetricsSettings,
-        HealthcheckSettings,
-    )
-    names = [name for kind in kinds for name in kind.__struct_fields__]
-    close = difflib.get_close_matches(wrong, names, 1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    section = message.partition("at `$.")[2].partition("`")[0]
+    tree = msgspec.to_builtins(Settings())
+    names = {name for name in (*tree, *_flat(tree)) if not isinstance(tree.get(name), dict)}
+    last = {name: name.rpartition(".")[2] for name in sorted(names, key=lambda name: not name.startswith(section))}
+    close = difflib.get_close_matches(wrong, last.values(), 1)
+    meant = next((name for name in last if close and last[name] == close[0]), "")
+    return f" (did you mean {meant!r}?)" if meant else ""
 
 
 def _file(path: Path | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +50,31 @@ class Archive:
 
         require_directory(self.directory)
         return self._transcripts()
+
+    def transcript(self, key: str) -> Transcript:
+        """That of the recording ``key``. Raises ``UsageError`` if there is none, or if it cannot be read."""
+        from batch.archive.results import require_directory
+        from batch.errors import UsageError
+        from batch.providers import registry
+
+        require_directory(self.directory)
+        key = key.removesuffix(".json")
+        path = self.directory / f"{key}.json"
+        try:
+            return registry.read(key, path.read_bytes())
+        except FileNotFoundError:
+            keys = sorted(self._keys())
+            close = difflib.get_close_matches(key, keys, 3) or [name for name in keys if key in name][:3]
+            meant = f" (did you mean {' or '.join(close)}?)" if close else ""
+            raise UsageError(f"{self.directory} has no result of {key!r}{meant}") from None
+        except (OSError, ValueError) as error:
+            raise UsageError(f"cannot read {path}: {error}") from None
+
+    def _keys(self) -> Iterator[str]:
+        from batch.archive.results import result_paths
+
+        begin = f"{self.directory}/"
+        return (path.removeprefix(begin).removesuffix(".json") for path in result_paths(self.directory))
 
     def _transcripts(self) -> Iterator[Transcript]:
         from batch.archive.results import is_foreign, result_files

@@ -8,23 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch.cli.options import settings_of, with_settings
+from batch.cli.command import command
+from batch.cli.options import settings_of, with_manifest_settings, with_place
 from batch.telemetry.redaction import harmless, redact_tree
 
 if TYPE_CHECKING:
     pass
 
 
-@click.command()
+@command(
+    ("diarist doctor", "is all there that a run needs, and what to do about what is not"),
+    ("diarist doctor s3://bucket/calls/ -o s3://bucket/results", "can the stores be read and written, too"),
+)
 @click.argument("manifests", metavar="[MANIFEST]...", nargs=-1)
-@click.option("-o", "--out", default="results", show_default=True, help="Directory of the results and the journal.")
-@click.option("--service", help="As for run.")
+@with_place
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON for each finding.")
-@with_settings
+@with_manifest_settings
 def doctor(manifests: Sequence[str], **given: Any) -> None:
-    """Check key, region, reach, clock, disk, journal, engine and limits; say what to do. Spends nothing.
+    """Check key, reach, clock, disk, journal, engine; say what to do.
 
-    Checks the object stores, too, that manifests and --out name. The exit code is what a run would end with.
+    Spends nothing. Checks the object stores, too, that manifests and --out name. The exit code is what a run would
+    end with.
     """
     import asyncio
     import os

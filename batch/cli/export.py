@@ -7,15 +7,28 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batch.cli.options import say
+from batch.cli.command import command
+from batch.cli.options import complete_formats, say, with_directory
 
 if TYPE_CHECKING:
     pass
 
 
-@click.command()
-@click.argument("directory", metavar="DIR", type=click.Path(file_okay=False))
-@click.option("--to", "formats", required=True, metavar="LIST", help="Formats, e.g. srt,vtt,rttm,parquet.")
+@command(
+    ("diarist export --format srt,vtt", "captions beside each result of ./results"),
+    ("diarist export results --format csv,parquet -o tables", "tables of all recordings"),
+    ("diarist export results --format rttm,stm --speakers names.toml -o corpus", "for scoring, with names"),
+)
+@with_directory
+@click.option(
+    "--format",
+    "--to",
+    "formats",
+    required=True,
+    shell_complete=complete_formats,
+    metavar="LIST",
+    help="Formats, e.g. srt,vtt,rttm,parquet.",
+)
 @click.option("-o", "--out", type=click.Path(file_okay=False), help="Where they go.  [default: DIR]")
 @click.option("--speakers", type=click.Path(dir_okay=False), help='A TOML file of names: A = "Agent".')
 @click.option("--relabel", type=click.Path(), help="An RTTM, or a directory of them: whose words they are.")
@@ -23,10 +36,10 @@ if TYPE_CHECKING:
 def export(
     directory: str, formats: str, out: str | None, speakers: str | None, relabel: str | None, exact: bool
 ) -> None:
-    """Write stored results in other formats. Works offline and pays nothing.
+    """Write results in other formats: captions, tables, corpora.
 
-    For each recording: srt, vtt, txt, md, rttm, ctm, stm, seglst, textgrid, whisper, svg, png. For all of them
-    together: csv (utterances), speakers (who took part how much), parquet, lhotse.
+    Works offline and pays nothing. For each recording: srt, vtt, txt, md, rttm, ctm, stm, seglst, textgrid, whisper,
+    svg, png. For all of them together: csv (utterances), speakers (who took part how much), parquet, lhotse.
     """
     from pathlib import Path
 

@@ -9,21 +9,36 @@ from collections.abc import Sequence
 import click
 
 from batch import __version__
-from batch.cli import doctor, export, plan, recover, report, run, search, serve, status, streams
+from batch.cli import (
+    completion,
+    config,
+    doctor,
+    export,
+    plan,
+    recover,
+    report,
+    run,
+    search,
+    serve,
+    show,
+    status,
+    streams,
+)
+from batch.cli.command import Group
 from batch.cli.options import say
 from batch.errors import DiaristError, RunError, UnavailableError
 from batch.telemetry.redaction import plain_lines, redact
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="diarist")
 def cli() -> None:
     """A manifest of recordings in; who said what and when out."""
 
 
 for command in (
-    run.run, plan.plan, status.status, export.export, search.search, report.report, recover.recover, doctor.doctor,
-    serve.serve,
+    run.run, plan.plan, status.status, show.show, search.search, report.report, export.export, doctor.doctor,
+    config.config, recover.recover, serve.serve, completion.completion,
 ):  # fmt: skip
     cli.add_command(command)
 

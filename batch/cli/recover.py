@@ -6,22 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch.cli.options import say, settings_of, with_settings
+from batch.cli.command import command
+from batch.cli.options import say, settings_of, with_directory, with_manifest_settings
 from batch.telemetry.redaction import harmless
 
 if TYPE_CHECKING:
     pass
 
 
-@click.command()
-@click.argument("directory", metavar="DIR")
+@command(
+    ("diarist recover results", "a journal that is damaged or gone, made anew"),
+    ("diarist recover results urls.csv --service assemblyai", "and what the service has of public URLs"),
+)
+@with_directory
 @click.argument("manifests", metavar="[MANIFEST]...", nargs=-1)
 @click.option("--service", help="Also take over what this service has of public URLs in MANIFEST.")
-@with_settings
+@with_manifest_settings
 def recover(directory: str, manifests: tuple[str, ...], **given: Any) -> None:
-    """Make the journal of DIR anew, from its results and from what a damaged one still tells.
+    """Make a damaged or lost journal anew, without paying.
 
-    The old journal is put aside, never deleted.
+    From the results in DIR, and from what the old journal still tells. The old journal is put aside, never deleted.
     """
     import asyncio
     import os

@@ -7,25 +7,30 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch.cli.options import say
+from batch.cli.command import command
+from batch.cli.options import directory_and, say
 
 if TYPE_CHECKING:
     pass
 
 
-@click.command()
-@click.argument("directory", metavar="DIR")
-@click.argument("phrase")
+@command(
+    ('diarist search "how long"', "where it was said in ./results"),
+    ('diarist search archive invoi --partial --label customer="ACME 7"', "words that begin so, of one customer"),
+    ('diarist search "cancel my contract" --json | jq -r .key', "the recordings, for a script"),
+)
+@click.argument("words", metavar="[DIR] PHRASE", nargs=-1)
 @click.option("--speaker", metavar="NAME", help="Only what this speaker said: A, or a name.")
 @click.option("--label", "labels", multiple=True, metavar="K=V", help="Only recordings with this label; repeatable.")
-@click.option("--prefix", is_flag=True, help="The last word may go on: invoi finds invoices.")
+@click.option("--partial", "prefix", is_flag=True, help="The last word may go on: invoi finds invoices.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many hits.")
 @click.option("--speakers", type=click.Path(dir_okay=False), help='A TOML file of names: A = "Agent".')
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON for each hit.")
-def search(directory: str, phrase: str, labels: tuple[str, ...], as_json: bool, **given: Any) -> None:
-    """Find where PHRASE was said in the results in DIR, by whom and when. Exit code 7: nowhere.
+def search(words: tuple[str, ...], labels: tuple[str, ...], as_json: bool, **given: Any) -> None:
+    """Find where PHRASE was said, by whom and when.
 
-    Its words must stand side by side in one utterance; case, accents and punctuation do not matter.
+    Its words must stand side by side in one utterance; case, accents and punctuation do not matter. Exit code 7:
+    nowhere.
     """
     from pathlib import Path
 
@@ -37,6 +42,7 @@ def search(directory: str, phrase: str, labels: tuple[str, ...], as_json: bool, 
     from batch.storage.object_stores import local_directory
     from batch.transcripts.speakers import Names
 
+    directory, phrase = directory_and(words, "PHRASE")
     names = read_speakers(Path(speakers)) if (speakers := given.pop("speakers")) else Names()
     question = query.Question(phrase, labels=query.read_labels(labels), names=names, **given)
     answer = query.search(local_directory(directory), question, say)

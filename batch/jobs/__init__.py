@@ -2,8 +2,8 @@
 command stands on is put together and handed to it.
 """
 
-from batch.jobs.places import placed
-from batch.jobs.planning.planner import local_workers, open_planner, plan
+from batch.jobs.places import local_workers, placed
+from batch.jobs.planning.planner import open_planner, plan
 from batch.jobs.recovering import recover
 from batch.jobs.runner import run
 

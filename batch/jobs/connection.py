@@ -25,7 +25,7 @@ from batch.jobs.reconciler import Reconciler
 from batch.jobs.services import Services
 from batch.jobs.watcher import Watcher
 from batch.providers.interface import Connection, ConnectionRequest, Operation, Provider
-from batch.telemetry.events import Event, Notice
+from batch.telemetry.events import Event, Notice, ProviderStatus
 
 _HELLO_SECONDS: Final = 30.0
 """How long the service may take to answer at all before the run does not even begin."""
@@ -39,9 +39,10 @@ async def connected(
     on_event: Callable[[Event], None],
     rng: random.Random,
     slots: ConcurrencyLimiter,
+    why: str = "",
 ) -> AsyncIterator[tuple[Connection, throttle.Throttle]]:
-    """The provider, spoken to once, with the gate that all requests pass."""
-    _tell(provider, settings, on_event)
+    """The provider, spoken to once, with the gate that all requests pass. ``why`` it was chosen is told."""
+    _tell(provider, settings, on_event, why)
     short = min(_HELLO_SECONDS, settings.patience.outage_seconds)
     hello = msgspec.structs.replace(settings.patience, outage_seconds=short)
     gate = throttle.Throttle(
@@ -54,6 +55,7 @@ async def connected(
         webhook=(settings.webhook.url, _secret(inner)) if settings.webhook.url else None,
         on_request=on_event,
         on_warning=lambda message: on_event(Notice(message)),
+        on_status=lambda message, is_starting: on_event(ProviderStatus(message, is_starting)),
     )  # fmt: skip
     async with provider.connect(request) as connection:
         longest = settings.patience.outage_seconds
@@ -62,11 +64,11 @@ async def connected(
         yield connection, gate
 
 
-def _tell(provider: Provider, settings: Settings, on_event: Callable[[Event], None]) -> None:
+def _tell(provider: Provider, settings: Settings, on_event: Callable[[Event], None], why: str) -> None:
     """Say who transcribes, and what that provider cannot do, before anything is paid."""
     name, can = provider.name, provider.capabilities
     where = f" at {provider.address}" if provider.address not in (None, name) else ""
-    on_event(Notice(f"service: {name}{where}"))
+    on_event(ProviderStatus(f"service: {name}{where}{', ' * bool(why)}{why}"))
     if can.lookup == "never":
         on_event(
             Notice(

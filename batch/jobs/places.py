@@ -40,7 +40,8 @@ ASKED: Final = "asked"
 class Place(msgspec.Struct, frozen=True):
     """``out`` as it was given, ``directory`` of the results on disk, ``copies`` the prefix in a store where they go,
     too; ``inner`` is where the journal lies, ``notes`` what it remembers (see
-    ``Journal.note``), ``read_copies`` what was read in the store so far."""
+    ``Journal.note``), ``read_copies`` what was read in the store so far;
+    ``why`` says why it is that service, where nobody has named it."""
 
     out: str
     directory: Path
@@ -49,6 +50,7 @@ class Place(msgspec.Struct, frozen=True):
     service: Provider
     notes: dict[str, str]
     read_copies: Proofs
+    why: str = ""
 
     def has_results(self) -> bool:
         """Whether anything was ever transcribed into the directory. Blocks for a look."""
@@ -68,6 +70,7 @@ class Place(msgspec.Struct, frozen=True):
         if None in stamps:
             return None
         facts = [sorted(manifests), self.service.name, settings.prefix, settings.dialect]
+        facts += [json.dumps(settings.columns, sort_keys=True)] if settings.columns else []
         schema = self.service.options
         return json.dumps([*facts, schema.canonical(schema.read({}, settings.options)), stamps])
 
@@ -110,7 +113,8 @@ def placed(out: Path | str, settings: Settings, environ: Mapping[str, str]) -> P
             f"the journal in {inner} is that of {whose}: give each --out a journal_dir of its own"
         )
     service = _service(settings.service, notes.get("service"), environ)
-    return Place(str(out), directory, copies, inner, service, notes, read_copies)
+    why = _why(service, settings.service, notes.get("service"))
+    return Place(str(out), directory, copies, inner, service, notes, read_copies, why)
 
 
 def _service(named: str, known: str | None, environ: Mapping[str, str]) -> Provider:
@@ -118,6 +122,19 @@ def _service(named: str, known: str | None, environ: Mapping[str, str]) -> Provi
     if named != "auto" or not known:
         return registry.resolve(named, environ)
     return registry.resolve_known(known, environ)
+
+
+def local_workers(service: Provider, settings: Settings) -> int | None:
+    """How many recordings the local service that a run would start works at; None for any other service."""
+    return None if service.address else settings.local.workers or os.cpu_count() or 1
+
+
+def _why(service: Provider, named: str, known: str | None) -> str:
+    if named != "auto":
+        return ""
+    if known:
+        return "as before in this directory"
+    return "as ASSEMBLYAI_API_KEY is set" if service.address else "as no ASSEMBLYAI_API_KEY is set"
 
 
 def _told_by_results(directory: Path, copies: str, read_copies: Proofs) -> dict[str, str]:

@@ -235,7 +235,10 @@ async def _carry(opened: _Opened, admission: Admission, admit: Admit, carrying: 
     counting = asyncio.create_task(_counting(opened))
     try:
         async with (
-            connected(place.service, settings, place.inner, run.on_event, run.rng, slots) as (connection, gate),
+            connected(place.service, settings, place.inner, run.on_event, run.rng, slots, place.why) as (
+                connection,
+                gate,
+            ),
             watching(place.service, connection, gate, settings, place.inner, run.rng, slots) as watcher,
         ):
             await _remember(opened)

@@ -20,6 +20,7 @@ from batch.archive.layout import LOCK
 from batch.archive.results import Results
 from batch.config import Settings
 from batch.errors import FailureKind
+from batch.jobs.places import local_workers
 from batch.jobs.planning.selection import Selection
 from batch.manifest.reader import called
 from batch.manifest.rows import printable
@@ -50,7 +51,8 @@ def staged(stage: RunContext, service: Provider, settings: Settings) -> RunConte
     rate, pricing = settings.rate, service.pricing(settings.prices)
     limit = round(rate.requests * WINDOW_SECONDS / rate.window_seconds) if service.address else 0
     return msgspec.structs.replace(
-        stage, service=service.name, concurrency=settings.concurrency, requests_limit=limit or None,
+        stage, service=service.name, requests_limit=limit or None,
+        concurrency=min(settings.concurrency, local_workers(service, settings) or settings.concurrency),
         prices_as_of=pricing.as_of if pricing else None,
     )  # fmt: skip
 
@@ -73,6 +75,7 @@ def command_of(manifests: Sequence[str], out: Path | str, settings: Settings, se
     flags += [("--shard", f"{select.shard}/{select.shards}" * (select.shards > 1))]
     for name, at in (("--since", select.since), ("--until", select.until)):
         flags.append((name, "" if at is None else datetime.fromtimestamp(at).astimezone().isoformat()))
+    flags += [("--column", f"{meaning}={column}") for meaning, column in settings.columns.items()]
     flags += [("--set", f"options.{name}={_plain(value)}") for name, value in sorted(options.items())]
     given = [(flag, str(value)) for flag, value in flags if value]
     return ("diarist", "run", *manifests, *itertools.chain.from_iterable(given))

@@ -13,15 +13,13 @@ from typing import Any, Final
 from urllib.parse import unquote, urljoin, urlsplit
 
 from batch.manifest.option_schema import OptionSchema
-from batch.manifest.rows import AUDIO_COLUMNS, CONTROL, Row, printable, unexpected
+from batch.manifest.rows import AUDIO_COLUMNS, CONTROL, FAILED_COLUMN, Row, printable, unexpected
 from batch.manifest.web import escaped
 from batch.model import Recording, Reject
 from batch.storage.locations import identity, is_stored, is_url
 from batch.storage.output_names import INNER
 
 KEY_COLUMNS: Final = ("id", "key", "recording_id")
-FAILED_COLUMN: Final = "_failed"
-"""In rows of ``failed.jsonl``, which may be fed back."""
 _NAMING: Final = (*AUDIO_COLUMNS, *KEY_COLUMNS)
 _COMPONENT_BYTES: Final = 200
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -80,6 +78,7 @@ class RecordingBuilder:
         asked = {name: value for name, value in rest.items() if self._schema.is_option(name)}
         labels = {name: value for name, value in rest.items() if name not in asked}
         self._hint(labels)
+        labels |= row.labels
         self._tell_of_signature(source)
         return Recording(key, source, self._manifest, row.line, self._options(asked), labels, row.stamp)
 

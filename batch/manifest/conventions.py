@@ -41,7 +41,7 @@ def understood(rows: Iterator[Row], folder: Path, options: OptionSchema, demande
             continue
         try:
             several = lambda: file in (before, ahead.next_file())  # noqa: B023, E731
-            yield Row(row.line, _cells(row.cells, options, demanded, clips, several))
+            yield row._replace(cells=_cells(row.cells, options, demanded, clips, several))
         except ValueError as error:
             yield Row(row.line, {"id": row.cells.get("id")}, str(error))
         except Exception as error:  # one row's trouble, whatever it is

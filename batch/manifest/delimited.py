@@ -10,7 +10,7 @@ from typing import Final
 
 from batch.errors import UsageError
 from batch.manifest.decoding import Lines
-from batch.manifest.rows import AUDIO_COLUMNS, Row, check_columns
+from batch.manifest.rows import ColumnNames, Row
 
 csv.field_size_limit(2**31 - 1)
 _RECORD_LINES: Final = 100
@@ -42,7 +42,7 @@ class _Records:
         self._again.extendleft(reversed(self.record[1:]))
 
 
-def delimited(lines: Lines, delimiter: str) -> Iterator[Row]:
+def delimited(lines: Lines, columns: ColumnNames, delimiter: str) -> Iterator[Row]:
     """Rows of cells by the names in the header. Comments before the header are passed over."""
     records = _Records(lines)
     reader = partial(csv.reader, delimiter=delimiter, strict=True)
@@ -63,7 +63,7 @@ def delimited(lines: Lines, delimiter: str) -> Iterator[Row]:
         if header is not None:
             yield _row(numbers[0], header, cells, lines.problem(*numbers))
         elif not cells[0].startswith("#"):
-            header = _header(cells)
+            header = _header(cells, columns)
             if delimiter == "\t" and set(header) >= COMMON_VOICE:
                 reader = partial(reader, quoting=csv.QUOTE_NONE)
 
@@ -74,18 +74,18 @@ def _row(line: int, header: list[str], cells: list[str], problem: str) -> Row:
     return Row(line, {}, problem) if problem else Row(line, dict(zip(header, cells, strict=True)))
 
 
-def _header(cells: list[str]) -> list[str]:
+def _header(cells: list[str], columns: ColumnNames) -> list[str]:
     header = [cell.strip() for cell in cells]
     name, count = Counter(header).most_common(1)[0]
     if count > 1:
         raise UsageError(f"the column {name!r} is there twice: rename one")
     try:
-        check_columns(header)
+        columns.check(header)
     except ValueError as error:
         raise UsageError(str(error)) from None
     return header
 
 
-def is_header(text: str, delimiter: str) -> bool:
+def is_header(text: str, columns: ColumnNames, delimiter: str) -> bool:
     """Whether a line names a column for the audio."""
-    return not {name.strip().strip('"') for name in text.split(delimiter)}.isdisjoint(AUDIO_COLUMNS)
+    return not {name.strip().strip('"') for name in text.split(delimiter)}.isdisjoint(columns.audio)

@@ -13,13 +13,13 @@ import msgspec
 
 from batch.errors import UsageError
 from batch.manifest.decoding import Source
-from batch.manifest.rows import AUDIO_COLUMNS, Row, check_columns
+from batch.manifest.rows import ColumnNames, Row
 
 MAGIC: Final = b"PAR1"
 _BATCH_ROWS: Final = 1000
 
 
-def parquet(source: Source, path: Path | None) -> Iterator[Row]:
+def parquet(source: Source, path: Path | None, names: ColumnNames) -> Iterator[Row]:
     """The rows of ``path`` if it is a plain file, else of ``source``, which is put on disk first: the format is read
     from its end. Columns that hold bytes are left out. Raises ``UsageError``."""
     try:
@@ -27,17 +27,17 @@ def parquet(source: Source, path: Path | None) -> Iterator[Row]:
     except ImportError:
         raise UsageError("reading Parquet needs pyarrow: pip install 'diarist[parquet]'") from None
     if path is not None and not source.is_compressed:
-        yield from _rows(path)
+        yield from _rows(path, names)
         return
     with tempfile.NamedTemporaryFile(suffix=".parquet") as copy:
         shutil.copyfileobj(source, copy)
         copy.flush()
         if source.damage:
             raise UsageError(source.damage)
-        yield from _rows(Path(copy.name))
+        yield from _rows(Path(copy.name), names)
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _rows(path: Path, names: ColumnNames) -> Iterator[Row]:
     import pyarrow as pa
     from pyarrow import parquet as pq
 
@@ -46,7 +46,7 @@ def _rows(path: Path) -> Iterator[Row]:
     except (pa.ArrowException, OSError) as error:
         raise UsageError(f"not a whole Parquet file: {_first_line(error)}") from None
     with file:
-        columns = _columns(file.schema_arrow)
+        columns = _columns(file.schema_arrow, names)
         line = 0
         for group in range(file.num_row_groups):
             end = line + file.metadata.row_group(group).num_rows
@@ -59,17 +59,17 @@ def _rows(path: Path) -> Iterator[Row]:
             line = end
 
 
-def _columns(schema: Any) -> list[str]:
+def _columns(schema: Any, names: ColumnNames) -> list[str]:
     """The columns that JSON can carry. Raises ``UsageError`` if none of them is the audio."""
     import pyarrow as pa
 
     texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary, pa.types.is_null)
     carried = [field for field in schema if not _holds_bytes(field.type)]
     is_text = {field.name: any(is_kind(field.type) for is_kind in texts) for field in carried}
-    inside = [field.name for field in schema if field.name in AUDIO_COLUMNS and not is_text.get(field.name)]
+    inside = [field.name for field in schema if field.name in names.audio and not is_text.get(field.name)]
     hint = f" ({inside[0]!r} holds no paths: write the audio to files and list those)" if inside else ""
     try:
-        check_columns([field.name for field in schema if is_text.get(field.name, True)], hint)
+        names.check([field.name for field in schema if is_text.get(field.name, True)], hint)
     except ValueError as error:
         raise UsageError(str(error)) from None
     return [name for name in is_text if name not in inside]

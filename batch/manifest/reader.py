@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, NamedTuple
 
 from batch.errors import UsageError
@@ -12,7 +13,7 @@ from batch.manifest import columns, dialects, discovery, walking
 from batch.manifest.left_out import LeftOut
 from batch.manifest.option_schema import OptionSchema
 from batch.manifest.prefix import prefix_of
-from batch.manifest.rows import Row, printable
+from batch.manifest.rows import ColumnNames, Row, printable
 from batch.manifest.web import without_secrets
 from batch.model import Recording, Reject
 from batch.storage import object_stores
@@ -30,6 +31,7 @@ def read(
     stdin: IO[bytes] | None = None,
     dialect: str | None = None,
     prefix: str = "",
+    columns_named: Mapping[str, str] = MappingProxyType({}),
     on_warning: Callable[[str], None] = lambda message: None,
 ) -> Iterator[Recording | Reject]:
     """The rows of all ``manifests`` in order, each a recording or the reason why it cannot be one. Blocks; lazy.
@@ -38,16 +40,19 @@ def read(
     and recordings may also be in an object store, where a prefix ends in a slash. Relative paths in it resolve
     against its directory or URL (``cwd`` for ``-``). ``options`` are the provider's, and a row's own replace the
     ``defaults``.
-    ``dialect`` names the one that manifest files are in (None: recognised); ``prefix`` stands before all keys, with
+    ``dialect`` names the one that manifest files are in (None: recognised), ``columns_named`` what their
+    columns are called (see ``ColumnNames``);
+    ``prefix`` stands before all keys, with
     the name of the manifest for each ``{name}`` in it. ``on_warning`` hears, once a manifest, of
     columns that look like misspelt options and of what was left out. Raises ``UsageError`` for a manifest that is not
     there, cannot be read or has no column for the audio, and when all of them list nothing.
     """
     dialects.check(dialect)
-    reading = _Reading(options, defaults, cwd, stdin, dialect, prefix, on_warning)
+    how = dialects.Reading(options, dialect, ColumnNames(columns_named))
+    reading = _Reading(how, defaults, cwd, stdin, prefix, on_warning)
     listed = False
-    for named in manifests:
-        for row in reading.rows(named):
+    for manifest in manifests:
+        for row in reading.rows(manifest):
             listed = True
             yield row
     if not listed:
@@ -63,11 +68,10 @@ def called(named: str) -> str:
 class _Reading(NamedTuple):
     """What is the same for all manifests of a command."""
 
-    options: OptionSchema
+    how: dialects.Reading
     defaults: Mapping[str, Any]
     cwd: Path
     stdin: IO[bytes] | None
-    dialect: str | None
     prefix: str
     on_warning: Callable[[str], None]
 
@@ -81,21 +85,19 @@ class _Reading(NamedTuple):
     def _rows(self, named: str, passed_over: LeftOut) -> Iterator[Recording | Reject]:
         def maker(folder: Path | str) -> columns.RecordingBuilder:
             return columns.RecordingBuilder(
-                called(named), folder, self.defaults, self.on_warning, self.options, prefix
+                called(named), folder, self.defaults, self.on_warning, self.how.options, prefix
             )
 
         prefix = prefix_of(self.prefix, named, self.cwd)
 
         path = self.cwd / named
         if is_stored(named):
-            return _in_store(named, maker, self.options, self.dialect, passed_over)
+            return _in_store(named, maker, self.how, passed_over)
         if named == "-":
             if self.stdin is None:
                 raise UsageError("- means standard input, and there is none")
             comment = partial(passed_over.comment, self.cwd)
-            return maker(self.cwd).recordings(
-                dialects.rows_of_stream(self.stdin, self.cwd, self.options, self.dialect, comment)
-            )
+            return maker(self.cwd).recordings(dialects.rows_of_stream(self.stdin, self.cwd, self.how, comment))
         if is_url(named):
             return self._on_the_web(named, maker)
         try:
@@ -108,7 +110,7 @@ class _Reading(NamedTuple):
             if discovery.is_recording(path.name):
                 return maker(path.parent).recordings(iter([Row(1, {"audio": path.name})]))
             comment = partial(passed_over.comment, path.parent)
-            return maker(path.parent).recordings(dialects.rows_of_file(path, self.options, self.dialect, comment))
+            return maker(path.parent).recordings(dialects.rows_of_file(path, self.how, comment))
         if discovery.is_glob(named):
             return self._matching(named, maker, passed_over)
         raise UsageError(
@@ -120,8 +122,8 @@ class _Reading(NamedTuple):
     ) -> Iterator[Recording | Reject]:
         """A manifest if its name says so, or a dialect was given and no name says that it is a recording."""
         name = without_secrets(url).partition("://")[2].partition("/")[2]
-        if dialects.is_manifest(name) or (self.dialect and not discovery.is_recording(name)):
-            return maker(url).recordings(dialects.rows_of_url(url, called(url), self.options, self.dialect))
+        if dialects.is_manifest(name) or (self.how.dialect and not discovery.is_recording(name)):
+            return maker(url).recordings(dialects.rows_of_url(url, called(url), self.how))
         return maker(self.cwd).recordings(iter([Row(1, {"audio": url})]))
 
     def _matching(
@@ -144,8 +146,7 @@ class _Reading(NamedTuple):
 def _in_store(
     url: str,
     maker: Callable[[Path | str], columns.RecordingBuilder],
-    options: OptionSchema,
-    dialect: str | None,
+    how: dialects.Reading,
     passed_over: LeftOut,
 ) -> Iterator[Recording | Reject]:
     """A prefix or a glob, a recording, or a manifest file in an object store."""
@@ -154,4 +155,4 @@ def _in_store(
         return maker(folder).recordings(discovery.in_store(url, passed_over))
     if discovery.is_recording(url):
         return maker(folder).recordings(iter([Row(1, {"audio": url})]))
-    return maker(folder).recordings(dialects.rows_of_object(url, options, dialect))
+    return maker(folder).recordings(dialects.rows_of_object(url, how))

@@ -179,8 +179,8 @@ class ConnectionRequest(msgspec.Struct, frozen=True):
 
     ``connections`` is the most requests at one time. ``turn`` is awaited right before each request, and returns when
     one may be sent. ``webhook`` is the URL, and the secret, with which the provider reports each end. ``on_request``
-    receives each request once it has ended, ``on_warning`` sentences for the log. ``folder`` is for what the provider
-    keeps on this disk.
+    receives each request once it has ended, ``on_warning`` sentences for the log, ``on_status`` a sentence about the
+    provider and whether it is still starting. ``folder`` is for what the provider keeps on this disk.
     """
 
     connections: int
@@ -191,6 +191,7 @@ class ConnectionRequest(msgspec.Struct, frozen=True):
     webhook: tuple[str, str] | None = None
     on_request: Callable[[RequestEnded], None] = lambda request: None
     on_warning: Callable[[str], None] = lambda message: None
+    on_status: Callable[[str, bool], None] = lambda message, is_starting: None
 
 
 class Connection(Protocol):

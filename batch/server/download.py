@@ -79,6 +79,15 @@ class Fetcher:
             return await arrival.keep()
 
 
+def _inside(error: BaseException | None) -> outbound.Inside | None:
+    """What was refused as it is no public address, if that is the cause."""
+    while error:
+        if isinstance(error, outbound.Inside):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
 @contextlib.asynccontextmanager
 async def session(*, private: bool = False) -> AsyncIterator[outbound.Ways]:
     """Sessions for fetching, from public addresses only unless ``private``."""
@@ -88,6 +97,11 @@ async def session(*, private: bool = False) -> AsyncIterator[outbound.Ways]:
 
 
 def _advice(error: Exception) -> str:
+    if inside := _inside(error):
+        return (
+            f"{inside}, and this service fetches from others only if it was started with --private-network (that of "
+            "a run: --set local.private_network=true)."
+        )
     if isinstance(error, UsageError):
         return str(error)
     if isinstance(error, aiohttp.ClientHttpProxyError):

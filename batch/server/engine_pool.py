@@ -83,10 +83,13 @@ class EnginePool:
             self._limiter.total_tokens = 1  # each process would load the model onto the one GPU
         return able
 
-    async def warm(self) -> None:
-        """Load the engine in all the other processes, too."""
-        calls = [self._run(None, _abilities) for _ in range(self.size)]
-        await asyncio.gather(*calls, return_exceptions=True)  # whoever cannot will tell when it has a job
+    async def warm(self, on_ready: Callable[[int], object] = lambda ready: None) -> None:
+        """Load the engine in all the other processes, too; ``on_ready`` receives the number that have it."""
+        calls = [asyncio.ensure_future(self._run(None, _abilities)) for _ in range(self.size)]
+        for ready, call in enumerate(asyncio.as_completed(calls), 1):
+            with contextlib.suppress(Exception):  # whoever cannot will tell when it has a job
+                await call
+            on_ready(ready)
 
     async def transcribe(self, path: Path, request: EngineRequest) -> EngineTranscript:
         """Transcribe in whichever processes are free. Raises BadAudio, EngineFailed, and BrokenWorkerProcess or

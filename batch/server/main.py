@@ -13,8 +13,9 @@ import sqlite3
 import sys
 import time
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -38,8 +39,8 @@ _ENDING_SECONDS: Final = 5.0
 
 class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What ``diarist serve`` is asked for. ``workers`` None: one a core; ``keep``, ``disk_budget`` and
-    ``worker_memory``: see `keeping`; ``private_webhooks``: they may reach what is not
-    public; ``faults``: a file of misfortunes.
+    ``worker_memory``: see `keeping`; ``private_network``: audio URLs and webhooks may
+    be of addresses that are not public; ``faults``: a file of misfortunes.
 
     ``until_stdin_closes``: a parent holds our standard input; when it is gone, so are we.
     """
@@ -54,7 +55,7 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     keep: tuple[str, ...] = ()
     disk_budget: str | None = None
     worker_memory: str | None = None
-    private_webhooks: bool = False
+    private_network: bool = False
     faults: str | None = None
     until_stdin_closes: bool = False
 
@@ -62,8 +63,9 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
 def main(asked: ServeOptions) -> int:
     """Serve until SIGINT or SIGTERM, or until the parent is gone; return the exit code.
 
-    A parent is told the ``base_url``, or the ``error``, by one line of JSON on standard output; a person on standard
-    error. Raises ``UsageError`` if it cannot begin and there is no parent.
+    A parent is told the ``base_url``, or the ``error``, by a line of JSON on standard output, and then of how many
+    processes are ``ready``; a person on standard error. Raises ``UsageError`` if it cannot begin and there is no
+    parent.
     """
     try:
         asyncio.run(_serve(asked, read_key(os.environ, "DIARIST_SERVICE_KEY")))
@@ -90,7 +92,7 @@ async def _serve(asked: ServeOptions, key: str | None) -> None:
         able = await pool.check()
         store = stack.enter_context(contextlib.closing(Store(data, budget)))
         pool.clear()
-        session = await stack.enter_async_context(download.session())
+        session = await stack.enter_async_context(download.session(private=asked.private_network))
         locate: Locate = download.Fetcher(store, session).locate
         locate = faults.on_the_way(locate) if faults else locate
         outward = await stack.enter_async_context(outbound.ways(_for_webhooks(asked, key)))
@@ -100,15 +102,18 @@ async def _serve(asked: ServeOptions, key: str | None) -> None:
         made = app.make_app(store, queue, key=key, keep=keep, able=able, middlewares=befall)
         base_url = await stack.enter_async_context(app.listening(made, asked.host, asked.port))
         _announce(base_url, asked.until_stdin_closes)
-        warming = asyncio.create_task(pool.warm())
+        told = partial(_announce_ready, pool.size) if asked.until_stdin_closes else lambda ready: None
+        warming = asyncio.create_task(pool.warm(told))
         await stopped.wait()
         warming.cancel()
+        if asked.until_stdin_closes:  # the service of a run, whose recordings are where they were
+            await store.forget_uploads()
 
 
 def _for_webhooks(asked: ServeOptions, key: str | None) -> outbound.May:
     """Which addresses webhooks reach: without a key only programs of this machine are served, which reach this
     machine anyway."""
-    if asked.private_webhooks:
+    if asked.private_network:
         return outbound.anywhere
     return outbound.public if key else outbound.public_or_here
 
@@ -159,6 +164,10 @@ def _announce(base_url: str, to_parent: bool) -> None:
         sys.stderr.write(f"serving AssemblyAI v2 at {base_url} (Ctrl-C ends it)\n")
 
 
-def _tell(message: dict[str, str]) -> None:
+def _announce_ready(size: int, ready: int) -> None:
+    _tell({"ready": ready, "of": size})
+
+
+def _tell(message: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()

@@ -194,6 +194,11 @@ class Store:
             while await self._do(partial(_forget, before=_naive(before))):
                 pass
 
+    async def forget_uploads(self) -> None:
+        """Remove every upload that no job waits for."""
+        for paths in _batches(await asyncio.to_thread(self.uploads.all)):
+            await self._do(partial(self._remove, paths, lambda need, path: True))
+
     async def _make_room(self, size: int) -> None:
         """Remove uploads whose jobs have all ended, the oldest first, until so many bytes are free."""
 

@@ -76,7 +76,5 @@ class WebhookSender:
     def _complain(self, error: outbound.Inside) -> None:
         """Told once: whoever may submit could fill the log."""
         if not self._refused:
-            _log.warning(
-                "a webhook was not sent: %s. `diarist serve --private-webhooks` allows it", plain(str(error))
-            )
+            _log.warning("a webhook was not sent: %s. `diarist serve --private-network` allows it", plain(str(error)))
         self._refused = True

@@ -104,6 +104,13 @@ class BytesSent(msgspec.Struct, frozen=True):
     count: int
 
 
+class ProviderStatus(msgspec.Struct, frozen=True):
+    """A sentence about the provider; ``is_starting``: it does no work yet."""
+
+    message: str
+    is_starting: bool = False
+
+
 class Notice(msgspec.Struct, frozen=True):
     """A sentence for the log, about ``job`` if there is one."""
 
@@ -124,5 +131,6 @@ Event = (
     | RequestEnded
     | RequestRetried
     | BytesSent
+    | ProviderStatus
     | Notice
 )

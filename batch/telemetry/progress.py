@@ -26,9 +26,10 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     read to the end) the rows that were read so far. ``carried_over`` come on top: the service had them from an
     earlier run, and no row that was read names them. ``skipped`` is by why; ``failed_list`` is the file that lists
     what failed (None: nothing has, or the run has not ended). ``listed``, ``staged`` and ``in_flight`` are on their
-    way, ``postponed`` are left for the next run; ``audio_rate`` is seconds of audio a second, which is hours an hour;
+    way, ``postponed`` are left for the next run; ``audio_rate`` is how many times faster than real time;
     ``requests_lately`` those of five minutes; ``usd`` is about what the collected ones cost (None: nothing is
-    charged); ``left_seconds`` None: cannot be told. ``stopped_by`` is what ended the run early, ``stopped_kind`` its
+    charged); ``left_seconds`` None: cannot be told. ``starting`` is what the provider does before it can
+    work. ``stopped_by`` is what ended the run early, ``stopped_kind`` its
     kind of failure. ``ended`` and ``exit_code`` are None while the run goes on.
     """
 
@@ -70,6 +71,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     last_failures: list[str]
     failed_list: FailedList | None = None
     budget_reached: str | None = None
+    starting: str | None = None
     stopped_by: str | None = None
     stopped_kind: str | None = None
 
@@ -117,6 +119,7 @@ def snapshot(summary: Summary, *, is_over: bool = False) -> Progress:
         failures={kind: _discreet(failure) for kind, failure in summary.failures.items()},
         last_failures=list(map(redact, summary.last_failures)),
         failed_list=summary.failed_list,
+        starting=None if is_over else summary.starting or None,
         budget_reached=redact(summary.budget_reached) or None,
         stopped_by=_stopped_by(summary),
         stopped_kind=summary.stopped_by.kind if summary.stopped_by else None,

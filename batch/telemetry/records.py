@@ -15,6 +15,7 @@ from batch.telemetry.events import (
     JobMoved,
     JobPostponed,
     Notice,
+    ProviderStatus,
     RequestEnded,
     RequestRetried,
     RequestStarted,
@@ -64,6 +65,8 @@ def to_record(event: Event) -> EventRecord:
             return _line("rejected", reject, message=reject.reason)
         case RowsCounted(count=count, read_all=read_all):
             return _line("total", count=count or None, kind="read" if read_all else None)
+        case ProviderStatus(message=message):
+            return _line("provider_status", message=message)
         case BudgetReached(message=message):
             return _line("budget", message=message)
         case RequestStarted(operation=operation):

@@ -11,7 +11,7 @@ from batch.errors import RETRIED_UNASKED, BudgetExceededError
 from batch.telemetry.progress import Progress
 from batch.telemetry.summary import RunContext
 
-_BARE: Final = frozenset({"--force", "--yes", "--keep-done"})
+_BARE: Final = frozenset({"--force", "--yes", "--keep-done", "--verbose", "--quiet"})
 _PAYING: Final = frozenset({"--force", "--yes"})
 """Flags of ``run`` without a value, and those of them that a suggestion does not have, for it never pays again, nor
 unasked: but for the one to go on with a forced pass, which is paid for once however often it is given."""
@@ -40,6 +40,19 @@ def again(
     if retry:
         changed["--retry"] = "failed"
     return _shown(["diarist", "run", *manifests, *_with(flags, changed)], stage.cwd, here)
+
+
+def settings_flags(stage: RunContext) -> dict[str, object]:
+    """The flags of a run by which settings were given to it: ``profile``, ``config`` and ``sets``."""
+    if not stage.command:
+        return {}
+    flags = _parts(stage.command)[1]
+    given: dict[str, object] = {name[2:]: value for name, value in flags if name in ("--profile", "--config")}
+    if "config" in given:
+        given["config"] = str(Path(stage.cwd, str(given["config"])))
+    if sets := tuple(value for name, value in flags if name == "--set" and _HIDDEN not in value):
+        given["sets"] = sets
+    return given
 
 
 def _older(stage: RunContext) -> tuple[str, ...]:
@@ -75,7 +88,9 @@ def _shown(words: Sequence[str], cwd: str, here: Path | None) -> str:
 
 
 def advice(now: Progress, here: Path | None) -> Iterator[str]:
-    """What to do about a run that has ended, or was killed: a sentence each. Nothing if it has left nothing to do."""
+    """What to do about a run that has ended, or was killed: a sentence each."""
+    if now.collected or now.failed:
+        yield f"to read it and to listen: {_report(now, here)}"
     listed = now.failed_list
     if listed:
         earlier = f", {listed.earlier:,} of them of earlier runs" if listed.earlier else ""
@@ -97,6 +112,10 @@ def advice(now: Progress, here: Path | None) -> Iterator[str]:
         more = ", with the same list on standard input" if "-" in now.stage.manifests else ""
         command = again(now.stage, here, goes_on=True)
         yield f"to go on with what is left: {command or 'the same command'}{more}"
+
+
+def _report(now: Progress, here: Path | None) -> str:
+    return _shown(["diarist", "report", now.stage.out], now.stage.cwd, here)
 
 
 def _also(command: str, flag: str) -> str:

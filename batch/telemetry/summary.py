@@ -22,6 +22,7 @@ from batch.telemetry.events import (
     JobMoved,
     JobPostponed,
     Notice,
+    ProviderStatus,
     RequestRetried,
     RequestStarted,
     RowAdmitted,
@@ -83,7 +84,8 @@ class Summary:
     collected ones that an identical recording has paid for; ``behind`` counts results of recordings that are done
     and could not be given what their rows say now; ``shown`` the first twenty jobs that ended, ``failures``
     by kind, ``last_failures`` a sentence each; ``failed_list`` is known at the end. ``usd`` is what the collected
-    ones cost (None: nothing is charged), ``rates`` knows rates, ``stage`` what does not change, ``run`` is the run's
+    ones cost (None: nothing is charged), ``starting`` what the provider does before it can
+    work, ``rates`` knows rates, ``stage`` what does not change, ``run`` is the run's
     own id. Memory does not grow with rows.
     """
 
@@ -111,6 +113,7 @@ class Summary:
         self.total: int | None = None
         self.read_all = False
         self.budget_reached = ""
+        self.starting = ""
         self.stopped_by: RunError | None = None
         self.signal_number: int | None = None
         self.bug: Exception | None = None
@@ -155,6 +158,8 @@ class Summary:
                 self.total, self.read_all = count, read_all
             case BudgetReached(message=message):
                 self.budget_reached = message
+            case ProviderStatus(message=message, is_starting=is_starting):
+                self.starting = message if is_starting else ""
 
     @contextlib.contextmanager
     def record_exit(self) -> Iterator[None]:

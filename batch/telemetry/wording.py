@@ -31,8 +31,13 @@ def sentence(now: Progress, out: Path | str) -> str:
     parts += [f"{count:,} {what}{more.get(what, '')}" for what, count in counts.items() if count]
     rows = f"{now.rows:,} row{'' if now.rows == 1 else 's'}{'' if now.total is not None else ' read so far'}"
     over = f" · {now.carried_over:,} more, of earlier runs, that no row names" if now.carried_over else ""
-    audio = f"{short_clock(now.audio_seconds)} of audio in {now.elapsed_seconds:.1f} s"
+    audio = f"{short_clock(now.audio_seconds)} of audio in {now.elapsed_seconds:.1f} s{_pace(now)}"
     return f"{rows}: {', '.join(parts)}{over} · {audio} · results in {out}"
+
+
+def _pace(now: Progress) -> str:
+    times = now.audio_seconds / now.elapsed_seconds if now.elapsed_seconds > 0 else 0.0
+    return f", {times:,.1f} x real time" if times else ""
 
 
 def _shared(now: Progress) -> str:

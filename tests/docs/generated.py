@@ -11,6 +11,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import click
 
@@ -19,10 +20,12 @@ from batch.cli.main import cli
 from batch.errors import FailureKind
 from batch.manifest import dialects
 from batch.providers.assemblyai import options
+from batch.telemetry import events, records
 from batch.transcripts.formats.registry import FORMATS, TABLES
 from tests.support.places import ROOT
 
 DOCS = ROOT / "docs"
+MAN_PAGE = DOCS / "reference" / "diarist.1"
 QUOTES = " '\""
 _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _OF_CLASSES = frozenset(
@@ -32,20 +35,78 @@ _OF_CLASSES = frozenset(
 
 
 def commands() -> Iterator[str]:
-    for name, command in sorted(cli.commands.items()):
-        arguments = " ".join(each.make_metavar(click.Context(command)) for each in command.params
-                             if isinstance(each, click.Argument))  # fmt: skip
-        yield f"## `diarist {name} {arguments}`".replace(" `", "`" if not arguments else " `").rstrip()
+    for name, command in leaves(cli.commands):
+        yield f"## `{' '.join(['diarist', name, _arguments(command)]).strip()}`"
         yield ""
         text = " ".join((command.help or "").replace("\b", "").split())
         yield from textwrap.wrap(text, 126, break_long_words=False, break_on_hyphens=False)
         yield ""
-        yield "| flag | |"
-        yield "|---|---|"
-        for each in command.params:
-            if isinstance(each, click.Option) and not each.hidden:
-                yield f"| `{', '.join([*each.opts, *each.secondary_opts])}` | {_cell(each.help or '')} |"
+        if flags := _flags(command):
+            yield "| flag | |"
+            yield "|---|---|"
+        for each in flags:
+            value = "" if each.is_flag else f" {each.make_metavar(click.Context(command))}"
+            yield f"| `{_cell(', '.join([*each.opts, *each.secondary_opts]) + value)}` | {_cell(each.help or '')} |"
         yield ""
+        if examples := getattr(command, "examples", ()):
+            yield "```sh"
+            yield from (f"{line}  # {what}" for line, what in examples)
+            yield "```"
+            yield ""
+
+
+def leaves(commands: dict[str, click.Command], before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, by what is typed."""
+    for name, command in commands.items():
+        if isinstance(command, click.Group):
+            yield from leaves(command.commands, f"{before}{name} ")
+        else:
+            yield before + name, command
+
+
+def _roff(text: str) -> str:
+    """Text as roff takes it."""
+    plain = " ".join(text.replace("\b", "").split()).replace("\\", "\\e").replace("-", "\\-")
+    return "\\&" + plain if plain[:1] in (".", "'") else plain
+
+
+def man_page() -> str:
+    """``diarist(1)``."""
+    lines = ['.\\" Made from the commands by tests/docs/generated.py.', ".TH DIARIST 1", ".SH NAME",
+             f"diarist \\- {_roff(cli.help or '')}", ".SH SYNOPSIS", ".B diarist", ".I COMMAND", "[FLAGS]",
+             ".SH COMMANDS"]  # fmt: skip
+    for name, command in leaves(cli.commands):
+        lines += [f".SS {_roff(name)} {_roff(_arguments(command))}", _roff(command.help or "")]
+        for each in _flags(command):
+            metavar = "" if each.is_flag else f" \\fI{_roff(each.make_metavar(click.Context(command)))}\\fR"
+            lines += [".TP", f"\\fB{_roff(', '.join(each.opts))}\\fR{metavar}", _roff(each.help or "")]
+        for line, what in getattr(command, "examples", ()):
+            lines += [".PP", f"\\fB{_roff(line)}\\fR", ".RS 4", _roff(what), ".RE"]
+    codes = (DOCS / "reference" / "exit-codes.md").read_text("utf-8")
+    lines.append(".SH EXIT STATUS")
+    for code, meaning in re.findall(r"^\| ([\d, ]+) \| (.*) \|$", codes, re.MULTILINE):
+        lines += [".TP", f"\\fB{code}\\fR", _roff(meaning.replace("`", "").replace("\\|", "|"))]
+    lines += [".SH ENVIRONMENT"]
+    for name, meaning in ENVIRONMENT.items():
+        lines += [".TP", f"\\fB{name}\\fR", _roff(meaning)]
+    return "\n".join(lines) + "\n"
+
+
+ENVIRONMENT = {
+    "ASSEMBLYAI_API_KEY": "The key of the vendor's service. Without it the local service transcribes.",
+    "ASSEMBLYAI_BASE_URL": "Another address of a service that speaks the same protocol.",
+    "DIARIST_SERVICE_KEY": "The key that diarist serve asks for.",
+    "DIARIST_*": "Any setting, as DIARIST_CONCURRENCY=200 or DIARIST_LOCAL__WORKERS=2.",
+}
+
+
+def _arguments(command: click.Command) -> str:
+    return " ".join(each.make_metavar(click.Context(command)) for each in command.params
+                    if isinstance(each, click.Argument))  # fmt: skip
+
+
+def _flags(command: click.Command) -> list[click.Option]:
+    return [each for each in command.params if isinstance(each, click.Option) and not each.hidden]
 
 
 def failure_kinds() -> Iterator[str]:
@@ -81,6 +142,16 @@ def request_options() -> Iterator[str]:
     yield from (f"- `{name}`: `{means}`" for name, means in options.ALIASES.items())
 
 
+def event_types() -> Iterator[str]:
+    yield "| type | `event` | |"
+    yield "|---|---|---|"
+    source = Path(records.__file__).read_text("utf-8")
+    for kind in get_args(events.Event):
+        name = re.search(rf"case {kind.__name__}\(.*?_line\(\s*\"(\w+)\"", source, re.DOTALL)
+        assert name, kind
+        yield f"| `{kind.__name__}` | `{name[1]}` | {_cell(kind.__doc__ or '')} |"
+
+
 def formats() -> Iterator[str]:
     yield "| format | files |"
     yield "|---|---|"
@@ -100,6 +171,7 @@ BLOCKS = {
     "settings": settings,
     "options": request_options,
     "formats": formats,
+    "events": event_types,
     "dialects": manifest_dialects,
 }
 
@@ -142,6 +214,7 @@ def _kind(annotation: str) -> str:
 
 
 def main() -> None:
+    MAN_PAGE.write_text(man_page(), "utf-8")
     for page in pages():
         text = page.read_text("utf-8")
         page.write_text(brought_up_to_date(text), "utf-8")

@@ -175,7 +175,7 @@ async def test_a_transcript_on_disk_is_found_after_a_crash(tmp_path: Path, plug_
         lost = kinds(out)["unanswered"]
         assert lost <= 4 - on_disk, "what is on disk is not lost"
         assert ended.code == (3 if lost else 0), ended.said
-        assert service.charged.total() == 4
+        assert 4 - lost <= service.charged.total() <= 4, "one that was lost may never have arrived"
     assert len(list(out.glob("calls/*.json"))) == 4 - lost
 
 

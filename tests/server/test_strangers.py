@@ -301,7 +301,7 @@ async def test_a_webhook_reaches_nothing_inside(host: str, caplog: pytest.LogCap
         with caplog.at_level(logging.WARNING):
             assert await told(ways, f"{url.replace('127.0.0.1', host)}/hook") is None
     assert not asked
-    assert "--private-webhooks" in caplog.text
+    assert "--private-network" in caplog.text
 
 
 async def test_a_webhook_follows_no_redirect() -> None:
@@ -327,7 +327,7 @@ def test_webhooks_reach_this_machine_without_key_all_with_flag(
     key: str | None, allowed: bool, reached: set[str]
 ) -> None:
     """Without a key webhooks reach this machine, and with the flag every address."""
-    may = _for_webhooks(ServeOptions(host="127.0.0.1", port=0, data="data", private_webhooks=allowed), key)
+    may = _for_webhooks(ServeOptions(host="127.0.0.1", port=0, data="data", private_network=allowed), key)
     tried = (PUBLIC, "127.0.0.1", INSIDE, "169.254.169.254")
     assert {address for address in tried if may(ipaddress.ip_address(address))} == reached
 

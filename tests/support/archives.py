@@ -33,7 +33,9 @@ def collected(directory: Path, keys: Iterable[str] = KEYS, **facts: Any) -> Path
         shutil.copy(real, path)
         result = json.loads(real.read_bytes())
         sent = _BEGAN + 60.0 * number
-        recording = Recording(key, f"/audio/{key}.wav", "/calls.csv", number + 2, {}, facts.get("labels", {}))
+        recording = Recording(
+            key, facts.get("source", f"/audio/{key}.wav"), "/calls.csv", number + 2, {}, facts.get("labels", {})
+        )
         jobs.append(
             Job(
                 recording, "local", State.COLLECTED, submitted_at=sent, ended_at=sent + 30.0 + number,

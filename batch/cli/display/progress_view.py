@@ -17,7 +17,7 @@ from batch.transcripts.timecodes import short_clock
 
 def view(progress: Progress) -> Group:
     """No line is wider than the console: what does not fit ends in an ellipsis."""
-    lines: list[RenderableType] = [_line(_head(progress), "bold"), _bar(progress)]
+    lines: list[RenderableType] = [_line(_head(progress), "bold"), _begun(progress)]
     lines += map(_line, (_rows(progress), _states(progress), _pace(progress), _traffic(progress)))
     if progress.retries:
         lines.append(_line(f"↻ {_by_kind(progress.retries)}", "yellow"))
@@ -47,6 +47,13 @@ def _head(progress: Progress) -> str:
     return " · ".join(part for part in (short_clock(progress.elapsed_seconds), stage.service, way) if part)
 
 
+def _begun(progress: Progress) -> RenderableType:
+    """The bar, or what is done before anything can move it."""
+    if progress.starting and not progress.collected:
+        return _line(f"… {progress.starting}", "cyan")
+    return _bar(progress)
+
+
 def _bar(progress: Progress) -> RenderableType:
     if not progress.total:
         return _line(f"{progress.handled:,} done")
@@ -74,8 +81,11 @@ def _rows(progress: Progress) -> str:
 
 
 def _states(progress: Progress) -> str:
+    most = progress.stage.concurrency
+    waiting = max(0, progress.in_flight - most) if most else 0
     parts = [
-        f"in flight {progress.in_flight:,}/{progress.stage.concurrency:,}",
+        f"in flight {progress.in_flight - waiting:,}/{most:,}",
+        *([f"next at the service {waiting:,}"] if waiting else []),
         f"uploaded ahead {progress.staged:,}",
     ]
     if progress.postponed:
@@ -91,7 +101,7 @@ def _pace(progress: Progress) -> str:
 
 def _flow(progress: Progress) -> Iterator[str]:
     yield f"{progress.audio_seconds / 3600:,.2f} h of audio"
-    yield f"{progress.audio_rate:,.1f} h an hour"
+    yield f"{progress.audio_rate:,.1f} x real time"
     if progress.usd is not None:
         yield f"about ${progress.usd:,.2f}"
     if progress.left_seconds is not None and progress.ended is None:

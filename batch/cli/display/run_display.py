@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import IO, Final, Protocol
 
 import msgspec
-from rich.console import Console, JustifyMethod
+from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from batch.archive import Archive
 from batch.cli.display.progress_view import pulse, view
+from batch.errors import DiaristError
 from batch.model import ENDED, Job, State
 from batch.telemetry import suggestions
 from batch.telemetry.events import (
@@ -26,10 +27,12 @@ from batch.telemetry.events import (
     JobMoved,
     JobPostponed,
     Notice,
+    ProviderStatus,
     RequestEnded,
     RequestRetried,
     RequestStarted,
     RowRejected,
+    RowSkipped,
 )
 from batch.telemetry.progress import snapshot
 from batch.telemetry.records import to_record
@@ -46,6 +49,10 @@ _REFRESH_PER_SECOND: Final = 5
 _TRAFFIC: Final = (RequestStarted, RequestEnded, BytesSent)
 """So many events that only their sums are told."""
 _REJECTS_SHOWN: Final = 10
+_HANDFUL: Final = 5
+"""So many recordings are told of once more at the end, with their first words."""
+_UTTERANCES: Final = 3
+_WORDS: Final = 12
 _LINES_EACH: Final = 20
 """So many recordings get a line each; after that only failures in a log do, and a heartbeat tells the rest."""
 
@@ -56,7 +63,7 @@ class Display(Protocol):
 
 @contextlib.contextmanager
 def display(mode: str, summary: Summary, stream: IO[str]) -> Iterator[Display]:
-    """The display for ``mode`` (auto, live, plain, json or off), writing to ``stream`` while the context lasts."""
+    """The display for ``mode``, as the setting ``progress`` has it, writing to ``stream`` while the context lasts."""
     if mode == "auto":
         mode = "live" if stream.isatty() else "plain"
     if mode == "live":
@@ -67,7 +74,7 @@ def display(mode: str, summary: Summary, stream: IO[str]) -> Iterator[Display]:
         yield lines
         lines.end()
     else:
-        yield _Plain(summary, stream) if mode == "plain" else _Off(stream)
+        yield _Off(stream) if mode == "off" else _Plain(summary, stream, is_verbose=mode == "verbose")
 
 
 class _Off:
@@ -102,10 +109,12 @@ class _Json:
 
 
 class _Plain:
-    """Lines for a log: the first recordings and every failure by name, retries seldom, a heartbeat now and then."""
+    """Lines for a log: the first recordings and every failure by name, retries seldom, a heartbeat now and then;
+    ``is_verbose``: every recording, also as it is uploaded and submitted or passed over, and every retry."""
 
-    def __init__(self, summary: Summary, stream: IO[str]) -> None:
+    def __init__(self, summary: Summary, stream: IO[str], *, is_verbose: bool = False) -> None:
         self._summary, self._stream, self._clock = summary, stream, summary.clock
+        self._is_verbose = is_verbose
         self._beat = self._clock()
         self._retried: dict[str, float] = {}
 
@@ -121,7 +130,11 @@ class _Plain:
         match event:
             case JobMoved(job=job) if job.state in ENDED:
                 many = self._summary.collected > _LINES_EACH and job.state is State.COLLECTED
-                return "" if many else ending(job)
+                return "" if many and not self._is_verbose else ending(job)
+            case JobMoved(job=job) if self._is_verbose:
+                return f"  {job.key}: {STATES.get(job.state, job.state.value)}"
+            case RowSkipped(job=job, why=why, action=action) if self._is_verbose:
+                return f"  {job.key if job else '(no key)'}: {action}, {why}"
             case RowRejected():
                 return _rejected(event, self._summary)
             case RequestRetried():
@@ -130,7 +143,8 @@ class _Plain:
 
     def _retry_text(self, event: RequestRetried) -> str:
         now = self._clock()
-        if now - self._retried.get(event.kind, -_RETRY_LINE_SECONDS) < _RETRY_LINE_SECONDS:
+        seldom = now - self._retried.get(event.kind, -_RETRY_LINE_SECONDS) < _RETRY_LINE_SECONDS
+        if seldom and not self._is_verbose:
             return ""
         self._retried[event.kind] = now
         return f"↻ {event.message}; trying again in {event.pause_seconds:.1f} s"
@@ -181,6 +195,8 @@ def _rejected(event: RowRejected, summary: Summary) -> str:
 
 def _notice(event: Event) -> str:
     match event:
+        case ProviderStatus(message=message):
+            return message
         case Notice(message=message, job=job):
             return f"{job.recording.where}: {job.key}: {message}" if job else message
         case JobPostponed(job=job, reason=reason):
@@ -204,15 +220,16 @@ def _note(job: Job) -> str:
 
 
 def closing(summary: Summary, out: Path, stream: IO[str]) -> None:
-    """The table and the line that end a run."""
+    """What ends a run: what a handful of recordings begin with, what went wrong, what to do, and the sum."""
     console = Console(file=stream, highlight=False, width=None if stream.isatty() else _LOG_WIDTH)
     print_line = partial(console.print, soft_wrap=not stream.isatty())
 
     def line(text: str, style: str = "") -> None:
         print_line(Text(harmless(text), style=style))
 
-    if summary.shown:
-        console.print(_table(summary, out))
+    if 0 < summary.ended.total() <= _HANDFUL:
+        for job in sorted(summary.shown, key=lambda job: (job.recording.manifest, job.recording.line)):
+            line(ending(job) + _beginning(job, out))
     now = snapshot(summary, is_over=True)
     for kind, failure in sorted(summary.failures.items(), key=lambda pair: -pair[1].count):
         example = f"{failure.where}: {failure.key or '(no key)'}: {failure.reason}"
@@ -228,20 +245,17 @@ def closing(summary: Summary, out: Path, stream: IO[str]) -> None:
     line(sentence(now, out), "bold")
 
 
-def _table(summary: Summary, out: Path) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("recording", "speakers", "length", "state", "result"):
-        justify: JustifyMethod = "right" if name in ("speakers", "length") else "left"
-        table.add_column(name, justify=justify, overflow="ellipsis", no_wrap=True)
-    for job in sorted(summary.shown, key=lambda job: (job.recording.manifest, job.recording.line)):
-        done = job.state is State.COLLECTED
-        result = str(out / f"{job.key}.json") if done else job.kind or ""
-        speakers = str(job.speakers) if done else "-"
-        cells = (job.key, speakers, short_clock(job.audio_seconds), STATES.get(job.state, job.state.value), result)
-        table.add_row(*(Text(harmless(cell)) for cell in cells))
-    if more := summary.ended.total() - len(summary.shown):
-        table.add_row(f"… and {more:,} more")
-    return table
+def _beginning(job: Job, out: Path) -> str:
+    """The first words of a recording, as they are in its result."""
+    if job.state is not State.COLLECTED:
+        return ""
+    try:
+        spoken = Archive(out).transcript(job.key)
+    except DiaristError:
+        return ""  # moved away meanwhile
+    words = " ".join(said.text for said in spoken.utterances[:_UTTERANCES]).split()
+    first = " ".join(words[:_WORDS])
+    return f": “{first}{' …' * (len(words) > _WORDS)}”" if first else ""
 
 
 def _left_over(summary: Summary) -> str:

@@ -47,6 +47,7 @@ class Decision(NamedTuple):
 class Rerun(msgspec.Struct, frozen=True):
     """What the user asks to be done again: everything (``force``), or what ``failed`` or also came out ``empty``.
 
+    ``kinds``: what failed with one of these kinds; of ``no_speech`` also what came out empty.
     ``forced_since`` is when the forced pass began: what was submitted since then is part of it, and done.
     ``keep_done``: what is done stays as it is, whatever its row asks for now.
     """
@@ -56,6 +57,7 @@ class Rerun(msgspec.Struct, frozen=True):
     empty: bool = False
     forced_since: float = math.inf
     keep_done: bool = False
+    kinds: frozenset[str] = frozenset()
 
 
 def decide(
@@ -88,11 +90,11 @@ def _decide_same(job: Job, rerun: Rerun, stored: bool) -> Decision:
     if rerun.force and not _is_of_the_pass(job, rerun):
         return Decision(Action.RUN, "forced", pays_again=job.state is State.COLLECTED)
     if job.state is State.FAILED:
-        again = rerun.failed or job.kind in RETRIED_UNASKED
+        again = rerun.failed or job.kind in rerun.kinds or job.kind in RETRIED_UNASKED
         return Decision(Action.RUN if again else Action.FAILED_BEFORE, f"failed before: {job.kind}")
     if job.state is not State.COLLECTED:
         return Decision(Action.RUN, "begun before")
-    if rerun.empty and job.kind == FailureKind.NO_SPEECH:
+    if job.kind == FailureKind.NO_SPEECH and (rerun.empty or FailureKind.NO_SPEECH in rerun.kinds):
         return Decision(Action.RUN, "came out empty before")
     return Decision(Action.DONE, "done before") if stored else Decision(Action.REFETCH, "result missing")
 

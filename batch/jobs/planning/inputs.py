@@ -32,7 +32,8 @@ def rows_of(
 
     return reader.read(
         manifests, options=options, defaults=settings.options, dialect=settings.dialect or None,
-        prefix=settings.prefix, stdin=stdin, cwd=Path.cwd(), on_warning=on_warning,
+        prefix=settings.prefix, columns_named=settings.columns, stdin=stdin, cwd=Path.cwd(),
+        on_warning=on_warning,
     )  # fmt: skip
 
 

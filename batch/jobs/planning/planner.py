@@ -288,13 +288,6 @@ async def open_planner(
         )  # fmt: skip
 
 
-def local_workers(place: Place, settings: Settings) -> int | None:
-    """How many recordings the local service that a run would start works at; None for any other service."""
-    if place.service.address:
-        return None
-    return settings.local.workers or os.cpu_count() or 1
-
-
 @contextmanager
 def _probing() -> Iterator[ThreadPoolExecutor]:
     """Threads that nobody waits for once the context has ended: what they look at may be slow to answer."""

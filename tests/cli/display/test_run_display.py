@@ -108,17 +108,22 @@ def ending(*events: Event, **facts: object) -> str:
     return stream.getvalue()
 
 
-def test_ending_lists_twenty_recordings_and_groups_the_failures() -> None:
-    """The end lists twenty recordings, counts the rest and groups the failures."""
+def test_the_end_of_many_groups_failures_and_lists_nobody() -> None:
     reject = RowRejected(Reject("m.csv", 9, "no audio"))
     text = ending(*map(collected, range(30)), *map(failed, range(30, 33)), reject)
-    assert len(re.findall(r"out/calls/\d+\.wav\.json", text)) == 20
-    assert "… and 13 more" in text
+    assert "calls/7.wav" not in text
     assert "3 x bad_audio, for example m.csv:32: calls/30.wav: no audio in it" in text
     assert "1 x bad_row, for example m.csv:9: (no key): no audio" in text
     assert text.splitlines()[-1] == (
-        "34 rows read so far: 30 transcribed, 3 failed, 1 rejected · 30:00 of audio in 12.3 s · results in out"
+        "34 rows read so far: 30 transcribed, 3 failed, 1 rejected · 30:00 of audio in 12.3 s, 146.3 x real time · "
+        "results in out"
     )
+
+
+def test_the_end_of_a_handful_tells_each_of_them() -> None:
+    text = ending(*map(collected, range(2)), failed(2))
+    assert len(re.findall(r"^✓ calls/\d\.wav: ", text, re.MULTILINE)) == 2
+    assert "✗ m.csv:4: calls/2.wav: no audio in it [bad_audio]" in text
 
 
 def test_the_end_says_what_stopped_the_run() -> None:
@@ -151,7 +156,7 @@ def test_a_heartbeat_tells_how_far_how_fast_and_for_how_long() -> None:
     for number in range(25):
         clock.seconds += 2
         summary.apply(collected(number))
-    assert pulse(snapshot(summary)) == "25 of 100 done · 0.42 h of audio · 31.2 h an hour · 2:24 left · 0:50 so far"
+    assert pulse(snapshot(summary)) == "25 of 100 done · 0.42 h of audio · 31.2 x real time · 2:24 left · 0:50 so far"
 
 
 def big_run() -> Summary:
@@ -189,7 +194,7 @@ def test_the_view_says_all_that_a_person_at_night_wants_to_know() -> None:
     for part in (
         "60%  603,001 of 1,000,000 done", "in flight 0/200",
         "transcribed 2,970   failed 31   rejected 0   skipped 600,000   left 396,999",
-        "49.50 h of audio", "59.4 h an hour", "about $12,345.68", "left", "uploaded 150.0 GB at 50.0 MB/s",
+        "49.50 h of audio", "59.4 x real time", "about $12,345.68", "left", "uploaded 150.0 GB at 50.0 MB/s",
         "3,000 requests (2% of what five minutes allow)", "3,000 retries: throttled 2,000, broken_connection 1,000",
         "✗ calls/2900.wav: no audio in it [bad_audio]",
     ):  # fmt: skip
