@@ -16,6 +16,8 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+HAS_BROWSER = bool(CHROMIUM and DRIVER)
+NO_BROWSER = "no browser: apt-get install chromium chromium-driver"
 _FLAGS = (
     "headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
     "disable-component-update", "disable-sync",
@@ -57,6 +59,12 @@ class Browser:
     def texts(self, selector: str) -> list[str]:
         script = "return [...document.querySelectorAll(arguments[0])].map(one => one.textContent)"
         return list(self.run(script, selector))
+
+    def search(self, text: str) -> None:
+        """Type into the search field."""
+        box = self.driver.find_element("id", "search")
+        box.clear()
+        box.send_keys(text)
 
     def complaints(self) -> list[str]:
         """What the console said since the last look."""

@@ -111,7 +111,7 @@ def _write(directory: Path, wanted: ReportRequest, statistics: Statistics, table
         replaced=replaced(directory),
         at_work=lock.holder(inner_of(directory) / LOCK),
         since=datetime.fromtimestamp(wanted.since, UTC) if wanted.since else None,
-        rows=table.packed(results=results, beside=beside.prefix),
+        rows=table.packed(results=results, beside=beside.prefix, directory=str(directory)),
         parts=beside.inline,
     )
     with Results(wanted.page.parent, make=False).open_table(wanted.page.name, is_marked=True) as file:

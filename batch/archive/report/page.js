@@ -25,7 +25,7 @@
   const facts = await unpacked($("rows").textContent);
   const columns = facts.columns;
   const count = columns.key.length;
-  const COLLECTED = 0, FAILED = 1;
+  const COLLECTED = 0, FAILED = 1, STATES = { collected: "transcribed", staged: "uploaded" };
 
   // ── how things are written ────────────────────────────────────────────────────────────────────────────────────
 
@@ -58,7 +58,8 @@
     { name: "took", title: "Turnaround", shown: (value) => clock(value / 10), unit: "turnaround" },
     { name: "ended", title: "Ended (UTC)", shown: moment, class: "n ended" },
   ];
-  const wish = { text: "", show: "all", sort: null, down: false, page: 0 };
+  const NOTHING = { text: "", show: "all", kind: "", sort: null, down: false, page: 0 };
+  const wish = { ...NOTHING };
   let order = [];
   let haystack = null;
 
@@ -70,17 +71,37 @@
     warned: (row) => row in facts.warning || row in facts.problem,
   };
 
+  const labels = (row) => columns.labels[row] ? columns.labels[row].split("\n").map((line) => {
+    const space = line.indexOf(" ");
+    return [facts.labels[line.slice(0, space)], line.slice(space + 1)];
+  }) : [];
+
+  // Words, "several together", and labels: name:value holds the value, name:"the value" is it.
+  function asked(text) {
+    const terms = [], wanted = [];
+    for (const [, name, exact, part, phrase, word] of text.matchAll(/([^\s":]+):(?:"([^"]*)"|([^\s"]+))|"([^"]*)"?|(\S+)/g)) {
+      const label = name && facts.labels.find((known) => known.toLowerCase() === name.toLowerCase());
+      if (label) wanted.push([label, exact, part]);
+      else terms.push(...[name && `${name}:${exact ?? part}`, phrase, word].filter(Boolean));
+    }
+    return { terms, wanted };
+  }
+
+  const bears = (row, [name, exact, part]) => labels(row).some(([label, value]) => label === name
+    && (exact === undefined ? value.toLowerCase().includes(part.toLowerCase()) : value.toLowerCase() === exact.toLowerCase()));
+
   function words(row) {
-    return [columns.key[row], columns.labels[row], facts.kinds[columns.kind[row]], facts.reason[row], facts.warning[row]]
+    return [columns.key[row], labels(row).map(([, value]) => value).join("\n"), facts.kinds[columns.kind[row]], facts.reason[row], facts.warning[row]]
       .filter(Boolean).join("\n").toLowerCase();
   }
 
   function chosen() {
-    const terms = wish.text.toLowerCase().split(/\s+/).filter(Boolean);
+    const { terms, wanted } = asked(wish.text);
     if (terms.length && !haystack) haystack = columns.key.map((_, row) => words(row));
     const found = [];
     for (let row = 0; row < count; row++) {
-      if (is[wish.show](row) && terms.every((term) => haystack[row].includes(term))) found.push(row);
+      if (is[wish.show](row) && (!wish.kind || facts.kinds[columns.kind[row]] === wish.kind)
+        && terms.every((term) => haystack[row].includes(term.toLowerCase())) && wanted.every((label) => bears(row, label))) found.push(row);
     }
     return wish.sort ? sorted(found) : found;
   }
@@ -112,7 +133,7 @@
 
   function stateCell(row) {
     const state = columns.state[row], kind = facts.kinds[columns.kind[row]];
-    const said = state === FAILED ? `failed: ${kind}` : row in facts.shared ? "shared" : kind;
+    const said = state === FAILED ? `failed: ${kind}` : row in facts.shared ? "shared" : STATES[kind] || kind;
     return make("td", { class: state === FAILED ? "state bad" : "state" }, said);
   }
 
@@ -137,18 +158,43 @@
       const direction = heading.dataset.name !== wish.sort ? "none" : wish.down ? "descending" : "ascending";
       heading.setAttribute("aria-sort", direction);
     }
+    if (wish.kind) $("found").append(" ", make("button", { type: "button", id: "unkind", click: () => choose({ kind: "" }) }, `only ${wish.kind} ✕`));
+    const { terms, wanted } = asked(wish.text);
+    $("spoken").hidden = !wish.text.trim();
+    $("spoken").querySelector("code").textContent = ["diarist", "search", facts.directory, terms.join(" ") || "…",
+      ...wanted.flatMap(([name, exact, part]) => ["--label", `${name}=${exact ?? part}`])].map(quoted).join(" ");
+    for (const pill of document.querySelectorAll("[data-show]")) pill.setAttribute("aria-pressed", String(pill.dataset.show === wish.show));
     $("sort").value = wish.sort ? `${wish.sort} ${wish.down ? "down" : "up"}` : "";
+  }
+
+  const quoted = (word) => /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+
+  // What is looked for is in the address, so that it can be kept, sent and gone back to.
+  function listAddress() {
+    const given = Object.entries(wish).filter(([name, value]) => value !== NOTHING[name]).map(([name, value]) => [name, value === true ? "1" : value]);
+    return given.length ? `#?${new URLSearchParams(given)}` : "#";
+  }
+
+  function fromAddress(hash) {
+    const given = new URLSearchParams(hash.startsWith("#?") ? hash.slice(2) : "");
+    const show = given.get("show"), sort = given.get("sort");
+    return {
+      text: given.get("text") || "", show: Object.hasOwn(is, show) ? show : "all", kind: given.get("kind") || "",
+      sort: COLUMNS.some(({ name }) => name === sort) ? sort : null, down: given.get("down") === "1", page: Math.max(0, Math.floor(given.get("page")) || 0),
+    };
   }
 
   function choose(changes) {
     Object.assign(wish, { page: 0 }, changes);
     order = chosen();
+    wish.page = Math.min(wish.page, Math.max(0, Math.ceil(order.length / PAGE_ROWS) - 1));
     draw();
+    if (!$("overview").hidden && location.hash !== listAddress()) history.replaceState(null, "", listAddress());
   }
 
   function turn(pages) {
-    wish.page += pages;
-    draw();
+    history.pushState(null, "", location.href);
+    choose({ page: wish.page + pages });
     $("found").scrollIntoView();
   }
 
@@ -183,18 +229,28 @@
     for (let row = 0; row < count; row++) those += is[pill.dataset.show](row);
     pill.append(make("span", { class: "count" }, commas(those)));
     pill.hidden = !those && pill.dataset.show !== "all";
-    pill.addEventListener("click", () => {
-      for (const other of document.querySelectorAll("[data-show]")) other.setAttribute("aria-pressed", String(other === pill));
-      choose({ show: pill.dataset.show });
-    });
+    pill.addEventListener("click", () => choose({ show: pill.dataset.show }));
   }
 
   function prepareLinks() {
     for (const link of document.querySelectorAll("a.open")) link.href = address(link.dataset.key);
+    for (const link of document.querySelectorAll("a.kind")) {
+      link.href = `#?${new URLSearchParams({ kind: link.dataset.kind })}`;
+      link.addEventListener("click", () => $("recordings").scrollIntoView());
+    }
+    jumps($("overview"), $("overview").querySelector(".jump"));
     for (const button of document.querySelectorAll(".copy")) {
       button.hidden = false;
       button.addEventListener("click", () => copy(button));
     }
+  }
+
+  // A bar of the headings of a page, to jump to them.
+  function jumps(page, bar) {
+    const headings = [...page.querySelectorAll("h2")];
+    bar.replaceChildren(...headings.map((heading) => make("button", { type: "button", click: () => heading.scrollIntoView() }, heading.textContent)));
+    bar.hidden = headings.length < 2;
+    return bar;
   }
 
   async function copy(button) {
@@ -241,7 +297,84 @@
   // ── the view of a recording ───────────────────────────────────────────────────────────────────────────────────
 
   const colour = (speaker) => `s${speaker % 8}`;
-  const nameOf = (detail, speaker) => detail.speakers[speaker]?.[0] || "Speech";
+  // Names that are given here stay in this browser, by recording, until they are taken away as a file.
+  const NAMES = `diarist names ${facts.directory}`;
+  let given = {};
+  try { given = JSON.parse(localStorage.getItem(NAMES)) || {}; } catch { /* a browser that keeps nothing */ }
+  const label = (told, speaker) => told.speakers[speaker]?.[7] || "";
+  const nameOf = (told, speaker) => given[told.key]?.[label(told, speaker)] || told.speakers[speaker]?.[0] || "Speech";
+
+  function rename(told, speaker, name) {
+    const names = { ...given[told.key], [label(told, speaker)]: name.trim() };
+    if (!name.trim()) delete names[label(told, speaker)];
+    given = { ...given, [told.key]: names };
+    if (!Object.keys(names).length) delete given[told.key];
+    try { localStorage.setItem(NAMES, JSON.stringify(given)); } catch { /* it lasts as long as the page, then */ }
+    for (const each of $("recording").querySelectorAll(`[data-speaker="${speaker}"]`)) each.textContent = nameOf(told, speaker);
+    $("take-names").hidden = !Object.keys(given).length;
+  }
+
+  function toml() {
+    const tables = Object.entries(given).map(([key, names]) => [`[${JSON.stringify(key)}]`, ...Object.entries(names).map(([who, name]) => `${JSON.stringify(who)} = ${JSON.stringify(name)}`), ""]);
+    return ["# diarist export --speakers names.toml", "", ...tables.flat()].join("\n");
+  }
+
+  function save(name, content) {
+    const link = make("a", { href: URL.createObjectURL(new Blob([content], { type: "text/plain" })), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  }
+
+  // ── captions and text ───────────────────────────────────────────────────────────────────────────────────────────
+
+  const LINE = 42, CUE_SECONDS = 7;
+  function stamp(seconds, point) {
+    const ms = Math.round(1000 * seconds);
+    return `${two(Math.floor(ms / 3600000))}:${two(Math.floor(ms / 60000) % 60)}:${two(Math.floor(ms / 1000) % 60)}${point}${String(ms % 1000).padStart(3, "0")}`;
+  }
+
+  // The words of a turn with their times in seconds; where a turn has no times for its words, all of it as one.
+  function wordsOf([, start, text, , steps], until) {
+    if (!steps.length) return [[text, start / 1000, until]];
+    let at = start / 1000;
+    return text.split(" ").map((word, place) => [word, at, at += steps[place] / 100]);
+  }
+
+  const endOf = (told, place) => told.turns[place + 1] ? told.turns[place + 1][1] / 1000 : told.seconds;
+
+  function cues(told) {
+    const made = [];
+    told.turns.forEach((turn, place) => {
+      let cue = null;
+      for (const [word, start, end] of wordsOf(turn, endOf(told, place))) {
+        if (!cue || cue.text.length + word.length > 2 * LINE - 2 || end - cue.start > CUE_SECONDS) made.push(cue = { who: turn[0], start, end, text: "" });
+        cue.text += cue.text ? ` ${word}` : word;
+        cue.end = Math.max(end, cue.start + 0.05);
+      }
+    });
+    return made.map((cue, place) => ({ ...cue, end: Math.max(cue.start + 0.05, Math.min(cue.end, made[place + 1]?.start ?? cue.end)) }));
+  }
+
+  function inLines(text) {
+    if (text.length <= LINE) return text;
+    const middle = text.length / 2, spaces = [...text.matchAll(/ /g)].map(({ index }) => index);
+    const at = spaces.sort((a, b) => Math.abs(a - middle) - Math.abs(b - middle))[0];
+    return at === undefined ? text : `${text.slice(0, at)}\n${text.slice(at + 1)}`;
+  }
+
+  const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+  const WRITTEN = {
+    srt: (told) => cues(told).map((cue, place) => `${place + 1}\n${stamp(cue.start, ",")} --> ${stamp(cue.end, ",")}\n${inLines(`${nameOf(told, cue.who)}: ${cue.text}`)}\n`).join("\n"),
+    vtt: (told) => `WEBVTT\n\n${cues(told).map((cue) => `${stamp(cue.start, ".")} --> ${stamp(cue.end, ".")}\n<v ${plain(nameOf(told, cue.who)).replaceAll(">", "")}>${inLines(plain(cue.text))}\n`).join("\n")}`,
+    txt: (told) => told.turns.map(([who, start, said]) => `[${clock(Math.floor(start / 1000))}] ${nameOf(told, who)}: ${said}\n`).join("\n"),
+  };
+
+  function takeAway(told) {
+    const name = told.key.split("/").pop();
+    return make("p", { class: "take" },
+      ...Object.entries(WRITTEN).map(([form, write]) => make("button", { type: "button", "data-form": form, click: () => save(`${name}.${form}`, write(told)) }, form)),
+      make("button", { type: "button", id: "take-names", hidden: !Object.keys(given).length, click: () => save("names.toml", toml()) }, "names.toml"));
+  }
 
   function list(name, pairs) {
     const shown = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
@@ -252,7 +385,7 @@
     const place = order.indexOf(row);
     const to = (other, said) => other === undefined ? null : make("a", { href: address(columns.key[other]) }, said);
     const beside = place < 0 ? [] : [to(order[place - 1], "← Previous"), to(order[place + 1], "Next →")];
-    return make("nav", { class: "way", "aria-label": "Recordings" }, make("a", { href: "#" }, "All recordings"), make("span", {}, ...beside));
+    return make("nav", { class: "way", "aria-label": "Recordings" }, make("a", { href: listAddress() }, "All recordings"), make("span", {}, ...beside));
   }
 
   function summary(row, told) {
@@ -287,12 +420,12 @@
       const top = ROW * speaker;
       const path = told.spans.filter(([who]) => who === speaker).map(([, start, end]) => `M${start} 0H${Math.max(end, start + total / 1000)}`).join("");
       picture.append(
-        make("svg:text", { class: "who halo", x: 0, y: top + 18 }, name || "Speech"),
+        make("svg:text", { class: "who halo", x: 0, y: top + 18, "data-speaker": speaker }, nameOf(told, speaker)),
         make("svg:line", { class: "track", x1: 0, x2: "100%", y1: top + BAR, y2: top + BAR }),
         make("svg:svg", { class: colour(speaker), x: 0, y: top + BAR - 8, width: "100%", height: 16, viewBox: `0 -1 ${total} 2`, preserveAspectRatio: "none" },
           make("svg:path", { d: path })));
     });
-    return picture;
+    return make("div", { class: "track-area" }, picture, make("div", { class: "playhead", hidden: true }));
   }
 
   function share(speaker, part) {
@@ -305,7 +438,9 @@
     const titles = ["Speaker", "Share", "Talk", "Turns", "Longest", "Interrupts", "Words"];
     const rows = told.speakers.map(([name, talk, part, words, turns, longest, interruptions], speaker) => {
       const cells = [percent(part), clock(talk), commas(turns), clock(longest), commas(interruptions), commas(words)];
-      return make("tr", {}, make("td", {}, make("b", {}, name || "Speech"), share(speaker, part)),
+      const input = make("input", { class: "name", value: given[told.key]?.[label(told, speaker)] || "", placeholder: "Name", "aria-label": `Name of ${name || "the speaker"}`,
+        input: (event) => rename(told, speaker, event.target.value), change: (event) => rename(told, speaker, event.target.value) });
+      return make("tr", {}, make("td", {}, make("b", { "data-speaker": speaker }, nameOf(told, speaker)), label(told, speaker) ? input : null, share(speaker, part)),
         ...cells.map((text, place) => make("td", { class: "n", "data-unit": UNITS[place] }, text)));
     });
     const head = make("thead", {}, make("tr", {}, ...titles.map((title, place) => make("th", { scope: "col", class: place ? "n" : null }, title))));
@@ -314,16 +449,117 @@
 
   function turns(told, player) {
     let before = null;
-    const rows = told.turns.map(([speaker, start, text, confidence]) => {
+    const rows = told.turns.map(([speaker, start, text, confidence, steps, doubts]) => {
       const isNew = speaker !== before;
       before = speaker;
       const at = player ? make("button", { type: "button", class: "at", title: "Listen from here", click: () => listen(player, start / 1000) }, clock(Math.floor(start / 1000)))
         : make("span", { class: "at" }, clock(Math.floor(start / 1000)));
       const unsure = confidence < UNSURE;
-      return make("li", { class: isNew ? "new" : null }, isNew ? make("span", { class: `who ${colour(speaker)}` }, nameOf(told, speaker)) : null,
-        at, make("p", unsure ? { class: "unsure", title: `${percent(confidence)} sure` } : {}, text));
+      return make("li", { class: isNew ? "new" : null }, isNew ? make("span", { class: `who ${colour(speaker)}`, "data-speaker": speaker }, nameOf(told, speaker)) : null,
+        at, make("p", unsure && !steps.length ? { class: "unsure", title: `${percent(confidence)} sure` } : {}, ...marked(text, steps, doubts)));
     });
     return make("ol", { class: "turns" }, ...rows);
+  }
+
+  // Words of which the service was not sure are marked; others become elements of their own only when a turn is
+  // played or pointed at, because a recording of hours has tens of thousands.
+  function marked(text, steps, doubts) {
+    if (!steps.length || !doubts.length) return [text];
+    const words = text.split(" "), pieces = [];
+    let from = 0;
+    for (let pair = 0; pair < doubts.length; pair += 2) {
+      const place = doubts[pair], before = words.slice(from, place).join(" ");
+      pieces.push(from ? " " : "", before, before ? " " : "", make("mark", { class: "unsure", title: `${doubts[pair + 1]} % sure` }, words[place]));
+      from = place + 1;
+    }
+    return [...pieces, from && from < words.length ? " " : "", words.slice(from).join(" ")];
+  }
+
+  function inWords(item, turn) {
+    const [, , text, , steps, doubts] = turn;
+    if (!steps.length || item.dataset.words) return;
+    item.dataset.words = "true";
+    const sure = new Map();
+    for (let pair = 0; pair < doubts.length; pair += 2) sure.set(doubts[pair], doubts[pair + 1]);
+    const pieces = text.split(" ").flatMap((word, place) => [place ? " " : "", sure.has(place)
+      ? make("mark", { class: "unsure word", "data-word": place, title: `${sure.get(place)} % sure` }, word)
+      : make("span", { class: "word", "data-word": place }, word)]);
+    item.querySelector("p").replaceChildren(...pieces);
+  }
+
+  // ── what is played ────────────────────────────────────────────────────────────────────────────────────────────
+
+  let playing = null;
+
+  // The player, the timeline and the turns move together. Whoever scrolls away is not pulled back until they play.
+  function together(told, player, area, list) {
+    const items = [...list.children], starts = told.turns.map(([, start]) => start / 1000);
+    const head = area.querySelector(".playhead");
+    let now = -1, word = null, follows = true;
+    const placeAt = (seconds) => { let low = 0, high = starts.length; while (low < high) { const mid = (low + high) >> 1; if (starts[mid] <= seconds) low = mid + 1; else high = mid; } return low - 1; };
+    function mark(seconds) {
+      const place = placeAt(seconds + 0.01);
+      head.hidden = false;
+      head.style.setProperty("--at", String(Math.min(1, seconds / Math.max(told.seconds, 0.001))));
+      if (place !== now) {
+        items[now]?.classList.remove("now");
+        items[now]?.removeAttribute("aria-current");
+        now = place;
+        items[now]?.classList.add("now");
+        items[now]?.setAttribute("aria-current", "true");
+        if (items[now] && follows && player && !player.paused) items[now].scrollIntoView({ block: "center", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+      }
+      word?.classList.remove("said");
+      word = null;
+      if (now < 0) return;
+      inWords(items[now], told.turns[now]);
+      const spoken = wordsOf(told.turns[now], endOf(told, now)).findLastIndex(([, start]) => start <= seconds + 0.01);
+      word = items[now].querySelector(`[data-word="${spoken}"]`);
+      word?.classList.add("said");
+    }
+    function to(seconds, plays) {
+      follows = true;
+      if (!player) { const item = items[Math.max(0, placeAt(seconds))]; mark(seconds); return item?.scrollIntoView({ block: "center" }); }
+      return plays ? listen(player, seconds) : seek(player, seconds, mark);
+    }
+    list.addEventListener("pointerover", (event) => { const item = event.target.closest("li"); if (item) inWords(item, told.turns[items.indexOf(item)]); });
+    list.addEventListener("click", (event) => {
+      const said = event.target.closest("[data-word]"), item = event.target.closest("li");
+      if (!said || !player || !getSelection().isCollapsed) return;
+      const place = items.indexOf(item);
+      to(wordsOf(told.turns[place], endOf(told, place))[said.dataset.word][1], true);
+    });
+    area.addEventListener("click", (event) => {
+      const box = area.getBoundingClientRect();
+      to(told.seconds * Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)), true);
+    });
+    if (!player) return;
+    list.classList.add("playable");
+    for (const leaves of ["wheel", "touchmove"]) list.addEventListener(leaves, () => { follows = false; }, { passive: true });
+    player.addEventListener("play", () => { follows = true; });
+    player.addEventListener("timeupdate", () => mark(player.currentTime));
+    player.addEventListener("seeking", () => mark(player.currentTime));
+    playing = { player, to: (seconds) => to(Math.max(0, seconds), !player.paused) };
+  }
+
+  function seek(player, seconds, mark) {
+    if (player.readyState) player.currentTime = seconds;
+    else { player.addEventListener("loadedmetadata", () => { player.currentTime = seconds; }, { once: true }); player.load(); }
+    mark(seconds);
+  }
+
+  // Space plays and pauses, the arrows go five seconds, as in every player.
+  function keyed(event) {
+    if ($("recording").hidden) return;
+    if (event.key === "Escape") { location.hash = listAddress(); return; }
+    const busy = event.target.closest?.("input, select, textarea, audio, [contenteditable]") || (event.key === " " && event.target.closest?.("button, a"));
+    if (!playing || busy || event.altKey || event.ctrlKey || event.metaKey || playing.player.hidden) return;
+    const { player, to } = playing;
+    if (event.key === " ") player.paused ? listen(player, player.currentTime) : player.pause();
+    else if (event.key === "ArrowLeft") to(player.currentTime - 5);
+    else if (event.key === "ArrowRight") to(player.currentTime + 5);
+    else return;
+    event.preventDefault();
   }
 
   // Only a page that is opened as a file, on the machine of the recordings, can play them.
@@ -362,13 +598,33 @@
     const content = [way(row), make("h1", { tabindex: -1 }, columns.key[row]), summary(row, told)];
     for (const said of [facts.reason[row], facts.problem[row]]) if (said) content.push(make("p", { class: "note bad" }, said));
     for (const said of told.warnings || []) content.push(make("p", { class: "note" }, said));
+    playing = null;
     if (told.turns) {
-      const player = playerOf(told);
-      if (player) content.push(player);
+      told = { ...told, key: columns.key[row] };
+      const player = playerOf(told), bar = make("div", { class: "player" });
+      if (player) bar.append(player);
+      content.push(bar);
       if (!told.turns.length) content.push(titled("Transcript", make("p", { class: "quiet" }, "Nobody speaks in this recording.")));
-      else content.push(titled("Who speaks when", timeline(told)), titled("Talk shares", shares(told)), titled("Transcript", turns(told, player)));
+      else {
+        const area = timeline(told), list = turns(told, player);
+        together(told, player, area, list);
+        const doubted = told.turns.reduce((sum, [, , , , steps, doubts]) => sum + (steps.length ? doubts.length / 2 : 0), 0);
+        if (doubted) bar.append(make("button", { type: "button", id: "doubted", title: "Go to the next word that the service doubted", click: () => nextDoubt(list) }, `${plural(doubted, "word")} in doubt ↓`));
+        content.push(titled("Who speaks when", area), titled("Talk shares", shares(told)), titled("Transcript", takeAway(told), list));
+      }
     }
-    return [...content, titled("About", more(row, told))];
+    content.push(titled("About", more(row, told)));
+    const page = make("div", {}, ...content);
+    content.splice(1, 0, jumps(page, make("nav", { class: "jump", "aria-label": "On this page" })));
+    return content;
+  }
+
+  function nextDoubt(list) {
+    const all = [...list.querySelectorAll("mark.unsure")], now = all.findIndex((each) => each.classList.contains("looked-at"));
+    all[now]?.classList.remove("looked-at");
+    const next = all[(now + 1) % all.length];
+    next.classList.add("looked-at");
+    next.scrollIntoView({ block: "center" });
   }
 
   let places = null, scrolled = 0, wanted = null;
@@ -389,7 +645,7 @@
   async function open(key) {
     wanted = key;
     const row = rowOf(key);
-    if (row === undefined) return show([make("nav", { class: "way" }, make("a", { href: "#" }, "All recordings")), make("h1", { tabindex: -1 }, "There is no such recording here"), make("p", { class: "sub" }, key)]);
+    if (row === undefined) return show([make("nav", { class: "way" }, make("a", { href: listAddress() }, "All recordings")), make("h1", { tabindex: -1 }, "There is no such recording here"), make("p", { class: "sub" }, key)]);
     try {
       const told = await detail(row);
       if (wanted === key) show(view(row, told));
@@ -399,7 +655,7 @@
   }
 
   function close() {
-    wanted = null;
+    wanted = playing = null;
     if ($("overview").hidden) {
       $("recording").hidden = true;
       $("recording").replaceChildren();
@@ -409,7 +665,12 @@
   }
 
   function follow() {
-    if (!location.hash.startsWith("#/")) return close();
+    if (!location.hash.startsWith("#/")) {
+      close();
+      const asks = fromAddress(location.hash);
+      $("search").value = asks.text;
+      return choose(asks);
+    }
     try {
       return open(decodeURIComponent(location.hash.slice(2)));
     } catch {
@@ -419,9 +680,10 @@
 
   prepare();
   prepareLinks();
-  choose({});
+  Object.assign(wish, fromAddress(location.hash));
+  order = chosen();
   addEventListener("hashchange", follow);
-  addEventListener("keydown", (event) => { if (event.key === "Escape" && !$("recording").hidden) location.hash = ""; });
+  addEventListener("keydown", keyed);
   await follow();
   performance.mark("ready");
   document.documentElement.dataset.ready = "true";

@@ -118,7 +118,7 @@ def _tiles(statistics: Statistics) -> Iterator[Tile]:
     yield Tile("audio", f"{hours:,.1f} h" if hours >= 1 else duration(statistics.audio_seconds), "transcribed")
     if took:
         span = max(statistics.last - statistics.first, 1e-3)
-        yield Tile("throughput", f"{number(statistics.audio_seconds / span)} h", "of audio an hour")
+        yield Tile("throughput", f"{number(statistics.audio_seconds / span)} x", "real time")
         yield Tile("turnaround", duration(took[0]), f"median; 95 % within {duration(took[1])}")
     if statistics.last:
         yield Tile("from first to last", duration(statistics.last - statistics.first), "submitted to transcribed")
@@ -159,8 +159,8 @@ def _command(page: Page, *, retry: bool) -> str:
 
 def _charts(statistics: Statistics) -> Iterator[Chart]:
     if throughput := statistics.throughput():
-        caption = f"Hours of audio transcribed in an hour, in steps of {duration(throughput.step_seconds)}."
-        yield Chart("Throughput", caption, charts.over_time("Throughput", throughput, "h an hour"))
+        caption = f"How many times faster than real time, in steps of {duration(throughput.step_seconds)}."
+        yield Chart("Throughput", caption, charts.over_time("Throughput", throughput, "x real time"))
     if in_flight := statistics.in_flight():
         caption = f"Recordings with the service, on average; {statistics.most_in_flight():,} at most."
         yield Chart("In flight", caption, charts.over_time("In flight", in_flight, "recordings"))

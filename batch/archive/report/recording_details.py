@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,7 +11,7 @@ import msgspec
 
 from batch.archive.layout import bucket_advice
 from batch.archive.results import Results
-from batch.model import Job, State
+from batch.model import Job, State, Word
 from batch.providers import registry
 from batch.telemetry.redaction import redact, redact_tree
 from batch.transcripts import segmentation, speakers
@@ -18,6 +20,7 @@ from batch.transcripts.talk_stats import talk_stats
 from batch.transcripts.transcript import Transcript, joined, speaker_label
 
 _DECIMALS: Final = 4
+_UNSURE: Final = 0.6
 
 
 class RecordingDetails(msgspec.Struct):
@@ -92,14 +95,18 @@ def _about(job: Job) -> dict[str, Any]:
 def _transcript(said: Transcript, facts: _Said) -> dict[str, Any]:
     """``speakers`` in the order in which they first speak, each with its measures; all others name them by number.
 
-    ``speech_spans`` are [speaker, start, end], ``turns`` [speaker, start, text, confidence], times in milliseconds.
+    ``spans`` are [speaker, start, end], ``turns`` [speaker, start, text, confidence, steps, doubts], times in
+    milliseconds. ``steps`` are hundredths of a second: from the start of a word to that of the next, and in the end
+    of the last to its end; none where the text is not its words with spaces between them. ``doubts`` are pairs of
+    the place of a word, of which the service was less than 60 % sure, and how sure it was in per cent.
     """
     number = {speaker: place for place, speaker in enumerate(said.speakers)}
     turns = []
     for utterance in said.utterances:
         for words in segmentation.paragraphs(utterance.words):
             confidence = sum(word.confidence for word in words) / len(words)
-            turns.append((number[utterance.speaker], words[0].start, joined(words), round(confidence, 2)))
+            said_there = (number[utterance.speaker], words[0].start, joined(words), round(confidence, 2))
+            turns.append((*said_there, _steps(words, said_there[2]), _doubts(words)))
     return {
         "seconds": said.seconds,
         "language": said.language,
@@ -107,13 +114,25 @@ def _transcript(said: Transcript, facts: _Said) -> dict[str, Any]:
         "speakers": [
             (
                 speaker_label(one.speaker), one.talk_seconds, one.share, one.words, one.turns,
-                one.longest_monologue_seconds, one.interruptions,
+                one.longest_monologue_seconds, one.interruptions, one.speaker,
             )
             for one in talk_stats(said)
         ],
         "spans": [(number.get(span.speaker, 0), span.start, span.end) for span in speech_spans(said)],
         "turns": turns,
     }  # fmt: skip
+
+
+def _steps(words: Sequence[Word], text: str) -> list[int]:
+    if text.split(" ") != [word.text for word in words]:
+        return []
+    times = [word.start // 10 for word in words] + [words[-1].end // 10]
+    return [max(0, after - before) for before, after in itertools.pairwise(times)]
+
+
+def _doubts(words: Sequence[Word]) -> list[int]:
+    doubted = ((place, word) for place, word in enumerate(words) if word.confidence < _UNSURE)
+    return [number for place, word in doubted for number in (place, round(100 * word.confidence))]
 
 
 def _encoded(detail: dict[str, Any]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +29,7 @@ class Table:
             for name in ("key", "state", "kind", "seconds", "speakers", "confidence", "words", "took", "ended")
         } | {"labels": []}
         self._kinds: dict[str, int] = {}
+        self._labels: dict[str, int] = {}
         self._sparse: dict[str, dict[int, str]] = {"reason": {}, "warning": {}, "problem": {}, "shared": {}}
         self.starts: list[int] = []
 
@@ -51,7 +52,7 @@ class Table:
             "words": details.words,
             "took": _tenths(ended - sent) if ended and sent else None,
             "ended": round(ended) if ended else None,
-            "labels": redact(" · ".join(str(value) for value in job.recording.labels.values()))[:_LABELS],
+            "labels": self._labelled(job.recording.labels),
         }
         fields = {
             "reason": redact(job.reason or ""), "warning": "\n".join(details.warnings), "problem": details.problem,
@@ -63,9 +64,22 @@ class Table:
         for name, cell in cells.items():
             self._columns[name].append(cell)
 
+    def _labelled(self, labels: Mapping[str, Any]) -> str:
+        """A line for each label: the number of its name, and its value."""
+        numbers = [self._labels.setdefault(redact(name), len(self._labels)) for name in labels]
+        values = (redact(" ".join(str(value).split()))[:_LABELS] for value in labels.values())
+        return "\n".join(f"{number} {value}" for number, value in zip(numbers, values, strict=True))
+
     def packed(self, **more: Any) -> str:
         """For ``page.js``, with ``more`` facts beside the columns."""
-        whole = {"columns": self._columns, "kinds": list(self._kinds), "starts": self.starts, **self._sparse, **more}
+        whole = {
+            "columns": self._columns,
+            "kinds": list(self._kinds),
+            "labels": list(self._labels),
+            "starts": self.starts,
+            **self._sparse,
+            **more,
+        }
         return packed(msgspec.json.encode(whole))
 
 

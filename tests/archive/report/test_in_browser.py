@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,10 @@ import pytest
 from batch.archive.report import build, rows
 from batch.model import Job, Recording, State
 from tests.support.archives import collected, failed, recorded, reported
-from tests.support.browser import CHROMIUM, DRIVER, Browser, browser
+from tests.support.browser import HAS_BROWSER, NO_BROWSER, Browser
 from tests.support.demo_results import KEYS
 
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no browser: apt-get install chromium chromium-driver"
-)
+pytestmark = [pytest.mark.usefixtures("calm"), pytest.mark.skipif(not HAS_BROWSER, reason=NO_BROWSER)]
 HOSTILE = (
     "</script><img src=x onerror=alert(1)>",
     "'\"><svg onload=alert(2)>",
@@ -30,24 +27,6 @@ _KEYS = "#table tbody a"
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browser(tmp_path_factory.mktemp("profile")) as found:
-        found.driver.get("about:blank")
-        found.requests()
-        yield found
-
-
-@pytest.fixture(autouse=True)
-def calm(seen: Browser) -> Iterator[None]:
-    """Whatever a test does, no page complains and nothing but files is asked for."""
-    seen.resize(1280)
-    seen.darken("light")
-    yield
-    assert seen.complaints() == []
-    assert {url.partition(":")[0] for url in seen.requests()} <= {"file", "data", "about"}
-
-
-@pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A hundred and twenty recordings, some of them failed."""
     directory = tmp_path_factory.mktemp("results")
@@ -58,16 +37,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "report.html"
 
 
-def search(seen: Browser, text: str) -> None:
-    box = seen.driver.find_element("id", "search")
-    box.clear()
-    box.send_keys(text)
-
-
 def test_a_page_opens_with_its_totals_charts_and_first_rows(seen: Browser, page: Path) -> None:
     seen.open(page)
     assert seen.texts("h1") == ["117 of 120 recordings transcribed, 3 failed"]
-    assert seen.texts("figcaption h2") == ["Throughput", "In flight", "Turnaround by length", "Speakers"]
+    assert seen.texts("figcaption h3") == ["Throughput", "In flight", "Turnaround by length", "Speakers"]
     assert len(seen.texts(_ROWS)) == 50
     assert seen.texts("#where") == ["1–50 of 120"]  # noqa: RUF001
     drawn = seen.run("return [...document.querySelectorAll('.chart')].map(one => one.getBoundingClientRect().height)")
@@ -78,16 +51,16 @@ def test_a_page_opens_with_its_totals_charts_and_first_rows(seen: Browser, page:
 
 def test_the_table_filters_by_text_and_state_and_turns_its_pages(seen: Browser, page: Path) -> None:
     seen.open(page)
-    search(seen, "CALLS/11")
+    seen.search("CALLS/11")
     assert seen.texts(_KEYS) == ["calls/11", *(f"calls/{n}" for n in range(110, 118))]
-    search(seen, "acme calls/7")
+    seen.search("acme calls/7")
     assert len(seen.texts(_KEYS)) == 11
-    search(seen, "bad_audio")
+    seen.search("bad_audio")
     assert seen.texts(_KEYS) == ["broken/0", "broken/1"]
-    search(seen, "nobody is called so")
+    seen.search("nobody is called so")
     assert seen.texts("#found") == ["No recording is like that."]
     seen.driver.find_element("id", "search").clear()
-    search(seen, " ")
+    seen.search(" ")
     seen.driver.find_element("css selector", "[data-show=failed]").click()
     assert seen.texts(_KEYS) == ["broken/0", "broken/1", "broken/2"]
     assert seen.run("return getComputedStyle(document.querySelector('[data-show=open]')).display") == "none"
@@ -116,7 +89,7 @@ def test_table_sorts_numbers_as_numbers_with_missing_ones_last(seen: Browser, pa
 def test_recording_opens_with_timeline_shares_and_transcript(seen: Browser, page: Path) -> None:
     """A recording opens with its timeline, shares and transcript, and with the way back."""
     seen.open(page)
-    search(seen, "calls/2")
+    seen.search("calls/2")
     seen.driver.find_element("link text", "calls/2").click()
     seen.until("return document.querySelector('#recording h1')?.textContent === 'calls/2'")
     assert seen.texts(".who.halo") == ["Speaker A", "Speaker B", "Speaker C"]
