@@ -113,7 +113,7 @@ async def _serve(asked: ServeOptions, key: str | None) -> None:
 def _for_webhooks(asked: ServeOptions, key: str | None) -> outbound.May:
     """Which addresses webhooks reach: without a key only programs of this machine are served, which reach this
     machine anyway."""
-    if asked.private_network:
+    if asked.private_network or asked.until_stdin_closes:  # those of a run's own service are the run's own
         return outbound.anywhere
     return outbound.public if key else outbound.public_or_here
 

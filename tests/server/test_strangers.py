@@ -330,6 +330,8 @@ def test_webhooks_reach_this_machine_without_key_all_with_flag(
     may = _for_webhooks(ServeOptions(host="127.0.0.1", port=0, data="data", private_network=allowed), key)
     tried = (PUBLIC, "127.0.0.1", INSIDE, "169.254.169.254")
     assert {address for address in tried if may(ipaddress.ip_address(address))} == reached
+    of_a_run = ServeOptions(host="127.0.0.1", port=0, data="data", until_stdin_closes=True)
+    assert _for_webhooks(of_a_run, key)(ipaddress.ip_address(INSIDE)), "a run's webhooks are its own"
 
 
 # ── What is no key ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -346,3 +348,13 @@ async def test_a_key_that_is_no_text_is_refused_as_any_other(
             assert (await reader.readline()).startswith(b"HTTP/1.1 401")
             writer.close()
     assert "Traceback" not in caplog.text
+
+
+async def test_refusal_of_a_private_address_names_the_switch(tmp_path: Path) -> None:
+    async with elsewhere(audio) as (url, asked), download.session() as ways:
+        with contextlib.closing(Store(tmp_path)) as store, pytest.raises(BadAudio) as refused:
+            await download.Fetcher(store, ways).locate(str(url))
+    assert "is not a public address" in str(refused.value)
+    assert "--private-network" in str(refused.value) and "local.private_network=true" in str(refused.value)
+    assert "internet" not in str(refused.value)
+    assert asked == []
