@@ -74,6 +74,7 @@ if TYPE_CHECKING:
         JobMoved,
         JobPostponed,
         Notice,
+        ProviderStatus,
         RequestEnded,
         RequestRetried,
         RequestStarted,
@@ -113,7 +114,8 @@ _MODULES: Final = {
     # hearing
     "telemetry.events": [
         "Event", "JobMoved", "JobPostponed", "RowAdmitted", "RowSkipped", "RowRejected", "RowsCounted",
-        "BudgetReached", "RequestStarted", "RequestEnded", "RequestRetried", "BytesSent", "Notice",
+        "BudgetReached", "RequestStarted", "RequestEnded", "RequestRetried", "BytesSent",
+        "ProviderStatus", "Notice",
     ],
     # failing
     "errors": [
@@ -164,6 +166,7 @@ __all__ = [
     "PriceTable",
     "Progress",
     "Provider",
+    "ProviderStatus",
     "RateSettings",
     "Recording",
     "RecordingError",

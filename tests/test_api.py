@@ -17,6 +17,7 @@ import pytest
 import batch
 from batch.telemetry.progress import Progress, snapshot
 from batch.telemetry.summary import Summary
+from tests.support.demo_results import ARCHIVE
 from tests.support.jobs import collected
 from tests.support.places import ROOT
 from tests.support.recordings import archive, settings
@@ -113,9 +114,22 @@ def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         missing.report,
         partial(missing.export, "srt"),
         partial(missing.search, "a"),
+        partial(missing.transcript, "a"),
     ):
         with pytest.raises(batch.UsageError, match="nowhere"):
             ask()
+
+
+def test_a_transcript_by_its_key(tmp_path: Path) -> None:
+    (tmp_path / "calls").mkdir()
+    (tmp_path / "calls" / "one.json").write_bytes((ARCHIVE / "planning-meeting.json").read_bytes())
+    here = batch.Archive(tmp_path)
+    assert here.transcript("calls/one").utterances == here.transcript("calls/one.json").utterances != ()
+    with pytest.raises(batch.UsageError, match=r"no result of 'calls/on' \(did you mean calls/one\?\)"):
+        here.transcript("calls/on")
+    (tmp_path / "calls" / "two.json").write_bytes(b"{")
+    with pytest.raises(batch.UsageError, match=r"cannot read .*two\.json"):
+        here.transcript("calls/two")
 
 
 def changing(ours: batch.Progress, theirs: batch.Progress | None) -> dict[str, object]:

@@ -84,7 +84,7 @@ def test_the_end_says_what_there_is_and_where(finished: tuple[Path, str]) -> Non
     assert "service: local" in said
     assert "as no ASSEMBLYAI_API_KEY is set" in said
     assert "no audio leaves it; it understands English" in said
-    assert re.search(r"planning-meeting: 3 speakers, 0:45: “Let us begin\. We have to decide", said)
+    assert re.search(r"planning-meeting: “Let us begin\. We have to decide", said)
     assert re.search(r"4 transcribed · 2:2\d of audio in [\d.]+ s, [\d.]+ x real time · results in ", said)
     assert f"to read it and to listen: diarist report {out}" in said
 

@@ -88,7 +88,7 @@ async def test_status_tells_a_run_at_work_from_one_that_was_killed(tmp_path: Pat
         assert (await command("status", cwd=tmp_path))[0] == 5
 
 
-async def test_quiet_says_nothing_of_a_good_night_and_what_is_wrong_of_a_bad_one(tmp_path: Path) -> None:
+async def test_quiet_says_only_what_is_wrong(tmp_path: Path) -> None:
     manifest = archive(tmp_path / "audio", 3)
     async with start_service(tmp_path / "service") as service:
         run = ["run", manifest, "--service", service.base_url, "--quiet"]

@@ -19,6 +19,8 @@ def show(event: batch.Event) -> None:
             print(reason, kind)
         case batch.RequestEnded():
             print(event.operation, event.seconds, event.status)
+        case batch.ProviderStatus(message=message, is_starting=is_starting):
+            print(message, is_starting)
         case batch.Notice(message=message):
             print(message)
 

@@ -91,7 +91,7 @@
     && (exact === undefined ? value.toLowerCase().includes(part.toLowerCase()) : value.toLowerCase() === exact.toLowerCase()));
 
   function words(row) {
-    return [columns.key[row], labels(row).map(([, value]) => value).join("\n"), facts.kinds[columns.kind[row]], facts.reason[row], facts.warning[row]]
+    return [columns.key[row], columns.labels[row].replace(/^\d+ /gm, ""), facts.kinds[columns.kind[row]], facts.reason[row], facts.warning[row]]
       .filter(Boolean).join("\n").toLowerCase();
   }
 
@@ -327,7 +327,7 @@
 
   // ── captions and text ───────────────────────────────────────────────────────────────────────────────────────────
 
-  const LINE = 42, CUE_SECONDS = 7;
+  const LINE = 42, CUE_SECONDS = 7, FRAME = 0.04;
   function stamp(seconds, point) {
     const ms = Math.round(1000 * seconds);
     return `${two(Math.floor(ms / 3600000))}:${two(Math.floor(ms / 60000) % 60)}:${two(Math.floor(ms / 1000) % 60)}${point}${String(ms % 1000).padStart(3, "0")}`;
@@ -337,7 +337,7 @@
   function wordsOf([, start, text, , steps], until) {
     if (!steps.length) return [[text, start / 1000, until]];
     let at = start / 1000;
-    return text.split(" ").map((word, place) => [word, at, at += steps[place] / 100]);
+    return text.split(" ").map((word, place) => [word, at, at += FRAME * (steps.charCodeAt(place) - 48)]);
   }
 
   const endOf = (told, place) => told.turns[place + 1] ? told.turns[place + 1][1] / 1000 : told.seconds;

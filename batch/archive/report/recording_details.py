@@ -21,6 +21,10 @@ from batch.transcripts.transcript import Transcript, joined, speaker_label
 
 _DECIMALS: Final = 4
 _UNSURE: Final = 0.6
+_FRAME_MS: Final = 40
+_ZERO: Final = ord("0")
+_MOST_FRAMES: Final = 50_000
+"""More would be no characters."""
 
 
 class RecordingDetails(msgspec.Struct):
@@ -96,8 +100,9 @@ def _transcript(said: Transcript, facts: _Said) -> dict[str, Any]:
     """``speakers`` in the order in which they first speak, each with its measures; all others name them by number.
 
     ``spans`` are [speaker, start, end], ``turns`` [speaker, start, text, confidence, steps, doubts], times in
-    milliseconds. ``steps`` are hundredths of a second: from the start of a word to that of the next, and in the end
-    of the last to its end; none where the text is not its words with spaces between them. ``doubts`` are pairs of
+    milliseconds. ``steps`` has a character for each word: how long it is from its start to that of the next, in the
+    end to its own end, in frames of 40 ms above the digit 0; empty where the text is not its words with spaces
+    between them. ``doubts`` are pairs of
     the place of a word, of which the service was less than 60 % sure, and how sure it was in per cent.
     """
     number = {speaker: place for place, speaker in enumerate(said.speakers)}
@@ -123,11 +128,12 @@ def _transcript(said: Transcript, facts: _Said) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _steps(words: Sequence[Word], text: str) -> list[int]:
+def _steps(words: Sequence[Word], text: str) -> str:
     if text.split(" ") != [word.text for word in words]:
-        return []
-    times = [word.start // 10 for word in words] + [words[-1].end // 10]
-    return [max(0, after - before) for before, after in itertools.pairwise(times)]
+        return ""
+    frames = [time // _FRAME_MS for time in (*(word.start for word in words), words[-1].end)]
+    steps = (min(max(0, after - before), _MOST_FRAMES) for before, after in itertools.pairwise(frames))
+    return "".join(chr(_ZERO + step) for step in steps)
 
 
 def _doubts(words: Sequence[Word]) -> list[int]:

@@ -229,7 +229,8 @@ def closing(summary: Summary, out: Path, stream: IO[str]) -> None:
 
     if 0 < summary.ended.total() <= _HANDFUL:
         for job in sorted(summary.shown, key=lambda job: (job.recording.manifest, job.recording.line)):
-            line(ending(job) + _beginning(job, out))
+            if words := _beginning(job, out):
+                line(f"{job.key}: {words}")
     now = snapshot(summary, is_over=True)
     for kind, failure in sorted(summary.failures.items(), key=lambda pair: -pair[1].count):
         example = f"{failure.where}: {failure.key or '(no key)'}: {failure.reason}"
@@ -255,7 +256,7 @@ def _beginning(job: Job, out: Path) -> str:
         return ""  # moved away meanwhile
     words = " ".join(said.text for said in spoken.utterances[:_UTTERANCES]).split()
     first = " ".join(words[:_WORDS])
-    return f": “{first}{' …' * (len(words) > _WORDS)}”" if first else ""
+    return f"“{first}{' …' * (len(words) > _WORDS)}”" if first else ""
 
 
 def _left_over(summary: Summary) -> str:

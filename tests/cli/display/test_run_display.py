@@ -32,6 +32,7 @@ from batch.telemetry.events import (
 )
 from batch.telemetry.progress import Progress, snapshot
 from batch.telemetry.summary import RunContext, Summary
+from tests.support.demo_results import ARCHIVE
 from tests.support.jobs import collected, failed, numbered_job
 
 
@@ -97,14 +98,14 @@ def test_a_stream_that_is_no_terminal_gets_plain_lines() -> None:
     assert said("auto", collected(1)) == "✓ calls/1.wav: 2 speakers, 1:00\n"
 
 
-def ending(*events: Event, **facts: object) -> str:
+def ending(*events: Event, out: Path = Path("out"), **facts: object) -> str:
     stream, summary = io.StringIO(), Summary()
     for event in events:
         summary.apply(event)
     for name, value in facts.items():
         setattr(summary, name, value)
     summary.clock = lambda: summary.began_at + 12.3
-    closing(summary, Path("out"), stream)
+    closing(summary, out, stream)
     return stream.getvalue()
 
 
@@ -120,10 +121,16 @@ def test_the_end_of_many_groups_failures_and_lists_nobody() -> None:
     )
 
 
-def test_the_end_of_a_handful_tells_each_of_them() -> None:
-    text = ending(*map(collected, range(2)), failed(2))
-    assert len(re.findall(r"^✓ calls/\d\.wav: ", text, re.MULTILINE)) == 2
-    assert "✗ m.csv:4: calls/2.wav: no audio in it [bad_audio]" in text
+def test_the_end_of_a_handful_tells_what_they_begin_with(tmp_path: Path) -> None:
+    for number in range(2):
+        path = tmp_path / f"calls/{number}.wav.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes((ARCHIVE / "planning-meeting.json").read_bytes())
+    text = ending(*map(collected, range(3)), failed(3), out=tmp_path)
+    assert re.findall(r"^(.*): “(.*)”$", text, re.MULTILINE) == [
+        (f"calls/{number}.wav", "Let us begin. We have to decide what to do with the …") for number in range(2)
+    ]
+    assert "calls/2.wav" not in text, "its result has been moved away"
 
 
 def test_the_end_says_what_stopped_the_run() -> None:
