@@ -90,7 +90,7 @@ def _shown(words: Sequence[str], cwd: str, here: Path | None) -> str:
 def advice(now: Progress, here: Path | None) -> Iterator[str]:
     """What to do about a run that has ended, or was killed: a sentence each."""
     if now.collected or now.failed:
-        yield f"to read it and to listen: {_report(now, here)}"
+        yield f"for the report: {_report(now, here)}"
     listed = now.failed_list
     if listed:
         earlier = f", {listed.earlier:,} of them of earlier runs" if listed.earlier else ""

@@ -86,7 +86,7 @@ def test_the_end_says_what_there_is_and_where(finished: tuple[Path, str]) -> Non
     assert "no audio leaves it; it understands English" in said
     assert re.search(r"planning-meeting: “Let us begin\. We have to decide", said)
     assert re.search(r"4 transcribed · 2:2\d of audio in [\d.]+ s, [\d.]+ x real time · results in ", said)
-    assert f"to read it and to listen: diarist report {out}" in said
+    assert f"for the report: diarist report {out}" in said
 
 
 def test_no_copy_of_the_audio_is_left_behind(finished: tuple[Path, str]) -> None:

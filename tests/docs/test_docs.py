@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -68,6 +69,29 @@ def anchors(page: Path) -> set[str]:
     """The headings of a page, as links name them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def commands_of(text: str) -> list[str]:
+    """The ``diarist`` commands in the blocks of a page, without what a shell does with them."""
+    blocks = re.findall(r"```(?:sh|console|bash)\n(.*?)```", text, re.DOTALL)
+    lines = (line.removeprefix("$ ") for block in blocks for line in block.replace("\\\n", " ").splitlines())
+    parts = (part.strip() for line in lines for part in re.split(r"&&|\|\||[|;>]|(?:^|\s)#", line))
+    plain = (re.sub(r"^(?:\w+=\S+\s+)+", "", part) for part in parts)
+    return [re.sub(r"\$\([^)]*\)|\.\.\.", "x", part) for part in plain if part.startswith("diarist ")]
+
+
+@pytest.mark.parametrize("page", sorted(TEXTS))
+def test_every_command_of_a_page_is_one_that_diarist_takes(page: str) -> None:
+    known = dict(generated.leaves(cli.commands))
+    for line in commands_of(TEXTS[page]):
+        words = shlex.split(line)[1:]
+        name = next(name for name in (" ".join(words[:2]), words[0]) if name in known)
+        try:
+            known[name].make_context(name, words[len(name.split()) :])
+        except click.exceptions.Exit:
+            pass
+        except click.ClickException as error:
+            pytest.fail(f"{line}: {error.format_message()}")
 
 
 def test_every_page_is_reached_from_the_front_page() -> None:

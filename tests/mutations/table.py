@@ -466,6 +466,12 @@ MUTATIONS: Final = (
         "allow_redirects=False", "allow_redirects=True", "test_a_redirect_leads_nowhere_inside",
     ),
     Mutation(
+        "the service of a run keeps the audio", "server.main",
+        "            await store.forget_uploads()\n",
+        "            pass\n",
+        "test_no_copy_of_the_audio_is_left_behind",
+    ),
+    Mutation(
         "a webhook follows redirects", "server.webhooks",
         "allow_redirects=False", "allow_redirects=True", "test_a_webhook_follows_no_redirect",
     ),

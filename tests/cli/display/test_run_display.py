@@ -25,6 +25,7 @@ from batch.telemetry.events import (
     Event,
     JobMoved,
     Notice,
+    ProviderStatus,
     RequestRetried,
     RequestStarted,
     RowRejected,
@@ -206,6 +207,24 @@ def test_the_view_says_all_that_a_person_at_night_wants_to_know() -> None:
         "✗ calls/2900.wav: no audio in it [bad_audio]",
     ):  # fmt: skip
         assert part in text, text
+
+
+def test_an_engine_that_loads_is_told_where_the_bar_will_be() -> None:
+    summary, _ = at_work()
+    summary.apply(ProviderStatus("loading the engine: 1 of 2 processes are ready", is_starting=True))
+    assert "… loading the engine: 1 of 2 processes are ready" in drawn(summary, 80)
+    assert "0 of 100 done" not in drawn(summary, 80)
+    summary.apply(ProviderStatus("the engine is ready, in 2 processes"))
+    assert "loading" not in drawn(summary, 80)
+    assert "0 of 100 done" in drawn(summary, 80)
+
+
+def test_in_flight_are_as_many_as_there_are_workers() -> None:
+    summary, _ = at_work()
+    summary.stage = RunContext(concurrency=2)
+    for number in range(5):
+        summary.apply(JobMoved(numbered_job(number, State.SUBMITTED)))
+    assert "in flight 2/2   next at the service 3" in drawn(summary, 80)
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
