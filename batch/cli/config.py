@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batch.cli.command import Command, Group
-from batch.cli.options import settings_of, with_settings
+from batch.cli.options import settings_of, with_manifest_settings, with_options
 from batch.telemetry.redaction import harmless, redact_tree
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def config() -> None:
 )
 @click.option("--changed", is_flag=True, help="Only settings that have another value than the built-in one.")
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON for each setting.")
-@with_settings
+@with_options
+@with_manifest_settings
 def show(changed: bool, as_json: bool, **given: Any) -> None:
     """Show every setting that a run here would have, as TOML, and where it has it from.
 

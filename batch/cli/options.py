@@ -115,6 +115,8 @@ with_place = _with(_PLACE)
 """Flags that say where results go, and who transcribes."""
 with_request = _with(_PLACE + _CONCURRENCY + _RERUN + _SELECTION + _REQUEST)
 """Flags that say what is asked for: all that ``run`` and ``plan`` have in common but settings."""
+with_options = _with(_REQUEST)
+"""Flags that are options of the service for every recording."""
 with_formats = click.option(
     "--format",
     "formats",
@@ -194,6 +196,8 @@ def rerun_of(given: Mapping[str, Any]) -> Rerun:
     if given["force"] and given["keep_done"]:
         raise click.UsageError("--force runs again what is done, and --keep-done leaves it: give one of them")
     retry = [name.strip() for name in (given["retry"] or "").split(",") if name.strip()]
+    if given["retry"] is not None and not retry:
+        raise click.UsageError("--retry: give failed, all, or kinds of failure")
     named = {name for name in retry if name in ("failed", "all")}
     kinds = frozenset(map(_kind, set(retry) - named))
     return Rerun(given["force"], failed=bool(named), empty="all" in named, keep_done=given["keep_done"], kinds=kinds)

@@ -156,6 +156,7 @@ def test_every_kind_of_failure_can_be_tried_again_by_its_name(kind: FailureKind)
     ("arguments", "says"),
     [
         (["run", "a.csv", "--retry", "timout"], "did you mean timeout?"),
+        (["run", "a.csv", "--retry", ""], "give failed, all, or kinds of failure"),
         (["run", "a.csv", "--lang", "de"], "Did you mean --language?"),
         (["run", "a.csv", "--speaker_labels"], "speakers are told apart"),
         (["run", "a.csv", "--dry_run"], "Did you mean --dry-run?"),
@@ -201,8 +202,13 @@ def test_config_show_tells_every_setting_and_its_place(tmp_path: Path) -> None:
     again = diarist("config", "show", "--config", "shown.toml", "--json", cwd=tmp_path)
     values = {line["setting"]: line["value"] for line in map(json.loads, again.stdout.splitlines())}
     assert (values["uploads"], values["concurrency"], values["patience.outage_seconds"]) == (3, 200, 1800.0)
-    changed = diarist("config", "show", "--changed", "--set", "uploads=3", cwd=tmp_path)
-    assert changed.stdout.splitlines() == ["uploads = 3  # from --set"]
+    flags = ["--set", "uploads=3", "--language", "de", "--column", "audio=my path"]
+    changed = diarist("config", "show", "--changed", *flags, cwd=tmp_path)
+    place = "  # from the command line"
+    assert changed.stdout.splitlines() == [
+        "uploads = 3  # from --set", "", "[columns]", f'audio = "my path"{place}', "", "[options]",
+        f'language_code = "de"{place}',
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
